@@ -1,0 +1,206 @@
+// oidc-provider as the authorization server of a protected MCP server, both on 127.0.0.1.
+//
+//   node server.mjs [--port N] [--mcp-port N] [--path /tenant1] [--access-ttl SECONDS]
+//                   [--token-format opaque|jwt] [--refresh offline|always]
+//
+//   --path           mount the authorization server there; the path is part of its issuer
+//   --token-format   of access tokens
+//   --refresh        offline: only for a granted `offline_access` (which takes `prompt=consent`);
+//                    always: to every client that registered for the refresh grant
+//
+// When ready, prints one line that begins with `{"ready":true`, and ends with its stdin.
+//
+// Control, at the URL that the line names:
+//   GET  stats                  counts since the start, see `stats`
+//   POST revoke-refresh-tokens  forgets all refresh tokens, codes and grants
+//   POST expire-access-tokens   no access token issued so far is accepted any more
+//   POST forget-clients         forgets all registrations
+
+import { createPublicKey, generateKeyPairSync, verify as verifySignature } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { parseArgs } from 'node:util';
+
+import Provider, { errors } from 'oidc-provider';
+
+import { SCOPE, resourceServer } from './resource.mjs';
+import { Store } from './store.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    'mcp-port': { type: 'string', default: '0' },
+    path: { type: 'string', default: '' },
+    'access-ttl': { type: 'string', default: '3600' },
+    'token-format': { type: 'string', default: 'opaque' },
+    refresh: { type: 'string', default: 'offline' },
+  },
+});
+const accessTTL = Number(options['access-ttl']);
+const tokenFormat = options['token-format'];
+check(Number.isInteger(accessTTL) && accessTTL > 0, '--access-ttl is a number of seconds');
+check(/^(\/[\w-]+)*$/.test(options.path), '--path begins with a slash and does not end with one');
+check(['opaque', 'jwt'].includes(tokenFormat), '--token-format is opaque or jwt');
+check(['offline', 'always'].includes(options.refresh), '--refresh is offline or always');
+
+const stats = {
+  registrations: 0,
+  registrationsDeleted: 0,
+  authorizations: 0, // that ended with a code
+  authorizationErrors: 0, // a person's refusal is one
+  codeGrants: 0,
+  refreshGrants: 0,
+  invalidGrants: 0,
+  refreshReuse: 0, // of those: a rotated refresh token came again
+  revocations: 0, // of a whole grant: by the client, or because of reuse
+  mcpRequests: 0, // that a good token came with
+  unauthorized: 0,
+  forbidden: 0,
+};
+
+// A port is needed for the issuer and the issuer for the provider: listen first, serve after.
+const [asServer, rsServer] = [createServer(), createServer()];
+const issuer = (await listen(asServer, options.port)) + options.path;
+const origin = await listen(rsServer, options['mcp-port']);
+const mcp = `${origin}/mcp`;
+
+const store = new Store();
+const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+const provider = new Provider(issuer, {
+  adapter: store.Adapter,
+  jwks: { keys: [{ ...key.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: 'key' }] },
+  cookies: { keys: ['not a secret: this server is a test'] },
+  findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  pkce: { required: () => true },
+  rotateRefreshToken: true,
+  ...(options.refresh === 'always' && {
+    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+  }),
+  ttl: { Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400 },
+  features: {
+    devInteractions: { enabled: true },
+    introspection: { enabled: true },
+    registration: { enabled: true },
+    registrationManagement: { enabled: true },
+    revocation: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo: (_ctx, resource) => {
+        if (resource !== mcp) throw new errors.InvalidTarget();
+        return {
+          scope: SCOPE,
+          audience: mcp,
+          accessTokenTTL: accessTTL,
+          accessTokenFormat: tokenFormat,
+          jwt: { sign: { alg: 'RS256' } },
+        };
+      },
+    },
+  },
+});
+
+// Identifiers of the access tokens that the MCP server accepts.
+const accepted = new Set();
+for (const event of ['access_token.saved', 'access_token.issued']) {
+  provider.on(event, (token) => accepted.add(token.jti));
+}
+provider.on('access_token.destroyed', (token) => accepted.delete(token.jti));
+
+const counted = {
+  'registration_create.success': 'registrations',
+  'registration_delete.success': 'registrationsDeleted',
+  'authorization.success': 'authorizations',
+  'authorization.error': 'authorizationErrors',
+  'grant.revoked': 'revocations',
+};
+for (const [event, count] of Object.entries(counted)) {
+  provider.on(event, () => {
+    stats[count] += 1;
+  });
+}
+provider.on('grant.success', (ctx) => {
+  stats[ctx.oidc.params.grant_type === 'refresh_token' ? 'refreshGrants' : 'codeGrants'] += 1;
+});
+provider.on('grant.error', (_ctx, error) => {
+  if (error.error === 'invalid_grant') stats.invalidGrants += 1;
+  if (error.error_detail === 'refresh token already used') stats.refreshReuse += 1;
+});
+provider.on('server_error', (_ctx, error) => console.error(error));
+
+const serve = provider.callback();
+asServer.on('request', (request, response) => {
+  // The provider reads the mount point from the difference of the two URLs.
+  request.originalUrl = request.url;
+  if (!request.url.startsWith(`${options.path}/`)) {
+    response.statusCode = 404;
+    response.end();
+    return;
+  }
+  request.url = request.url.slice(options.path.length);
+  serve(request, response);
+});
+
+rsServer.on(
+  'request',
+  resourceServer({
+    origin,
+    issuer,
+    stats,
+    verify: tokenFormat === 'jwt' ? verifyJwt : verifyOpaque,
+    control: {
+      'GET /control/stats': async () => stats,
+      'POST /control/revoke-refresh-tokens': async () => ({
+        forgotten: store.forget('RefreshToken', 'AuthorizationCode', 'Grant'),
+      }),
+      'POST /control/expire-access-tokens': async () => {
+        const expired = accepted.size;
+        accepted.clear();
+        return { expired };
+      },
+      'POST /control/forget-clients': async () => ({
+        forgotten: store.forget('Client', 'RegistrationAccessToken'),
+      }),
+    },
+  }),
+);
+
+async function verifyOpaque(value) {
+  const token = await provider.AccessToken.find(value);
+  // A token bound to a key is no bearer token.
+  const good = token && accepted.has(token.jti) && token.aud === mcp && !token.isSenderConstrained();
+  return good ? { subject: token.accountId, scopes: token.scopes } : undefined;
+}
+
+async function verifyJwt(value) {
+  const [header, payload, signature, ...rest] = value.split('.');
+  if (signature === undefined || rest.length > 0) return undefined;
+  const signed = Buffer.from(`${header}.${payload}`);
+  const proof = Buffer.from(signature, 'base64url');
+  if (!verifySignature('RSA-SHA256', signed, createPublicKey(key), proof)) return undefined;
+  const claims = JSON.parse(Buffer.from(payload, 'base64url'));
+  const good =
+    claims.iss === issuer &&
+    claims.aud === mcp &&
+    claims.exp > Date.now() / 1000 &&
+    accepted.has(claims.jti) &&
+    claims.cnf === undefined;
+  return good
+    ? { subject: claims.sub, scopes: new Set(claims.scope?.split(' ')) }
+    : undefined;
+}
+
+async function listen(server, port) {
+  server.listen(Number(port), '127.0.0.1');
+  await once(server, 'listening');
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+function check(good, message) {
+  if (good) return;
+  console.error(message);
+  process.exit(2);
+}
+
+process.stdin.resume().on('close', () => process.exit(0));
+process.on('SIGTERM', () => process.exit(0));
+console.log(JSON.stringify({ ready: true, issuer, mcp, control: `${origin}/control/` }));
