@@ -1,0 +1,205 @@
+//! The loopback listener that receives the authorization response (RFC 8252 §7.3).
+//!
+//! ```text
+//! bind ──▶ CallbackListener ── start(closure) ──▶ RunningListener ── close or drop ──▶ port free
+//!          redirect_uri()                          closure(target) -> Page, per redirect
+//! ```
+//!
+//! Everybody on the machine, and every web page in the user's browser, can talk to this port. So
+//! it binds loopback addresses only, asks the closure about nothing but `GET`s of the callback's
+//! path with a loopback `Host`, and lets no silent or slow connection stand in another's way.
+
+mod page;
+mod request;
+mod server;
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+pub use page::Page;
+pub use server::RunningListener;
+
+/// How many free ports are tried before a port is found that is free on both loopback addresses.
+const FREE_PORT_TRIES: usize = 16;
+
+/// How the redirect URI spells the loopback host. Servers compare it, so it's the user's choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CallbackHost {
+    /// `localhost`: listens on `127.0.0.1`, and on `[::1]` where there is IPv6.
+    Localhost,
+    /// `127.0.0.1`, as RFC 8252 §8.3 recommends.
+    #[default]
+    V4,
+    /// `[::1]`.
+    V6,
+}
+
+/// Which port to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortChoice {
+    /// Whichever is free.
+    #[default]
+    Free,
+    /// This one or none: the redirect URI is registered with it. 0 means [`PortChoice::Free`].
+    Fixed(u16),
+    /// This one if it can be had, else whichever is free.
+    Prefer(u16),
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallbackAddress {
+    /// The host as the redirect URI spells it.
+    pub host: CallbackHost,
+    /// The port.
+    pub port: PortChoice,
+    /// The path: empty, or beginning with `/`, without query or fragment.
+    pub path: String,
+}
+
+impl Default for CallbackAddress {
+    /// `http://127.0.0.1:{free port}/callback`
+    fn default() -> Self {
+        Self {
+            host: CallbackHost::default(),
+            port: PortChoice::default(),
+            path: "/callback".to_owned(),
+        }
+    }
+}
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The path can't be part of a redirect URI.
+    #[error("the callback path {path:?} must be empty or begin with '/', and have no '?' or '#'")]
+    Path {
+        /// The path that was given.
+        path: String,
+    },
+    /// Somebody else listens on the fixed port.
+    #[error(
+        "port {port} is taken, perhaps by another login that is under way: end that program, \
+         or choose another callback port that the server knows"
+    )]
+    Busy {
+        /// The port.
+        port: u16,
+    },
+    /// The system refused for another reason.
+    #[error("cannot listen on the loopback address, port {port}: {reason}")]
+    Bind {
+        /// The port; 0 where any would have done.
+        port: u16,
+        /// The system's own reason.
+        reason: io::Error,
+    },
+    /// No thread could be started.
+    #[error("cannot start a thread for the callback listener: {reason}")]
+    Thread {
+        /// The system's own reason.
+        reason: io::Error,
+    },
+}
+
+/// A bound listener that doesn't answer yet: connections wait until [`start`](Self::start).
+#[derive(Debug)]
+pub struct CallbackListener {
+    sockets: Vec<TcpListener>,
+    port: u16,
+    path: String,
+    redirect_uri: String,
+}
+
+impl CallbackListener {
+    /// Binds the loopback addresses of `address`, and no others.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Path`], [`ListenError::Busy`] for a fixed port, else [`ListenError::Bind`].
+    pub fn bind(address: &CallbackAddress) -> Result<Self, ListenError> {
+        let CallbackAddress { host, port, ref path } = *address;
+        let in_uri = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\');
+        if !(path.is_empty() || path.starts_with('/')) || !path.bytes().all(in_uri) {
+            return Err(ListenError::Path { path: path.clone() });
+        }
+        let bound = match port {
+            PortChoice::Free | PortChoice::Fixed(0) | PortChoice::Prefer(0) => bind_free(host),
+            PortChoice::Fixed(port) => bind_at(host, port),
+            PortChoice::Prefer(port) => bind_at(host, port).or_else(|_| bind_free(host)),
+        };
+        let (sockets, bound_port) = bound.map_err(|reason| match port {
+            PortChoice::Fixed(port) if reason.kind() == io::ErrorKind::AddrInUse => {
+                ListenError::Busy { port }
+            }
+            PortChoice::Fixed(port) => ListenError::Bind { port, reason },
+            PortChoice::Free | PortChoice::Prefer(_) => ListenError::Bind { port: 0, reason },
+        })?;
+        let name = match host {
+            CallbackHost::Localhost => "localhost",
+            CallbackHost::V4 => "127.0.0.1",
+            CallbackHost::V6 => "[::1]",
+        };
+        Ok(Self {
+            sockets,
+            port: bound_port,
+            path: path.clone(),
+            redirect_uri: format!("http://{name}:{bound_port}{path}"),
+        })
+    }
+
+    /// The redirect URI, for example `http://127.0.0.1:49152/callback`.
+    pub fn redirect_uri(&self) -> &str {
+        &self.redirect_uri
+    }
+
+    /// Answers in background threads until the result is closed or dropped.
+    ///
+    /// `on_redirect` gets the request target (path and query, which may hold an authorization
+    /// code) of each redirect and returns the page for the user. It runs on a thread of its own
+    /// and may take seconds to decide; it may be called several times, also at once, for browsers
+    /// repeat themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] where a thread can't be started.
+    pub fn start(
+        self,
+        on_redirect: impl Fn(String) -> Page + Send + Sync + 'static,
+    ) -> Result<RunningListener, ListenError> {
+        RunningListener::start(self, Box::new(on_redirect))
+    }
+}
+
+fn bind_free(host: CallbackHost) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut bound = bind_at(host, 0);
+    for _ in 1..FREE_PORT_TRIES {
+        match &bound {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => bound = bind_at(host, 0),
+            _ => break,
+        }
+    }
+    bound
+}
+
+fn bind_at(host: CallbackHost, port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
+    let first = match host {
+        CallbackHost::V6 => TcpListener::bind((Ipv6Addr::LOCALHOST, port))?,
+        CallbackHost::V4 | CallbackHost::Localhost => {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port))?
+        }
+    };
+    let port = first.local_addr()?.port();
+    let mut sockets = vec![first];
+    if host == CallbackHost::Localhost {
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+            Ok(second) => sockets.push(second),
+            // Browsers may prefer IPv6 for `localhost`: whoever is there would get our codes.
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(e),
+            // No IPv6 on this machine.
+            Err(_) => {}
+        }
+    }
+    Ok((sockets, port))
+}

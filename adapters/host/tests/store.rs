@@ -1,0 +1,268 @@
+//! The file store against a real file system, other threads and another process.
+#![cfg(unix)]
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use mcp_auth_host::store::{Entry, FileStore, StoreError};
+use tempfile::TempDir;
+
+const SERVER: &str = "https://mcp.example.com/mcp";
+const RECORD: &[u8] = br#"{"token": "s3cret", "n": 10000000000000000000000.50}"#;
+
+fn entry() -> (TempDir, FileStore, Entry) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FileStore::open(dir.path().join("a/b")).unwrap();
+    let entry = store.entry(SERVER, "work");
+    (dir, store, entry)
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_record_comes_back_as_it_was_saved_and_is_gone_when_erased() {
+    let (_dir, _, entry) = entry();
+    assert_eq!(entry.load().unwrap(), None);
+    entry.save(b"{}").unwrap();
+    entry.save(RECORD).unwrap();
+    assert_eq!(entry.load().unwrap().unwrap(), RECORD);
+    entry.erase().unwrap();
+    assert_eq!(entry.load().unwrap(), None);
+    entry.erase().unwrap();
+}
+
+#[test]
+fn two_accounts_at_one_server_do_not_share_a_file() {
+    let (_dir, store, work) = entry();
+    let home = store.entry(SERVER, "home");
+    work.save(b"1").unwrap();
+    home.save(b"2").unwrap();
+    assert_eq!(work.load().unwrap().unwrap(), b"1");
+    assert_eq!(home.load().unwrap().unwrap(), b"2");
+}
+
+#[test]
+fn directory_and_files_are_for_their_owner_only() {
+    let (_dir, store, entry) = entry();
+    entry.save(RECORD).unwrap();
+    let _guard = entry.lock(Duration::ZERO).unwrap();
+    assert_eq!(mode(store.dir()), 0o700);
+    let files: Vec<_> = fs::read_dir(store.dir()).unwrap().map(|f| f.unwrap().path()).collect();
+    assert_eq!(files.len(), 2, "a record and a lock, nothing temporary: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600);
+    }
+}
+
+#[test]
+fn a_store_directory_that_others_can_write_to_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o770)).unwrap();
+    let error = FileStore::open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::OpenDirectory { .. }));
+    assert!(error.to_string().contains(&format!("chmod 700 {}", dir.path().display())));
+}
+
+#[test]
+fn a_file_that_others_can_read_is_refused_until_its_mode_is_mended() {
+    let (_dir, _, entry) = entry();
+    entry.save(RECORD).unwrap();
+    for bits in [0o640, 0o604, 0o620] {
+        fs::set_permissions(entry.path(), Permissions::from_mode(bits)).unwrap();
+        let error = entry.load().unwrap_err();
+        assert!(matches!(error, StoreError::Exposed { mode, .. } if mode == bits));
+        let text = error.to_string();
+        assert!(text.contains("chmod 600") && text.contains(&format!("{bits:o}")), "{text}");
+        assert!(!text.contains("s3cret"));
+    }
+    fs::set_permissions(entry.path(), Permissions::from_mode(0o600)).unwrap();
+    assert!(entry.load().unwrap().is_some());
+}
+
+#[test]
+fn a_link_is_never_followed_and_a_save_replaces_it() {
+    let (dir, store, entry) = entry();
+    let elsewhere = dir.path().join("elsewhere");
+    fs::write(&elsewhere, RECORD).unwrap();
+    fs::set_permissions(&elsewhere, Permissions::from_mode(0o600)).unwrap();
+    symlink(&elsewhere, entry.path()).unwrap();
+    assert!(matches!(entry.load().unwrap_err(), StoreError::NotAFile { .. }));
+    assert!(matches!(store.list().unwrap()[..], [Err(StoreError::NotAFile { .. })]));
+
+    entry.save(b"1").unwrap();
+    assert_eq!(entry.load().unwrap().unwrap(), b"1");
+    assert_eq!(fs::read(&elsewhere).unwrap(), RECORD);
+
+    symlink(&elsewhere, entry.path().with_extension("lock")).unwrap();
+    assert!(matches!(entry.lock(Duration::ZERO).unwrap_err(), StoreError::NotAFile { .. }));
+}
+
+#[test]
+fn a_pipe_or_a_directory_in_the_place_of_a_record_neither_blocks_nor_loads() {
+    let (_dir, _, entry) = entry();
+    assert!(Command::new("mkfifo").arg(entry.path()).status().unwrap().success());
+    assert!(matches!(entry.load().unwrap_err(), StoreError::NotAFile { .. }));
+    fs::remove_file(entry.path()).unwrap();
+    fs::create_dir(entry.path()).unwrap();
+    assert!(matches!(entry.load().unwrap_err(), StoreError::NotAFile { .. }));
+}
+
+#[test]
+fn too_much_is_neither_read_nor_written() {
+    let (_dir, _, entry) = entry();
+    entry.save(b"1").unwrap();
+    let huge = format!("\"{}\"", "x".repeat(1 << 20));
+    assert!(matches!(entry.save(huge.as_bytes()).unwrap_err(), StoreError::TooBig { .. }));
+    assert_eq!(entry.load().unwrap().unwrap(), b"1");
+    fs::write(entry.path(), huge).unwrap();
+    assert!(matches!(entry.load().unwrap_err(), StoreError::TooBig { .. }));
+}
+
+#[test]
+fn a_record_that_is_not_json_is_not_saved() {
+    let (_dir, _, entry) = entry();
+    for bytes in [&b"{"[..], b"", b"1 2", b"\xff", b"\"\xff\""] {
+        assert!(matches!(entry.save(bytes).unwrap_err(), StoreError::NotJson { .. }));
+    }
+    assert_eq!(entry.load().unwrap(), None);
+}
+
+#[test]
+fn a_damaged_file_is_handed_over_raw_and_set_aside_without_overwriting() {
+    let (_dir, store, entry) = entry();
+    assert_eq!(entry.set_aside().unwrap(), None);
+    let mut aside = Vec::new();
+    for damage in [&b"{\"server\":"[..], b"\0\xff", b""] {
+        entry.save(b"1").unwrap();
+        fs::write(entry.path(), damage).unwrap();
+        assert_eq!(entry.load().unwrap().unwrap(), damage);
+        assert!(matches!(store.list().unwrap()[..], [Err(StoreError::Damaged { .. })]));
+        let path = entry.set_aside().unwrap().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), damage);
+        assert_eq!(entry.load().unwrap(), None);
+        aside.push(path);
+    }
+    aside.dedup();
+    assert_eq!(aside.len(), 3);
+    assert!(aside.iter().all(|path| path.exists()));
+    assert!(store.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_copied_file_is_not_another_servers_login() {
+    let (_dir, store, entry) = entry();
+    entry.save(RECORD).unwrap();
+    let other = store.entry("https://evil.example/", "work");
+    fs::copy(entry.path(), other.path()).unwrap();
+    assert_ne!(other.load().unwrap().unwrap(), RECORD);
+    let listed = store.list().unwrap();
+    assert_eq!(listed.iter().flatten().collect::<Vec<_>>(), [&entry]);
+    assert_eq!(listed.iter().filter(|item| item.is_err()).count(), 1);
+}
+
+#[test]
+fn the_list_names_servers_and_accounts() {
+    let (_dir, store, work) = entry();
+    let other = store.entry("https://aaa.example/", "");
+    work.save(RECORD).unwrap();
+    other.save(RECORD).unwrap();
+    let listed: Vec<_> = store.list().unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!(listed, [other, work]);
+    assert_eq!((listed[1].server(), listed[1].account()), (SERVER, "work"));
+}
+
+#[test]
+fn what_a_dead_writer_left_is_removed_with_the_login() {
+    let (_dir, store, entry) = entry();
+    entry.save(RECORD).unwrap();
+    let name = entry.path().file_name().unwrap().to_str().unwrap();
+    let left = store.dir().join(format!(".{name}.abc123.tmp"));
+    fs::write(&left, RECORD).unwrap();
+    entry.save(RECORD).unwrap();
+    assert!(left.exists(), "it may belong to a writer that is alive");
+    fs::File::options()
+        .write(true)
+        .open(&left)
+        .unwrap()
+        .set_modified(std::time::SystemTime::now() - Duration::from_secs(3600))
+        .unwrap();
+    entry.save(RECORD).unwrap();
+    assert!(!left.exists());
+    fs::write(&left, RECORD).unwrap();
+    entry.erase().unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
+fn readers_see_the_old_record_or_the_new_one_and_nothing_else() {
+    let (_dir, _, entry) = entry();
+    let old = format!("\"{}\"", "a".repeat(100_000)).into_bytes();
+    let new = format!("\"{}\"", "b".repeat(50_000)).into_bytes();
+    entry.save(&old).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..50 {
+                entry.save(&new).unwrap();
+                entry.save(&old).unwrap();
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        while !done.load(Ordering::SeqCst) {
+            let seen = entry.load().unwrap().unwrap();
+            assert!(seen == old || seen == new, "{} bytes", seen.len());
+        }
+    });
+}
+
+#[test]
+fn one_guard_excludes_another_until_it_is_dropped() {
+    let (_dir, store, entry) = entry();
+    let guard = entry.lock(Duration::ZERO).unwrap();
+    let error = store.entry(SERVER, "work").lock(Duration::from_millis(60)).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Locked { waited, .. } if waited >= Duration::from_millis(60))
+    );
+    // Another account's login is another lock.
+    let _other = store.entry(SERVER, "home").lock(Duration::ZERO).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| entry.lock(Duration::from_secs(10)).is_ok());
+        thread::sleep(Duration::from_millis(50));
+        drop(guard);
+        assert!(waiting.join().unwrap());
+    });
+}
+
+#[test]
+fn a_lock_is_felt_in_another_process_and_dies_with_its_holder() {
+    let (_dir, store, entry) = entry();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "holds_a_lock_until_killed", "--ignored", "--nocapture"])
+        .env("STORE_DIR", store.dir())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("locked")));
+    assert!(matches!(entry.lock(Duration::ZERO).unwrap_err(), StoreError::Locked { .. }));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let _guard = entry.lock(Duration::ZERO).unwrap();
+}
+
+#[test]
+#[ignore = "the other process of the test above"]
+#[expect(clippy::print_stdout, reason = "tells the parent process that the lock is held")]
+fn holds_a_lock_until_killed() {
+    let store = FileStore::open(std::env::var_os("STORE_DIR").unwrap()).unwrap();
+    let _guard = store.entry(SERVER, "work").lock(Duration::ZERO).unwrap();
+    println!("locked");
+    thread::sleep(Duration::from_secs(60));
+}
