@@ -5,6 +5,7 @@ use std::fmt;
 
 pub mod authorization;
 pub mod challenge;
+pub mod failure;
 pub mod pkce;
 pub mod registration;
 pub mod resource_metadata;

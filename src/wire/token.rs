@@ -1,1 +1,271 @@
-//! Under construction.
+//! The token request and its reply: RFC 6749 §4.1.3, §5 and §6, client authentication §2.3.1,
+//! resource indicators RFC 8707 §2.2.
+
+use std::time::Duration;
+
+use ::url::{Url, form_urlencoded};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use super::failure::{Failure, Fields, is_page};
+use super::scope::ScopeSet;
+use crate::{Secret, UnixTime};
+
+const DOCUMENT: &str = "token reply";
+
+/// The longest lifetime that is believed: a hundred years.
+const MAX_LIFETIME: f64 = 100.0 * 365.25 * 86_400.0;
+
+/// How a client authenticates at the token endpoint (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthMethod {
+    /// `none`: a public client, its identifier in the body.
+    #[serde(rename = "none")]
+    None,
+    /// `client_secret_basic`: identifier and secret in the `Authorization` header.
+    #[serde(rename = "client_secret_basic")]
+    Basic,
+    /// `client_secret_post`: identifier and secret in the body.
+    #[serde(rename = "client_secret_post")]
+    Post,
+}
+
+impl AuthMethod {
+    /// The registered name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Basic => "client_secret_basic",
+            Self::Post => "client_secret_post",
+        }
+    }
+
+    /// The method of a registered name, if it's one of these.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::None, Self::Basic, Self::Post].into_iter().find(|method| method.as_str() == name)
+    }
+
+    /// Picks from `token_endpoint_auth_methods_supported`; an absent or empty list means
+    /// `client_secret_basic` (RFC 8414 §2). Without a secret it is always `none`: some servers leave
+    /// `none` out and have public clients all the same. `None` if the server only knows methods that
+    /// aren't here.
+    pub fn choose(supported: Option<&[String]>, has_secret: bool) -> Option<AuthMethod> {
+        if !has_secret {
+            return Some(Self::None);
+        }
+        match supported {
+            None | Some([]) => Some(Self::Basic),
+            Some(listed) => [Self::Basic, Self::Post, Self::None]
+                .into_iter()
+                .find(|method| listed.iter().any(|name| name == method.as_str())),
+        }
+    }
+
+    /// Whether it takes a client secret.
+    pub fn needs_secret(self) -> bool {
+        self != Self::None
+    }
+}
+
+/// What is given for the tokens.
+#[derive(Clone, Copy)]
+pub enum Grant<'a> {
+    /// The code of an authorization response (RFC 6749 §4.1.3).
+    AuthorizationCode {
+        /// The code.
+        code: &'a str,
+        /// The redirect URI of the authorization request, the same bytes.
+        redirect_uri: &'a str,
+        /// The PKCE verifier (RFC 7636 §4.5).
+        code_verifier: &'a str,
+    },
+    /// A refresh token (RFC 6749 §6).
+    RefreshToken {
+        /// The token.
+        refresh_token: &'a str,
+        /// Fewer scopes than were granted, or the same; none means the same.
+        scope: Option<&'a ScopeSet>,
+    },
+}
+
+/// Everything that a token request says.
+#[derive(Clone, Copy)]
+pub struct TokenRequest<'a> {
+    /// The token endpoint.
+    pub endpoint: &'a Url,
+    /// The client identifier.
+    pub client_id: &'a str,
+    /// The client secret; without one the client is public, whatever `auth_method` says.
+    pub client_secret: Option<&'a Secret<String>>,
+    /// How the secret travels.
+    pub auth_method: AuthMethod,
+    /// What is given for the tokens.
+    pub grant: Grant<'a>,
+    /// The resource indicator, byte for byte as the metadata has it.
+    pub resource: Option<&'a str>,
+    /// Further parameters. One whose name the request has already is left out.
+    pub extra: &'a [(String, String)],
+}
+
+impl TokenRequest<'_> {
+    /// The POST to send. It holds secrets: the header is marked sensitive, the body is the caller's
+    /// to keep out of logs.
+    ///
+    /// The client identifies itself in one way only, as RFC 6749 §2.3 demands: with `Basic` there is
+    /// no `client_id` in the body, unless `extra` adds it for a server that wants it there as well.
+    pub fn to_http(&self) -> Request<Vec<u8>> {
+        let scope;
+        let mut params = match self.grant {
+            Grant::AuthorizationCode { code, redirect_uri, code_verifier } => vec![
+                ("grant_type", "authorization_code"),
+                ("code", code),
+                ("redirect_uri", redirect_uri),
+                ("code_verifier", code_verifier),
+            ],
+            Grant::RefreshToken { refresh_token, scope: wanted } => {
+                scope = wanted.map(ScopeSet::to_string).unwrap_or_default();
+                let mut params =
+                    vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+                if !scope.is_empty() {
+                    params.push(("scope", &scope));
+                }
+                params
+            }
+        };
+        let mut basic = None;
+        match (self.auth_method, self.client_secret) {
+            (AuthMethod::Basic, Some(secret)) => basic = Some(secret),
+            (AuthMethod::Post, Some(secret)) => {
+                params.push(("client_id", self.client_id));
+                params.push(("client_secret", secret.expose()));
+            }
+            _ => params.push(("client_id", self.client_id)),
+        }
+        if let Some(resource) = self.resource {
+            params.push(("resource", resource));
+        }
+        let taken = |name: &str| params.iter().any(|(ours, _)| *ours == name);
+        let extra = self.extra.iter().filter(|(name, _)| !taken(name));
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&params)
+            .extend_pairs(extra)
+            .finish();
+        let mut request = post(self.endpoint, "application/x-www-form-urlencoded", body.into());
+        if let Some(secret) = basic {
+            set_authorization(&mut request, &basic_credentials(self.client_id, secret));
+        }
+        request
+    }
+}
+
+/// `Basic` with identifier and secret form-encoded first (RFC 6749 §2.3.1), so that a colon inside
+/// doesn't split them.
+fn basic_credentials(client_id: &str, secret: &Secret<String>) -> String {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(client_id), encode(secret.expose()));
+    format!("Basic {}", STANDARD.encode(pair))
+}
+
+/// A POST that wants JSON back.
+///
+/// A [`Url`] with a host is an [`http::Uri`] too; were one not, the request would have no host and go
+/// nowhere.
+pub(super) fn post(endpoint: &Url, content_type: &'static str, body: Vec<u8>) -> Request<Vec<u8>> {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = endpoint.as_str().parse().unwrap_or_default();
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    request
+}
+
+/// Sets the `Authorization` header, marked sensitive. A value that isn't one line of text is left
+/// out, and the server will say that it's missing.
+pub(super) fn set_authorization(request: &mut Request<Vec<u8>>, credentials: &str) {
+    if let Ok(mut value) = HeaderValue::from_str(credentials) {
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+}
+
+/// The tokens that a server gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenReply {
+    /// The access token: visible ASCII, fit for a header.
+    pub access_token: Secret<String>,
+    /// The type as the server wrote it: a bearer token, or `DPoP` (in any case). Absent means
+    /// bearer.
+    pub token_type: Option<String>,
+    /// The lifetime from now; zero if it has passed, at most a hundred years, `None` if unknown.
+    pub expires_in: Option<Duration>,
+    /// The next refresh token; `None` means that the one at hand stays.
+    pub refresh_token: Option<Secret<String>>,
+    /// The scopes granted; `None` means those asked for, or on refresh those held.
+    pub scope: Option<ScopeSet>,
+    /// OpenID Connect's ID token, not checked.
+    pub id_token: Option<Secret<String>>,
+}
+
+impl TokenReply {
+    /// Reads the answer of a token endpoint: JSON, or the form that GitHub sends, whatever type it
+    /// claims. Slack's user tokens, in an object inside, are read if there is none outside.
+    ///
+    /// # Errors
+    ///
+    /// See [`Failure::read`]; an `error` in place of a token is one at any status. A reply without a
+    /// usable access token is [`Failure::Malformed`], and so is a token type that isn't known: such a
+    /// token must not be used (RFC 6749 §7.1).
+    pub fn parse(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<TokenReply, Failure> {
+        let failure = || Failure::read(DOCUMENT, status, headers, body, now);
+        if !status.is_success() || is_page(headers, body) {
+            return Err(failure());
+        }
+        let mut fields = Fields::json_or_form(DOCUMENT, body)?;
+        if !fields.has("access_token") {
+            if fields.has("error") {
+                return Err(failure());
+            }
+            fields = match fields.object("authed_user") {
+                Some(user) if user.has("access_token") => user,
+                _ => fields,
+            };
+        }
+        let access_token = Secret::new(fields.required_text("access_token")?);
+        if !access_token.expose().bytes().all(|b| b.is_ascii_graphic()) {
+            let got = "other characters";
+            return Err(Malformed::new(DOCUMENT, "`access_token` in visible ASCII", got).into());
+        }
+        let token_type = fields.text("token_type");
+        if let Some(unknown) = token_type.as_deref().filter(|name| !is_known_type(name)) {
+            return Err(Malformed::new(DOCUMENT, "`token_type` Bearer or DPoP", unknown).into());
+        }
+        Ok(TokenReply {
+            access_token,
+            token_type,
+            expires_in: fields
+                .number("expires_in")
+                .map(|seconds| Duration::from_secs(seconds.clamp(0.0, MAX_LIFETIME) as u64)),
+            refresh_token: fields.secret("refresh_token"),
+            scope: fields.scopes("scope").filter(|scope| !scope.is_empty()),
+            id_token: fields.secret("id_token"),
+        })
+    }
+}
+
+/// `bot` and `user` are Slack's words for bearer tokens.
+fn is_known_type(name: &str) -> bool {
+    ["bearer", "dpop", "bot", "user"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! What a POST that failed says: RFC 6749 §5.2 and RFC 7591 §3.2.2, and what real servers, and what
+//! stands before them, send instead.
+
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+
+use super::Malformed;
+use crate::UnixTime;
+use crate::text::{printable, printable_url};
+
+mod fields;
+pub(super) use fields::Fields;
+
+/// The longest wait that a server may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Codes with which a server says "not now" (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
+const PASSING: [&str; 3] = ["server_error", "temporarily_unavailable", "slow_down"];
+
+/// An OAuth error, each text made printable and bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthError {
+    /// The code as the server wrote it, e.g. `invalid_grant`.
+    pub error: String,
+    /// What the server adds for a person.
+    pub description: Option<String>,
+    /// A page about the error; `https` or `http`.
+    pub uri: Option<String>,
+}
+
+impl OAuthError {
+    /// An error that is only a code.
+    pub(super) fn code(error: &str) -> Self {
+        Self { error: printable(error), description: None, uri: None }
+    }
+
+    /// Finds the error in a body: JSON or a form, with `error` a string or, as some servers have it,
+    /// an object with a code and a message.
+    fn find(body: &[u8]) -> Option<Self> {
+        let mut fields = Fields::json_or_form("error", body).ok()?;
+        let (error, message) = match fields.text("error") {
+            Some(error) => (error, None),
+            None => {
+                let mut inner = fields.object("error")?;
+                let codes = ["code", "error", "type", "status"];
+                let code = codes.into_iter().find_map(|name| inner.text(name));
+                let message = inner.text("message");
+                (code.or_else(|| message.clone())?, message)
+            }
+        };
+        let description = fields.text("error_description");
+        let description = description.or(message).or_else(|| fields.text("message"));
+        let uri = fields.text("error_uri");
+        Some(Self {
+            error: printable(&error),
+            description: description.as_deref().map(printable),
+            uri: uri
+                .filter(|uri| uri.starts_with("https://") || uri.starts_with("http://"))
+                .as_deref()
+                .map(printable),
+        })
+    }
+
+    /// Whether the code or refresh token that was sent is dead: `invalid_grant`, and what GitHub and
+    /// Slack say instead.
+    pub fn is_dead_grant(&self) -> bool {
+        matches!(
+            self.error.as_str(),
+            "invalid_grant"
+                | "bad_refresh_token"
+                | "bad_verification_code"
+                | "invalid_refresh_token"
+        )
+    }
+
+    /// Whether the server doesn't know the client: `invalid_client`, or an `invalid_request` that
+    /// says in words that it isn't registered.
+    pub fn is_unknown_client(&self) -> bool {
+        self.error == "invalid_client"
+            || self.error == "invalid_request"
+                && self.description.as_ref().is_some_and(|text| {
+                    let text = text.to_ascii_lowercase();
+                    text.contains("client") && text.contains("not registered")
+                })
+    }
+
+    /// Whether the resource indicator was refused: `invalid_target` (RFC 8707 §2), or Entra ID's
+    /// numbers for it.
+    pub fn is_refused_resource(&self) -> bool {
+        self.error == "invalid_target"
+            || self
+                .description
+                .as_ref()
+                .is_some_and(|text| text.contains("AADSTS9010010") || text.contains("AADSTS901002"))
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)?;
+        if let Some(description) = &self.description {
+            write!(f, " ({description})")?;
+        }
+        if let Some(uri) = &self.uri {
+            write!(f, ", see {uri}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a POST to an authorization server brought nothing.
+///
+/// It never holds text of the body but an OAuth error's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The server's final word: asking the same again is of no use.
+    #[error("refused (HTTP {status}): {error}")]
+    Refused {
+        /// The HTTP status; some servers refuse with 200.
+        status: u16,
+        /// The reason.
+        error: OAuthError,
+    },
+    /// Nothing was decided; asking again later may help.
+    #[error("HTTP {status}{}", .error.as_ref().map(|e| format!(": {e}")).unwrap_or_default())]
+    Passing {
+        /// The HTTP status.
+        status: u16,
+        /// How long to wait, if the server said so; at most 24 h.
+        retry_after: Option<Duration>,
+        /// The reason, if the server gave one.
+        error: Option<OAuthError>,
+    },
+    /// The answer doesn't have its form, so it decides nothing; waiting won't mend it.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+impl Failure {
+    /// Reads the answer to a failed POST; `document` says to which.
+    ///
+    /// - An OAuth error is [`Failure::Refused`] at any status, except `server_error`,
+    ///   `temporarily_unavailable`, `slow_down`, 408, 425, 429 and 5xx: those pass.
+    /// - Without one, 404, 405 and 410 say that there is no such endpoint; a web page comes from
+    ///   something before the server and passes; 401 is `invalid_client` (RFC 6749 §5.2). 400, 415,
+    ///   422, redirects and successes are malformed; any other 4xx passes.
+    pub fn read(
+        document: &'static str,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Failure {
+        let error = if is_page(headers, body) { None } else { OAuthError::find(body) };
+        let code = status.as_u16();
+        let passes = status.is_server_error()
+            || matches!(code, 408 | 425 | 429)
+            || error.as_ref().is_some_and(|e| PASSING.contains(&e.error.as_str()));
+        let passing = |error| Failure::Passing {
+            status: code,
+            retry_after: retry_after(headers, now),
+            error,
+        };
+        let malformed = |expected: &str, got: &str| {
+            Failure::Malformed(Malformed::new(document, expected, format!("HTTP {status}{got}")))
+        };
+        match (error, code) {
+            (error, _) if passes => passing(error),
+            (Some(error), _) => Failure::Refused { status: code, error },
+            (None, 404 | 405 | 410) => malformed("an endpoint that takes POST", ""),
+            (None, _) if is_page(headers, body) => passing(None),
+            (None, 401) => {
+                Failure::Refused { status: code, error: OAuthError::code("invalid_client") }
+            }
+            (None, 300..=399) => {
+                let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
+                let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
+                malformed("no redirect", &to)
+            }
+            (None, 400 | 415 | 422 | 100..=299) => {
+                malformed("a reply or an OAuth error", " with neither")
+            }
+            (None, _) => passing(None),
+        }
+    }
+}
+
+/// Whether the body is a web page: from a firewall, a proxy, a login portal.
+pub(super) fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
+    let body = fields::content(body);
+    let html = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
+    // A program that forgot to name the type of its JSON often claims HTML.
+    body.starts_with(b"<") || html && !body.starts_with(b"{")
+}
+
+/// How long a server wants to be left alone (RFC 9110 §10.2.3): seconds or a date; zero if the date
+/// has passed; at most 24 h.
+pub fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // Only too many digits fail here.
+        value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
+    } else {
+        let at = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        now.until(UnixTime(at.as_secs()))
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests;
