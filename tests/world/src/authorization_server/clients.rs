@@ -1,0 +1,233 @@
+//! Who the clients are, and how they prove it (RFC 6749 §2.3).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{Request, header};
+use url::{Url, form_urlencoded};
+
+use super::refusal::Refusal;
+use super::{AuthorizationServer, Cimd, Redirects};
+use crate::laws::SecretKind;
+use crate::text::{self, Form};
+
+/// How a client authenticates at the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// Not at all: a public client.
+    None,
+    /// With HTTP Basic.
+    Basic,
+    /// With its secret in the form.
+    Post,
+}
+
+impl ClientAuthentication {
+    /// Every method.
+    pub const ALL: [ClientAuthentication; 3] =
+        [ClientAuthentication::None, ClientAuthentication::Basic, ClientAuthentication::Post];
+
+    /// The registered name (RFC 7591 §2).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClientAuthentication::None => "none",
+            ClientAuthentication::Basic => "client_secret_basic",
+            ClientAuthentication::Post => "client_secret_post",
+        }
+    }
+}
+
+/// A client that a server knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its identifier.
+    pub id: String,
+    /// Its secret, if it has one.
+    pub secret: Option<String>,
+    /// When the secret ends, in Unix seconds; 0 is never.
+    pub secret_expires_at: u64,
+    /// The method that it must authenticate with; `None` is any that the server knows.
+    pub authentication: Option<ClientAuthentication>,
+    /// The redirect URIs that it may use; any if there are none.
+    pub redirect_uris: Vec<String>,
+    /// The grants that it may use.
+    pub grant_types: Vec<String>,
+    /// The token that manages its registration.
+    pub registration_token: Option<String>,
+    /// Did it register itself?
+    pub dynamic: bool,
+}
+
+impl Client {
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (SecretKind, &str)> {
+        let secret = self.secret.as_deref().map(|secret| (SecretKind::ClientSecret, secret));
+        let token = self.registration_token.as_deref();
+        let id = self.dynamic.then_some((SecretKind::ClientId, self.id.as_str()));
+        secret
+            .into_iter()
+            .chain(token.map(|token| (SecretKind::RegistrationToken, token)))
+            .chain(id)
+    }
+
+    /// May it use this grant?
+    pub(super) fn may(&self, grant_type: &str) -> bool {
+        self.grant_types.iter().any(|known| known == grant_type)
+    }
+
+    fn from_url(id: &str) -> Client {
+        Client {
+            id: id.to_owned(),
+            secret: None,
+            secret_expires_at: 0,
+            authentication: Some(ClientAuthentication::None),
+            redirect_uris: Vec::new(),
+            grant_types: vec!["authorization_code".to_owned(), "refresh_token".to_owned()],
+            registration_token: None,
+            dynamic: false,
+        }
+    }
+}
+
+/// What a token request shows of its client.
+struct Shown {
+    id: String,
+    secret: Option<String>,
+    method: ClientAuthentication,
+}
+
+impl AuthorizationServer {
+    /// Enters a client by hand: with a secret, or as a public client. It may use every grant and
+    /// any redirect URI; change the returned value to narrow that.
+    pub fn preregister(&mut self, id: &str, secret: Option<&str>) -> &mut Client {
+        let mut client = Client::from_url(id);
+        client.grant_types.push("client_credentials".to_owned());
+        client.secret = secret.map(str::to_owned);
+        if secret.is_some() {
+            client.authentication = None;
+        }
+        self.state.clients.insert(id.to_owned(), client);
+        self.state.clients.entry(id.to_owned()).or_insert_with(|| Client::from_url(id))
+    }
+
+    /// A client that it knows.
+    pub fn client(&self, id: &str) -> Option<&Client> {
+        self.state.clients.get(id)
+    }
+
+    /// The clients that it knows.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.state.clients.values()
+    }
+
+    /// Forgets a client, as servers with a short memory do; its tokens stay. Was it known?
+    pub fn forget_client(&mut self, id: &str) -> bool {
+        self.state.clients.remove(id).is_some()
+    }
+
+    /// Forgets all clients.
+    pub fn forget_clients(&mut self) {
+        self.state.clients.clear();
+    }
+
+    pub(super) fn find_client(&self, id: &str) -> Option<Client> {
+        let known = self.state.clients.get(id).cloned();
+        known.or_else(|| {
+            let document = Url::parse(id).ok()?;
+            let well_formed = document.scheme() == "https" && document.path() != "/";
+            (self.cimd != Cimd::Unsupported && well_formed).then(|| Client::from_url(id))
+        })
+    }
+
+    pub(super) fn takes_redirect(&self, client: &Client, presented: &str) -> bool {
+        if client.redirect_uris.is_empty() {
+            return Url::parse(presented)
+                .is_ok_and(|url| is_loopback(&url) || url.scheme() == "https");
+        }
+        client.redirect_uris.iter().any(|registered| {
+            registered == presented
+                || (self.redirects == Redirects::LoopbackAnyPort
+                    && differ_by_loopback_port(registered, presented))
+        })
+    }
+
+    /// The client that sent this request. Exactly one method must be used.
+    pub(super) fn authenticate(
+        &self,
+        now: u64,
+        request: &Request<Vec<u8>>,
+        form: &Form,
+    ) -> Result<(Client, ClientAuthentication), Refusal> {
+        let shown = shown(request, form)?;
+        let unknown = || Refusal::invalid_client(shown.method, "unknown client");
+        let client = self.find_client(&shown.id).ok_or_else(unknown)?;
+        let by_url = !self.state.clients.contains_key(&shown.id);
+        if by_url && self.cimd == Cimd::RefusedAtToken {
+            return Err(unknown());
+        }
+        let wanted = client.authentication;
+        if wanted.is_some_and(|wanted| wanted != shown.method)
+            || (!self.client_authentication.contains(&shown.method) && !by_url)
+        {
+            return Err(Refusal::invalid_client(shown.method, "wrong authentication method"));
+        }
+        // A client with a secret must show it, whatever method it may choose.
+        let secret = client.secret.as_deref();
+        let public = wanted == Some(ClientAuthentication::None);
+        if !public && (secret.is_none() || shown.secret.as_deref() != secret) {
+            return Err(Refusal::invalid_client(shown.method, "wrong client secret"));
+        }
+        if !public && client.secret_expires_at != 0 && now >= client.secret_expires_at {
+            return Err(Refusal::invalid_client(shown.method, "the client secret has expired"));
+        }
+        Ok((client, shown.method))
+    }
+}
+
+fn shown(request: &Request<Vec<u8>>, form: &Form) -> Result<Shown, Refusal> {
+    let id = form.owned("client_id");
+    let secret = form.owned("client_secret");
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        let id =
+            id.ok_or_else(|| Refusal::invalid_client(ClientAuthentication::None, "no client"))?;
+        let method = match secret {
+            Some(_) => ClientAuthentication::Post,
+            None => ClientAuthentication::None,
+        };
+        return Ok(Shown { id, secret, method });
+    }
+    if secret.is_some() {
+        return Err(Refusal::invalid_request("more than one authentication method"));
+    }
+    let malformed = || Refusal::invalid_client(ClientAuthentication::Basic, "malformed Basic");
+    let basic = text::credential(request, "Basic").ok_or_else(malformed)?;
+    let basic = STANDARD.decode(basic).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let basic = basic.ok_or_else(malformed)?;
+    let (user, password) = basic.split_once(':').ok_or_else(malformed)?;
+    let user = form_decoded(user);
+    if id.is_some_and(|id| id != user) {
+        return Err(Refusal::invalid_request("two different clients"));
+    }
+    let method = ClientAuthentication::Basic;
+    Ok(Shown { id: user, secret: Some(form_decoded(password)), method })
+}
+
+/// Both halves of Basic are form-encoded first (RFC 6749 §2.3.1).
+fn form_decoded(text: &str) -> String {
+    // An `=` or `&` would be read as structure: encoded text has none.
+    let safe = text.replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(safe.as_bytes()).map(|(key, _)| key.into_owned()).collect()
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    url.scheme() == "http"
+        && matches!(url.host_str(), Some("127.0.0.1") | Some("[::1]") | Some("localhost"))
+}
+
+fn differ_by_loopback_port(registered: &str, presented: &str) -> bool {
+    let (Ok(mut left), Ok(mut right)) = (Url::parse(registered), Url::parse(presented)) else {
+        return false;
+    };
+    is_loopback(&left)
+        && left.set_port(None).is_ok()
+        && right.set_port(None).is_ok()
+        && left == right
+}

@@ -1,0 +1,140 @@
+//! The authorization server: its switches, what it remembers, and its endpoints.
+
+mod authorize;
+mod clients;
+mod metadata;
+mod refusal;
+mod register;
+mod revoke;
+mod settings;
+mod state;
+mod token;
+
+use http::{Method, Request};
+
+use crate::log::{AuthorizationRequest, Detail, TokenRequest};
+use crate::person::{Person, Visit};
+use crate::text::{self, Form, Response};
+
+pub use clients::{Client, ClientAuthentication};
+pub use settings::{
+    AuthorizationServer, Cimd, ExpiresIn, IssParameter, MetadataPlace, Redirects, RefreshTokens,
+    Registration, ResourceIndicators, ScopeGrant, TokenReply,
+};
+pub use state::AccessToken;
+
+/// What a path of an authorization server is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Metadata,
+    Authorize,
+    Token,
+    Register,
+    /// The registration of this client.
+    Manage(String),
+    Revoke,
+}
+
+impl Endpoint {
+    /// What a request is about, as far as it tells itself.
+    pub(crate) fn read(&self, request: &Request<Vec<u8>>) -> Detail {
+        match self {
+            Endpoint::Metadata => Detail::ServerMetadata,
+            Endpoint::Authorize => Detail::Authorization(AuthorizationRequest::read(request)),
+            Endpoint::Token => Detail::Token(TokenRequest::read(request)),
+            Endpoint::Register => Detail::Registration { client_id: None },
+            Endpoint::Manage(id) => Detail::Management { client_id: id.clone() },
+            Endpoint::Revoke => Detail::Revocation { revoked: false },
+        }
+    }
+}
+
+impl AuthorizationServer {
+    /// What is at this path of this origin, if anything.
+    pub(crate) fn endpoint(&self, origin: &str, path: &str) -> Option<Endpoint> {
+        if text::origin(&self.issuer) != origin {
+            return None;
+        }
+        if self.metadata_url().is_some_and(|url| text::path(&url) == path) {
+            return Some(Endpoint::Metadata);
+        }
+        let rest = path.strip_prefix(text::path(&self.issuer).trim_end_matches('/'))?;
+        match rest {
+            "/authorize" => Some(Endpoint::Authorize),
+            "/token" => Some(Endpoint::Token),
+            "/register" if self.registration.open => Some(Endpoint::Register),
+            "/revoke" if self.revocation => Some(Endpoint::Revoke),
+            _ => rest
+                .strip_prefix("/register/")
+                .filter(|_| self.registration.manageable)
+                .map(|id| Endpoint::Manage(id.to_owned())),
+        }
+    }
+
+    /// The URL of one of its endpoints.
+    pub(crate) fn url(&self, endpoint: &str) -> String {
+        format!("{}/{endpoint}", self.issuer.trim_end_matches('/'))
+    }
+
+    pub(crate) fn handle(
+        &mut self,
+        now: u64,
+        endpoint: &Endpoint,
+        request: &Request<Vec<u8>>,
+        person: &Person,
+    ) -> (Response, Detail, Option<Visit>) {
+        let detail = endpoint.read(request);
+        let (response, detail) = match (endpoint, request.method()) {
+            (Endpoint::Metadata, &Method::GET) => (self.describe(), detail),
+            (Endpoint::Authorize, &Method::GET) => {
+                return self.serve_browser(now, request, person);
+            }
+            (Endpoint::Token, &Method::POST) => self.answer_token_request(now, request),
+            (Endpoint::Register, &Method::POST) => self.register(now, request),
+            (Endpoint::Manage(id), method) => (self.manage(now, id, method, request), detail),
+            (Endpoint::Revoke, &Method::POST) => self.answer_revocation(now, request),
+            _ => (text::empty(405), detail),
+        };
+        (response, detail, None)
+    }
+
+    fn serve_browser(
+        &mut self,
+        now: u64,
+        request: &Request<Vec<u8>>,
+        person: &Person,
+    ) -> (Response, Detail, Option<Visit>) {
+        let query = Form::parse(request.uri().query().unwrap_or_default().as_bytes());
+        // The links of the consent page carry the person's decision.
+        let person = match (person, query.get("decision")) {
+            (Person::Ignores, Some("approve")) => &Person::Approves,
+            (Person::Ignores, Some("deny")) => &Person::Denies,
+            _ => person,
+        };
+        let mut asked = AuthorizationRequest::read(request);
+        let visit = self.authorize(now, &query, person, &mut asked);
+        let response = match &visit {
+            Visit::Redirect(location) => {
+                let mut response = text::empty(302);
+                text::add_header(&mut response, "location", location);
+                response
+            }
+            Visit::Page(text) => text::response(400, "text/plain; charset=utf-8", text.as_str()),
+            Visit::Nothing => text::response(200, "text/html; charset=utf-8", consent_page(&query)),
+        };
+        (response, Detail::Authorization(asked), Some(visit))
+    }
+}
+
+/// Two links and nothing of the request but its encoded parameters.
+fn consent_page(query: &Form) -> String {
+    let query = query.encode().replace('&', "&amp;");
+    let link = |decision: &str, text: &str| {
+        format!("<p><a href=\"?{query}&amp;decision={decision}\">{text}</a></p>")
+    };
+    format!(
+        "<!doctype html><title>Sign in</title><h1>Let this program use your notes?</h1>{}{}",
+        link("approve", "Approve"),
+        link("deny", "Deny")
+    )
+}

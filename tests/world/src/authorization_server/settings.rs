@@ -1,0 +1,267 @@
+//! The switches of an authorization server, and their defaults: strict and complete.
+
+use serde_json::{Map, Value};
+
+use super::clients::ClientAuthentication;
+use super::state::State;
+
+/// An authorization server. Change a field at any time.
+#[derive(Debug, Clone)]
+pub struct AuthorizationServer {
+    /// Its identifier, with or without a path. The endpoints are `authorize`, `token`, `register`
+    /// and `revoke` beneath it.
+    pub issuer: String,
+    /// Where its metadata is.
+    pub metadata: MetadataPlace,
+    /// Served in place of the metadata, byte for byte.
+    pub metadata_body: Option<String>,
+    /// Members that replace or join those of the metadata; `null` removes one.
+    pub metadata_changes: Map<String, Value>,
+    /// The `issuer` in its metadata and its `iss`, where that isn't [`issuer`](Self::issuer).
+    pub claimed_issuer: Option<String>,
+    /// How it uses `iss` (RFC 9207).
+    pub iss: IssParameter,
+    /// The PKCE methods that it announces and takes (RFC 7636); `None` announces none and takes
+    /// S256. A challenge is always required.
+    pub challenge_methods: Option<Vec<String>>,
+    /// How clients may authenticate.
+    pub client_authentication: Vec<ClientAuthentication>,
+    /// The grants that it knows, of `authorization_code`, `refresh_token`, `client_credentials`.
+    pub grant_types: Vec<String>,
+    /// How clients register themselves (RFC 7591).
+    pub registration: Registration,
+    /// How it takes client identifiers that are URLs.
+    pub cimd: Cimd,
+    /// How redirect URIs are compared.
+    pub redirects: Redirects,
+    /// A host that no redirect URI may have, such as `localhost`: the browser shows an error page.
+    pub refuses_redirect_host: Option<String>,
+    /// What it does with `resource` (RFC 8707).
+    pub resources: ResourceIndicators,
+    /// The scopes that exist; anything goes if empty.
+    pub scopes_supported: Vec<String>,
+    /// The scopes of a request that names none (RFC 6749 §3.3).
+    pub default_scopes: Vec<String>,
+    /// Which of the asked scopes it grants.
+    pub grants: ScopeGrant,
+    /// Does a token reply name the scopes?
+    pub reply_names_scopes: bool,
+    /// What becomes of refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// Are refresh tokens for those alone who asked for `offline_access`?
+    pub refresh_needs_offline_access: bool,
+    /// Does a spent refresh token end its whole family?
+    pub reuse_detection: bool,
+    /// For how many seconds a spent refresh token is still good; `None` for not at all.
+    pub reuse_grace: Option<u64>,
+    /// For how many seconds an access token is good.
+    pub token_lifetime: u64,
+    /// For how many seconds a refresh token is good; `None` for ever.
+    pub refresh_lifetime: Option<u64>,
+    /// How a reply tells the lifetime, or lies about it.
+    pub expires_in: ExpiresIn,
+    /// The `token_type` of a reply.
+    pub token_type: String,
+    /// The form of a reply.
+    pub reply: TokenReply,
+    /// Is there a revocation endpoint (RFC 7009)?
+    pub revocation: bool,
+    pub(super) state: State,
+}
+
+/// Where authorization server metadata is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataPlace {
+    /// `oauth-authorization-server` between origin and path (RFC 8414 §3).
+    Rfc8414,
+    /// `openid-configuration` between origin and path (RFC 8414 §5).
+    OidcInserted,
+    /// `openid-configuration` after the path (OpenID Connect Discovery §4).
+    OidcAppended,
+    /// Nowhere.
+    Absent,
+}
+
+/// How an authorization response uses `iss` (RFC 9207).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IssParameter {
+    /// Announced and sent.
+    Sent,
+    /// Neither announced nor sent.
+    Silent,
+    /// Sent, though not announced.
+    SentUnannounced,
+    /// Announced, but not sent.
+    Missing,
+    /// Announced; this is sent in its place.
+    Wrong(String),
+    /// Not announced; this is sent all the same.
+    Unexpected(String),
+    /// Announced; sent with a slash too many.
+    TrailingSlash,
+}
+
+/// How clients register themselves (RFC 7591).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Is there a registration endpoint?
+    pub open: bool,
+    /// The status of success; some servers say 200.
+    pub status: u16,
+    /// An `application_type` that is refused; a request without one counts as `web`.
+    pub refuses_application_type: Option<String>,
+    /// The authentication method that each client gets, whatever it asked for.
+    pub assigns: Option<ClientAuthentication>,
+    /// For how many seconds a client's secret is good; `None` for ever.
+    pub secret_lifetime: Option<u64>,
+    /// The token that a registration needs (RFC 7591 §3).
+    pub initial_access_token: Option<String>,
+    /// Can a client read, change and delete its registration (RFC 7592)?
+    pub manageable: bool,
+}
+
+/// How a server takes client identifiers that are URLs of metadata documents. The document is not
+/// fetched: any loopback or `https` redirect URI is taken to be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cimd {
+    /// It neither announces nor takes them.
+    Unsupported,
+    /// It does both.
+    Accepted,
+    /// It announces them, and then shows an error page in the browser.
+    RefusedWithPage,
+    /// It announces them, and then sends the browser back with `unauthorized_client`.
+    RefusedWithRedirect,
+    /// It announces them, lets the person sign in, and then answers `invalid_client`.
+    RefusedAtToken,
+}
+
+/// How redirect URIs are compared with the registered ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// Byte for byte, but for the port of a loopback host (RFC 8252 §7.3).
+    LoopbackAnyPort,
+    /// Byte for byte.
+    Exact,
+}
+
+/// What a server does with `resource` (RFC 8707).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceIndicators {
+    /// Required everywhere, the same each time; it becomes the token's audience.
+    Required,
+    /// Required to be this.
+    Only(String),
+    /// Not looked at; tokens are good for any resource.
+    Ignored,
+    /// A request with it gets `invalid_target`; tokens are good for any resource.
+    Refused,
+    /// The same, but the authorization endpoint doesn't look at it.
+    RefusedAtToken,
+}
+
+/// Which of the asked scopes a server grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScopeGrant {
+    /// All of them.
+    AllAsked,
+    /// Those that are listed here.
+    Only(Vec<String>),
+}
+
+/// What becomes of refresh tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshTokens {
+    /// Each use gives a new one and spends the old one.
+    Rotating,
+    /// The same one stays good, and each reply repeats it.
+    Repeated,
+    /// The same one stays good, and the reply to a refresh leaves it out.
+    Omitted,
+    /// There are none.
+    Never,
+}
+
+/// The `expires_in` of a reply. But for the first two it is a lie: tokens always live for
+/// [`AuthorizationServer::token_lifetime`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExpiresIn {
+    /// The lifetime as a number.
+    Number,
+    /// The lifetime as a string.
+    String,
+    /// Nothing is said.
+    Absent,
+    /// 0.
+    Zero,
+    /// -1.
+    Negative,
+    /// This.
+    Raw(Value),
+}
+
+/// The form of a token reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenReply {
+    /// JSON (RFC 6749 §5.1).
+    Json,
+    /// A form, as early servers sent it.
+    FormEncoded,
+    /// JSON with everything inside `authed_user`.
+    InsideAuthedUser,
+    /// JSON; errors come with status 200 too.
+    ErrorsWith200,
+}
+
+impl AuthorizationServer {
+    /// A server with everything that the MCP specification asks for, and the scopes `notes:read`,
+    /// `notes:write` and `offline_access`.
+    pub fn new(issuer: &str) -> AuthorizationServer {
+        let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        AuthorizationServer {
+            issuer: issuer.to_owned(),
+            metadata: MetadataPlace::Rfc8414,
+            metadata_body: None,
+            metadata_changes: Map::new(),
+            claimed_issuer: None,
+            iss: IssParameter::Sent,
+            challenge_methods: Some(strings(&["S256"])),
+            client_authentication: ClientAuthentication::ALL.to_vec(),
+            grant_types: strings(&["authorization_code", "refresh_token"]),
+            registration: Registration::default(),
+            cimd: Cimd::Unsupported,
+            redirects: Redirects::LoopbackAnyPort,
+            refuses_redirect_host: None,
+            resources: ResourceIndicators::Required,
+            scopes_supported: strings(&["notes:read", "notes:write", "offline_access"]),
+            default_scopes: strings(&["notes:read"]),
+            grants: ScopeGrant::AllAsked,
+            reply_names_scopes: true,
+            refresh_tokens: RefreshTokens::Rotating,
+            refresh_needs_offline_access: false,
+            reuse_detection: true,
+            reuse_grace: None,
+            token_lifetime: 3600,
+            refresh_lifetime: None,
+            expires_in: ExpiresIn::Number,
+            token_type: "Bearer".to_owned(),
+            reply: TokenReply::Json,
+            revocation: true,
+            state: State::default(),
+        }
+    }
+}
+
+impl Default for Registration {
+    fn default() -> Registration {
+        Registration {
+            open: true,
+            status: 201,
+            refuses_application_type: None,
+            assigns: None,
+            secret_lifetime: None,
+            initial_access_token: None,
+            manageable: false,
+        }
+    }
+}
