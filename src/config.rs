@@ -1,0 +1,201 @@
+//! The settings, with the reason for each default, and their JSON form.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::output::CallbackHost;
+use crate::secret::{Secret, exposed};
+use crate::wire::scope::ScopeSet;
+use crate::wire::{Malformed, url as address};
+
+/// Settings for one MCP server, or shared by many. The default is the MCP authorization
+/// specification 2026-07-28; every leniency is a named switch.
+///
+/// The JSON form has the field names in snake_case; absent fields have their defaults, unknown ones
+/// are ignored.
+///
+/// ```
+/// let config: mcp_auth::Config = serde_json::from_str(
+///     r#"{ "client_id": "my-program", "callback_port": 8666, "scopes": "notes:read" }"#,
+/// )?;
+/// assert_eq!(config.refresh_ahead_seconds, 30);
+/// config.check()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// A client registered with the provider by hand. It comes before every other identity.
+    pub client_id: Option<String>,
+    /// Its secret, if it has one.
+    #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<Secret>,
+    /// The issuer that `client_id` belongs to. With it, the client is never shown to another
+    /// server. Default: `issuer`, if that is given.
+    pub client_issuer: Option<String>,
+    /// The URL of our client ID metadata document; used where the server supports it.
+    pub client_metadata_url: Option<String>,
+    /// The name people see when a client is registered dynamically.
+    pub client_name: String,
+    /// A page about the program, for dynamic registration.
+    pub client_uri: Option<String>,
+    /// For registration endpoints that want a token (RFC 7591 §3).
+    #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
+    pub initial_access_token: Option<Secret>,
+
+    /// The authorization server to use, whatever the MCP server names.
+    pub issuer: Option<String>,
+    /// With `token_url`: no discovery of the authorization server.
+    pub authorize_url: Option<String>,
+    /// See `authorize_url`.
+    pub token_url: Option<String>,
+
+    /// Ask for these scopes, whatever the server suggests; step-ups still add to them.
+    pub scopes: Option<ScopeSet>,
+    /// The name of the scope parameter, for servers that call it otherwise. Default `scope`.
+    pub scope_param_name: String,
+    /// The resource indicator (RFC 8707). Default: the metadata's `resource`, byte for byte, else
+    /// the server's URL.
+    pub resource: Option<String>,
+    /// Send no resource indicator at all. Off: the specification demands it.
+    pub omit_resource: bool,
+    /// Parameters added to the authorization request. `state`, PKCE, `redirect_uri`, `client_id`
+    /// and `response_type` can't be overridden.
+    pub oauth_params: BTreeMap<String, String>,
+
+    /// The loopback name in the redirect URI. Default `127.0.0.1` (RFC 8252 §8.3).
+    pub callback_host: CallbackHost,
+    /// The callback port. Default: free; a registration keeps the port it was made with.
+    pub callback_port: Option<u16>,
+    /// A redirect URI that the host itself serves (a custom scheme, or https): no listener.
+    pub redirect_uri: Option<String>,
+    /// How long a person may take in the browser, in seconds. Default 300.
+    pub login_timeout_seconds: u64,
+
+    /// A token to send as is: no discovery, no login.
+    #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
+    pub bearer_token: Option<Secret>,
+    /// Renew tokens this many seconds before they expire (at most a tenth of their life).
+    /// Default 30: longer than a slow request, and than most clocks are wrong.
+    pub refresh_ahead_seconds: u64,
+    /// How many step-ups are made for one operation. Default 3, as the specification suggests "a
+    /// few".
+    pub step_up_limit: u8,
+
+    /// Accept a server that doesn't advertise PKCE; S256 is sent all the same. Off: without it a
+    /// stolen code is a stolen login, and the specification says to refuse.
+    pub assume_s256: bool,
+    /// Issuers that this server's metadata may name though they differ from the one asked for.
+    pub trusted_issuers: Vec<String>,
+    /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
+    /// reaches only the server's own origin.
+    pub legacy_fallback: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            client_id: None,
+            client_secret: None,
+            client_issuer: None,
+            client_metadata_url: None,
+            client_name: "mcp-auth".into(),
+            client_uri: None,
+            initial_access_token: None,
+            issuer: None,
+            authorize_url: None,
+            token_url: None,
+            scopes: None,
+            scope_param_name: "scope".into(),
+            resource: None,
+            omit_resource: false,
+            oauth_params: BTreeMap::new(),
+            callback_host: CallbackHost::default(),
+            callback_port: None,
+            redirect_uri: None,
+            login_timeout_seconds: 300,
+            bearer_token: None,
+            refresh_ahead_seconds: 30,
+            step_up_limit: 3,
+            assume_s256: false,
+            trusted_issuers: Vec::new(),
+            legacy_fallback: true,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every setting by itself and against the others.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSetting`] names the first setting that can't be used, and what it should
+    /// be.
+    pub fn check(&self) -> Result<(), Error> {
+        let bad = |name, expected: &str, got: &str| {
+            Err(Error::from(ErrorKind::InvalidSetting(Malformed::new(name, expected, got))))
+        };
+        for (name, url) in [
+            ("issuer", &self.issuer),
+            ("client_issuer", &self.client_issuer),
+            ("authorize_url", &self.authorize_url),
+            ("token_url", &self.token_url),
+        ] {
+            if let Some(url) = url {
+                address::parse(name, url).map_err(ErrorKind::InvalidSetting)?;
+            }
+        }
+        if let Some(text) = &self.client_metadata_url {
+            let url =
+                address::parse("client_metadata_url", text).map_err(ErrorKind::InvalidSetting)?;
+            if url.scheme() != "https" || url.path() == "/" {
+                return bad("client_metadata_url", "an https URL with a path", text);
+            }
+        }
+        if self.authorize_url.is_some() != self.token_url.is_some() {
+            return bad("authorize_url and token_url", "both or neither", "only one");
+        }
+        if self.client_secret.is_some() && self.client_id.is_none() {
+            return bad("client_secret", "a client_id beside it", "none");
+        }
+        if let Some(resource) = &self.resource
+            && !url::Url::parse(resource).is_ok_and(|url| url.fragment().is_none())
+        {
+            return bad("resource", "an absolute URI without a fragment (RFC 8707 §2)", resource);
+        }
+        if self.callback_port.is_some_and(|port| port < 1024) {
+            return bad("callback_port", "1024 to 65535", "less");
+        }
+        if let Some(uri) = &self.redirect_uri
+            && !url::Url::parse(uri).is_ok_and(|url| {
+                (url.scheme() != "http" || address::is_loopback(&url)) && url.fragment().is_none()
+            })
+        {
+            return bad("redirect_uri", "an https, loopback http or custom-scheme URI", uri);
+        }
+        if let Some(token) = &self.bearer_token
+            && !usable_token(token.expose())
+        {
+            return bad("bearer_token", "visible ASCII without spaces", "other characters");
+        }
+        if self.scope_param_name.is_empty() {
+            return bad("scope_param_name", "a parameter name", "nothing");
+        }
+        Ok(())
+    }
+
+    /// Whether the configured client may be shown to this issuer.
+    pub(crate) fn client_belongs_to(&self, issuer: &str) -> bool {
+        self.client_issuer
+            .as_deref()
+            .or(self.issuer.as_deref())
+            .is_none_or(|home| address::issuers_match(home, issuer))
+    }
+}
+
+/// RFC 6750 §2.1: what fits behind `Bearer`; anything else could break out of the header field.
+pub(crate) fn usable_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
+}

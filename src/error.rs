@@ -1,0 +1,315 @@
+//! What can go wrong: whose fault it is, what was expected, what came, what to do next.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::output::{HostError, TransportError};
+use crate::wire::Malformed;
+use crate::wire::failure::OAuthError;
+
+/// Why there is no token. Cheap to clone: every waiter of an attempt gets it.
+///
+/// It never holds a secret, nor the body of an answer.
+#[derive(Clone)]
+pub struct Error(Arc<ErrorKind>);
+
+/// Who can do something about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The settings: the server's URL or the configuration.
+    Settings,
+    /// The program around the machine: its store, listener or browser.
+    Host,
+    /// The person who logs in, or their absence.
+    User,
+    /// The MCP server.
+    ResourceServer,
+    /// The authorization server.
+    AuthorizationServer,
+    /// The way there; it may pass.
+    Network,
+}
+
+/// Every kind of failure.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting doesn't have its form.
+    #[error("invalid setting: {0}")]
+    InvalidSetting(Malformed),
+    /// A login needs a person, and the demand didn't allow a browser.
+    #[error("login required: {reason}")]
+    LoginRequired {
+        /// Why the tokens at hand don't do.
+        reason: String,
+    },
+    /// The attempt was cancelled.
+    #[error("the attempt was cancelled")]
+    Cancelled,
+    /// The person didn't finish in the browser in time.
+    #[error("nobody finished the login in the browser within {}", seconds(.0))]
+    NobodyCame(Duration),
+    /// A server could not be reached, or its answer not be read.
+    #[error("{url} could not be reached: {source}")]
+    Unreachable {
+        /// Where the request went, without its query.
+        url: String,
+        /// What the transport said.
+        source: TransportError,
+    },
+    /// A passing failure; everything is kept.
+    #[error("{url} has a passing failure ({what}); try again in {}", seconds(.retry_in))]
+    Passing {
+        /// Who failed, without its query.
+        url: String,
+        /// What it said, e.g. `HTTP 503`.
+        what: String,
+        /// When to try again, from the moment the error was made.
+        retry_in: Duration,
+    },
+    /// The probe found out neither that authorization is needed nor that it isn't.
+    #[error("could not find out whether {url} wants authorization: {what}")]
+    ProbeFailed {
+        /// The MCP server.
+        url: String,
+        /// What it answered.
+        what: String,
+    },
+    /// The protected resource metadata speaks for another resource (RFC 9728 §3.3).
+    #[error("{metadata_url} says it describes {got}, but the server is {server}")]
+    ResourceMismatch {
+        /// The MCP server.
+        server: String,
+        /// The document's `resource`.
+        got: String,
+        /// Where the document came from.
+        metadata_url: String,
+    },
+    /// No authorization server could be found.
+    #[error("no authorization server found for {server}: {}", .tried.join("; "))]
+    NoAuthorizationServer {
+        /// The MCP server.
+        server: String,
+        /// What was tried, and why it didn't do.
+        tried: Vec<String>,
+    },
+    /// Server metadata names another issuer than the one it was asked for (RFC 8414 §3.3).
+    #[error("{metadata_url} says its issuer is {got}, expected {expected}")]
+    IssuerMismatch {
+        /// The issuer that was looked up.
+        expected: String,
+        /// The document's `issuer`.
+        got: String,
+        /// Where the document came from.
+        metadata_url: String,
+    },
+    /// The authorization server doesn't say that it does PKCE with S256.
+    #[error("{issuer} {}", if *.absent { "doesn't say whether it supports PKCE" } else { "doesn't support PKCE with S256" })]
+    NoPkce {
+        /// The authorization server.
+        issuer: String,
+        /// Whether `code_challenge_methods_supported` is absent, rather than without S256.
+        absent: bool,
+    },
+    /// There is no way to get a client identity.
+    #[error("no client identity for {issuer}: {why}")]
+    NoClient {
+        /// The authorization server.
+        issuer: String,
+        /// Why each way is closed.
+        why: String,
+    },
+    /// Dynamic registration was refused (RFC 7591 §3.2.2).
+    #[error("{url} refused to register a client: {error}")]
+    RegistrationRefused {
+        /// The registration endpoint.
+        url: String,
+        /// What it said.
+        error: OAuthError,
+    },
+    /// The authorization server sent the person back with an error (RFC 6749 §4.1.2.1).
+    #[error("the authorization was not given: {0}")]
+    Denied(OAuthError),
+    /// The authorization response is not from the server that was asked (RFC 9207 §2.4).
+    #[error("the authorization response names the issuer {}, expected {expected}", .got.as_deref().unwrap_or("(none)"))]
+    MixUp {
+        /// The issuer of the server that was asked.
+        expected: String,
+        /// The response's `iss`.
+        got: Option<String>,
+    },
+    /// The token endpoint refused (RFC 6749 §5.2).
+    #[error("{url} refused the token request: {error}")]
+    TokenRefused {
+        /// The token endpoint.
+        url: String,
+        /// What it said.
+        error: OAuthError,
+    },
+    /// A server's answer doesn't have its form.
+    #[error("{url} sent an unusable answer: {what}")]
+    Unusable {
+        /// Who sent it, without its query.
+        url: String,
+        /// What was expected, and what came.
+        what: Malformed,
+    },
+    /// The server asks for scopes that the token already has, or has been asked too often.
+    #[error("the server still refuses with insufficient_scope after {rounds} step-up(s): {why}")]
+    StepUpLimit {
+        /// How many step-ups were made for this operation.
+        rounds: u8,
+        /// Why there is no other.
+        why: String,
+    },
+    /// Tokens that were just issued are refused.
+    #[error("the server refuses tokens that its authorization server has just issued")]
+    FreshTokenRefused,
+    /// The configured static bearer token was refused.
+    #[error("the server refused the configured bearer token")]
+    StaticTokenRefused,
+    /// A token was about to be sent to a server that it doesn't belong to.
+    #[error("the token for {server} was not added to a request to {request}")]
+    ForeignRequest {
+        /// The server that the token belongs to.
+        server: String,
+        /// Where the request goes, without its query.
+        request: String,
+    },
+    /// The store could not be read.
+    #[error("the store could not be read: {0}")]
+    Store(HostError),
+    /// The callback address could not be had.
+    #[error("the callback address could not be had: {0}")]
+    Listener(HostError),
+    /// The browser could not be opened.
+    #[error("the browser could not be opened: {0}")]
+    Browser(HostError),
+    /// The host didn't answer an action by its deadline.
+    #[error("the program didn't answer the action \"{action}\" in time")]
+    Unanswered {
+        /// Which action.
+        action: &'static str,
+    },
+}
+
+impl Error {
+    /// The kind, with its data.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// Who can do something about it.
+    pub fn fault(&self) -> Fault {
+        use ErrorKind as K;
+        match self.kind() {
+            K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
+            K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
+            K::ForeignRequest { .. } => Fault::Host,
+            K::LoginRequired { .. } | K::Cancelled | K::NobodyCame(_) | K::Denied(_) => Fault::User,
+            K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
+            K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
+            K::NoAuthorizationServer { .. } => Fault::ResourceServer,
+            K::Unreachable { .. } | K::Passing { .. } => Fault::Network,
+            K::IssuerMismatch { .. } | K::NoPkce { .. } | K::MixUp { .. } => {
+                Fault::AuthorizationServer
+            }
+            K::RegistrationRefused { .. } | K::TokenRefused { .. } | K::Unusable { .. } => {
+                Fault::AuthorizationServer
+            }
+        }
+    }
+
+    /// What to do next, in a sentence.
+    pub fn advice(&self) -> String {
+        use ErrorKind as K;
+        match self.kind() {
+            K::InvalidSetting(_) => "Correct the setting.".into(),
+            K::LoginRequired { .. } => "Log in where a browser is welcome, then try again.".into(),
+            K::Cancelled | K::NobodyCame(_) => "Start the login again.".into(),
+            K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
+            K::Passing { .. } => "Nothing is lost: try again later.".into(),
+            K::ProbeFailed { .. } => {
+                "Check that the URL is the MCP endpoint; if the server needs a login all the same, name its authorization server (`issuer`).".into()
+            }
+            K::ResourceMismatch { got, .. } => format!(
+                "If {got} is the server you mean, use that URL; otherwise tell the server's operator, and don't log in."
+            ),
+            K::NoAuthorizationServer { .. } => {
+                "Name the authorization server (`issuer`), or its endpoints (`authorize_url` and `token_url`).".into()
+            }
+            K::IssuerMismatch { got, .. } => format!(
+                "If you know that {got} is right for this server, add it to `trusted_issuers`; otherwise don't log in."
+            ),
+            K::NoPkce { absent: true, .. } => {
+                "If the server does support S256, switch on `assume_s256`.".into()
+            }
+            K::NoPkce { .. } => "The server must support S256; there is no safe way around.".into(),
+            K::NoClient { .. } => {
+                "Register a client with the provider and give `client_id` (and `client_secret`), or give `client_metadata_url`.".into()
+            }
+            K::RegistrationRefused { .. } => {
+                "Register a client with the provider and give `client_id` (and `client_secret`), or an `initial_access_token`.".into()
+            }
+            K::Denied(error) if error.error == "access_denied" => {
+                "Log in again and allow the access.".into()
+            }
+            K::Denied(_) => "Log in again; if it stays, ask the server's operator.".into(),
+            K::MixUp { .. } => {
+                "Don't log in before the server's operator has explained it: it may be an attack.".into()
+            }
+            K::TokenRefused { .. } => "Log in again; if it stays, check the client's settings.".into(),
+            K::Unusable { .. } => "Ask the server's operator.".into(),
+            K::StepUpLimit { .. } => {
+                "Ask the server's operator which access the operation needs.".into()
+            }
+            K::FreshTokenRefused => {
+                "Check `resource` and `scopes`: the token may be meant for another audience.".into()
+            }
+            K::StaticTokenRefused => "Replace `bearer_token`.".into(),
+            K::ForeignRequest { .. } => "Use a session of its own for the other server.".into(),
+            K::Store(_) => "Mend the store, then try again; nothing was overwritten.".into(),
+            K::Listener(_) => "Free the port, or choose another `callback_port`.".into(),
+            K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),
+            K::Unanswered { .. } => "This is a bug of the program or its adapter.".into(),
+        }
+    }
+
+    /// How long to wait before another try makes sense, where the failure is a passing one.
+    pub fn retry_in(&self) -> Option<Duration> {
+        match self.kind() {
+            ErrorKind::Passing { retry_in, .. } => Some(*retry_in),
+            _ => None,
+        }
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self(Arc::new(kind))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+fn seconds(duration: &Duration) -> String {
+    format!("{} s", duration.as_secs())
+}

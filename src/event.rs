@@ -1,0 +1,144 @@
+//! Everything that can go in.
+
+use crate::output::{CallId, HostError, TransportError};
+use crate::secret::Secret;
+use crate::session::tokens::Generation;
+use crate::wire::challenge::BearerChallenge;
+use crate::wire::scope::ScopeSet;
+
+/// One attempt at getting a token: what its demander, and all who joined, wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub(crate) u64);
+
+/// What goes into [`AuthMachine::handle`](crate::AuthMachine::handle).
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody needs a token.
+    Demand(Demand),
+    /// The server refused a request.
+    Challenged(Challenged),
+    /// A redirect arrived at the callback address, or was pasted.
+    Redirected(Redirected),
+    /// The demander of this attempt has lost interest. A token request that is under way is still
+    /// seen through.
+    Cancel(AttemptId),
+    /// Forget everything about this server: tokens, registrations, and the stored record.
+    Forget,
+    /// Time has passed: a deadline of [`Output::Wait`](crate::Output::Wait) may be due.
+    Tick,
+    /// The answer to an action; made by the action's `answer`.
+    Answer(Answer),
+}
+
+/// What a caller needs a token for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// The operation, e.g. `tools/call write_note`: step-ups are counted, and scopes remembered,
+    /// for each. `None` is the server as a whole.
+    pub operation: Option<String>,
+    /// Scopes that the caller knows it needs.
+    pub scopes: ScopeSet,
+}
+
+/// A demand for a token.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    pub(crate) need: Need,
+    pub(crate) browser_welcome: bool,
+    pub(crate) fresh: bool,
+    pub(crate) inspect: bool,
+}
+
+impl Demand {
+    /// From a background task: never opens a browser, fails with "login required" instead.
+    pub fn background(need: Need) -> Self {
+        Self { need, ..Self::default() }
+    }
+
+    /// On behalf of a person who is there and expects a browser.
+    pub fn interactive(need: Need) -> Self {
+        Self { need, browser_welcome: true, ..Self::default() }
+    }
+
+    /// Log in anew, even though there is a usable token.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
+    /// Detection and discovery only: nothing is registered, nobody is asked, no token is sent.
+    /// What was found is then in [`AuthMachine::discovery`](crate::AuthMachine::discovery).
+    pub fn inspect() -> Self {
+        Self { inspect: true, fresh: true, ..Self::default() }
+    }
+}
+
+/// A 401, or a 403 `insufficient_scope`, that the host got from the MCP server.
+#[derive(Clone, Debug)]
+pub struct Challenged {
+    pub(crate) generation: Option<Generation>,
+    pub(crate) status: u16,
+    pub(crate) challenge: Option<BearerChallenge>,
+    pub(crate) operation: Option<String>,
+}
+
+impl Challenged {
+    /// From the refusal's status and header fields.
+    ///
+    /// `generation` is that of the [`Grant`](crate::Grant) which the request carried, `None` if it
+    /// carried no token; `need` is what the request was for. `None` is returned where the answer is
+    /// no challenge: any other status, or a 403 without `insufficient_scope`.
+    pub fn read(
+        status: http::StatusCode,
+        headers: &http::HeaderMap,
+        generation: Option<Generation>,
+        need: &Need,
+    ) -> Option<Self> {
+        let challenge = BearerChallenge::from_headers(headers);
+        let counts = match status.as_u16() {
+            401 => true,
+            403 => challenge.as_ref().is_some_and(BearerChallenge::is_insufficient_scope),
+            _ => false,
+        };
+        let operation = need.operation.clone();
+        counts.then_some(Self { generation, status: status.as_u16(), challenge, operation })
+    }
+}
+
+/// A request that came to the callback address, or a redirect URL that a person pasted.
+#[derive(Clone, Debug)]
+pub struct Redirected {
+    /// The host's own number for it: [`Output::Show`](crate::Output::Show) names it again.
+    pub ticket: u64,
+    /// The URL, or its path and query.
+    pub url: Secret<String>,
+}
+
+/// The answer to an action. It can be made only by that action, once.
+#[derive(Debug)]
+pub struct Answer {
+    pub(crate) call: CallId,
+    pub(crate) content: AnswerContent,
+}
+
+#[derive(Debug)]
+pub(crate) enum AnswerContent {
+    Loaded(Result<Option<Secret<Vec<u8>>>, HostError>),
+    Saved(Result<(), HostError>),
+    Http(HttpReply),
+    Listening(Result<String, HostError>),
+    Browsed(Result<(), HostError>),
+}
+
+/// What came back for a request; its `Debug` shows no body and no header.
+pub(crate) struct HttpReply(pub(crate) Result<http::Response<Vec<u8>>, TransportError>);
+
+impl std::fmt::Debug for HttpReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Ok(response) => write!(f, "HttpReply({})", response.status()),
+            Err(error) => write!(f, "HttpReply({error})"),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The person's turn: the authorization request, and what the browser brings back (RFC 6749 §4.1,
+//! RFC 9207). The order of checks is the point: `state`, then `iss`, then `error` or `code`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use url::Url;
+
+use crate::config::Config;
+use crate::entropy::Entropy;
+use crate::error::ErrorKind;
+use crate::flow::identity::Identity;
+use crate::secret::Secret;
+use crate::session::record::Discovery;
+use crate::text::printable;
+use crate::wire::authorization::{AuthorizationRequest, AuthorizationResponse};
+use crate::wire::failure::OAuthError;
+use crate::wire::pkce::Pkce;
+use crate::wire::scope::ScopeSet;
+
+/// An authorization request that is out.
+pub(crate) struct Authorize {
+    pub(crate) found: Box<Discovery>,
+    pub(crate) identity: Identity,
+    pub(crate) redirect_uri: String,
+    pub(crate) requested: ScopeSet,
+    pub(crate) resource: Option<String>,
+    pub(crate) pkce: Pkce,
+    state: Secret,
+}
+
+/// What a redirect turned out to be.
+pub(crate) enum Landing {
+    /// Forged, unrelated, or unusable: the login goes on as if it had not come.
+    Ignored(&'static str),
+    Code(Secret),
+    /// The server that was asked says no.
+    Refused(OAuthError),
+    /// Another server answered.
+    MixUp(ErrorKind),
+}
+
+impl Authorize {
+    pub(crate) fn start(
+        found: Box<Discovery>,
+        identity: Identity,
+        redirect_uri: String,
+        requested: ScopeSet,
+        resource: Option<String>,
+        entropy: &mut Entropy,
+    ) -> Self {
+        let state = Secret::new(URL_SAFE_NO_PAD.encode(entropy.draw()));
+        let pkce = Pkce::from_random(entropy.draw());
+        Self { found, identity, redirect_uri, requested, resource, pkce, state }
+    }
+
+    /// Where the person goes; `None` if the record's endpoint is unusable.
+    pub(crate) fn url(&self, config: &Config) -> Option<Url> {
+        let endpoint = self.found.server.authorization_endpoint()?;
+        let extra: Vec<_> = config.oauth_params.clone().into_iter().collect();
+        let request = AuthorizationRequest {
+            endpoint: &endpoint,
+            client_id: &self.identity.client_id,
+            redirect_uri: &self.redirect_uri,
+            state: self.state.expose(),
+            code_challenge: self.pkce.challenge(),
+            scope: &self.requested,
+            scope_parameter: &config.scope_param_name,
+            resource: self.resource.as_deref(),
+            // OpenID Connect Core §11: without it the server must ignore the request for a refresh
+            // token.
+            prompt: self.requested.contains("offline_access").then_some("consent"),
+            extra: &extra,
+        };
+        Some(request.to_url())
+    }
+
+    /// The state, to recognise the same redirect should it come again.
+    pub(crate) fn state(&self) -> &Secret {
+        &self.state
+    }
+
+    pub(crate) fn on_redirect(&self, url: &Secret) -> Landing {
+        let response = match parse_at(&self.redirect_uri, url) {
+            Ok(response) => response,
+            Err(why) => return Landing::Ignored(why),
+        };
+        if response.state.as_ref() != Some(&self.state) {
+            return Landing::Ignored("its state is not the one that was sent");
+        }
+        if response.duplicated.is_some() {
+            return Landing::Ignored("a parameter came twice");
+        }
+        if let Err(mix_up) = self.check_issuer(response.iss.as_deref()) {
+            // An error from who knows where is neither acted on nor shown (RFC 9207 §2.4).
+            return match response.code {
+                Some(_) => Landing::MixUp(mix_up),
+                None => Landing::Ignored("an error that is not from the server that was asked"),
+            };
+        }
+        match (response.error, response.code) {
+            (Some(error), _) => Landing::Refused(OAuthError {
+                error,
+                description: response.error_description,
+                uri: response.error_uri,
+            }),
+            (None, Some(code)) => Landing::Code(code),
+            (None, None) => Landing::Ignored("it has neither code nor error"),
+        }
+    }
+
+    /// The specification's table: advertised → must be there and equal; not advertised → if there,
+    /// must be equal. Strings are compared as they are.
+    fn check_issuer(&self, got: Option<&str>) -> Result<(), ErrorKind> {
+        let server = &self.found.server;
+        match got {
+            Some(got) if got == server.issuer => Ok(()),
+            None if !server.authorization_response_iss_parameter_supported => Ok(()),
+            got => Err(ErrorKind::MixUp {
+                expected: printable(&server.issuer),
+                got: got.map(printable),
+            }),
+        }
+    }
+}
+
+/// Reads a redirect, given as a whole URL or as a path and query, if it is one to `redirect_uri`.
+pub(crate) fn parse_at(
+    redirect_uri: &str,
+    url: &Secret,
+) -> Result<AuthorizationResponse, &'static str> {
+    let text = url.expose().trim().trim_matches(['"', '\'', '<', '>']);
+    let (Ok(ours), false) = (Url::parse(redirect_uri), text.is_empty()) else {
+        return Err("it is empty");
+    };
+    let theirs = match Url::parse(text) {
+        Ok(theirs) => theirs,
+        Err(_) => ours.join(text).map_err(|_| "it is no URL")?,
+    };
+    // A bare query is joined to our own path; all else must have it.
+    let same = (theirs.scheme(), theirs.host_str(), theirs.port_or_known_default(), theirs.path())
+        == (ours.scheme(), ours.host_str(), ours.port_or_known_default(), ours.path());
+    if !same {
+        return Err("it is not for the redirect URI");
+    }
+    AuthorizationResponse::parse(text).map_err(|_| "it has no parameters")
+}

@@ -1,0 +1,111 @@
+//! Does the server want authorization? Asked only when nothing is known: a GET, then a POST
+//! `initialize`; the well-known documents, which come next anyway, settle what stays unclear.
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+
+use crate::flow::{Ask, HttpAsk, HttpResult, Notes, Step};
+use crate::notice::Notice;
+use crate::output::Purpose;
+use crate::session::grant::Site;
+use crate::text::printable_url;
+use crate::wire::challenge::BearerChallenge;
+
+/// Every request to an MCP endpoint names both; some servers answer only then as they should.
+const MCP_ACCEPT: &str = "application/json, text/event-stream";
+
+pub(crate) enum Detect {
+    Get,
+    Post,
+}
+
+pub(crate) enum Detected {
+    NotRequired,
+    Required(Option<BearerChallenge>),
+    /// The answers don't tell. `answered`: it spoke JSON-RPC without asking who we are.
+    Unclear {
+        answered: bool,
+        why: String,
+    },
+}
+
+impl Detect {
+    pub(crate) fn start(site: &Site) -> Step<Self, Detected> {
+        Self::Get.ask(site)
+    }
+
+    fn ask(self, site: &Site) -> Step<Self, Detected> {
+        let request = http::Request::builder().uri(site.url.as_str()).header(ACCEPT, MCP_ACCEPT);
+        let request = match self {
+            Detect::Get => request.method("GET").body(Vec::new()),
+            Detect::Post => {
+                request.method("POST").header(CONTENT_TYPE, "application/json").body(initialize())
+            }
+        };
+        match request {
+            Ok(request) => Step::Ask(self, Ask::Http(HttpAsk { request, purpose: Purpose::Probe })),
+            Err(error) => Step::Done(Detected::Unclear { answered: false, why: error.to_string() }),
+        }
+    }
+
+    pub(crate) fn on_http(
+        self,
+        site: &Site,
+        reply: HttpResult,
+        notes: &mut Notes,
+    ) -> Step<Self, Detected> {
+        let why = match &reply {
+            Ok(response) => {
+                let (status, headers) = (response.status().as_u16(), response.headers());
+                let challenge = BearerChallenge::from_headers(headers);
+                if status == 401 || (status == 403 && challenge.is_some()) {
+                    return Step::Done(Detected::Required(challenge));
+                }
+                let conclusive = match self {
+                    // A page for people says nothing about the endpoint; an event stream does.
+                    Detect::Get => is(headers, "text/event-stream"),
+                    Detect::Post => true,
+                };
+                if response.status().is_success() && conclusive {
+                    return Step::Done(Detected::NotRequired);
+                }
+                format!("HTTP {status}")
+            }
+            Err(error) => error.to_string(),
+        };
+        match self {
+            Detect::Get => Detect::Post.ask(site),
+            Detect::Post => {
+                notes.push(Notice::Skipped { url: printable_url(&site.text), why: why.clone() });
+                Step::Done(Detected::Unclear { answered: reply.is_ok_and(spoke_json_rpc), why })
+            }
+        }
+    }
+}
+
+/// An error in the protocol's own form: the server looked at the message, not at the sender.
+fn spoke_json_rpc(response: http::Response<Vec<u8>>) -> bool {
+    matches!(response.status().as_u16(), 400 | 404)
+        && serde_json::from_slice::<serde_json::Value>(response.body())
+            .is_ok_and(|body| body.get("jsonrpc").is_some())
+}
+
+fn is(headers: &HeaderMap, media_type: &str) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case(media_type))
+}
+
+fn initialize() -> Vec<u8> {
+    let version = env!("CARGO_PKG_VERSION");
+    serde_json::json!({
+        "jsonrpc": "2.0", "id": 0, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "mcp-auth", "version": version },
+        },
+    })
+    .to_string()
+    .into_bytes()
+}

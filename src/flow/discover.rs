@@ -1,0 +1,188 @@
+//! From a challenge to an authorization server: the resource's metadata, then the server's.
+//!
+//! Order: configured endpoints or issuer → `authorization_servers` → a realm that is an issuer URL →
+//! the MCP server's own origin (specification of 2025-03-26).
+
+use std::collections::VecDeque;
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::flow::resource::{FindResource, Resource, Search};
+use crate::flow::server::{Candidate, FindServer, Server};
+use crate::flow::{HttpResult, Notes, Step};
+use crate::notice::Notice;
+use crate::session::grant::Site;
+use crate::session::record::{Discovery, Provenance};
+use crate::text::printable_url;
+use crate::wire::challenge::BearerChallenge;
+use crate::wire::server_metadata::ServerMetadata;
+use crate::wire::url as address;
+
+/// What detection found out.
+pub(crate) enum Evidence {
+    Challenge(Option<BearerChallenge>),
+    Unclear { answered: bool, why: String },
+}
+
+pub(crate) struct Discover {
+    evidence: Evidence,
+    stage: Stage,
+}
+
+enum Stage {
+    Resource(FindResource),
+    Server(FindServer, Option<Resource>),
+}
+
+pub(crate) enum Discovered {
+    NotRequired,
+    Found(Box<Discovery>),
+}
+
+impl Discover {
+    pub(crate) fn start(
+        evidence: Evidence,
+        config: &Config,
+        site: &Site,
+        notes: &mut Notes,
+    ) -> Result<Step<Self, Discovered>, Error> {
+        let step = FindResource::start(site, evidence.challenge(), notes);
+        Self::after_resource(evidence, step, config, site, notes)
+    }
+
+    pub(crate) fn on_http(
+        self,
+        config: &Config,
+        site: &Site,
+        reply: HttpResult,
+        notes: &mut Notes,
+    ) -> Result<Step<Self, Discovered>, Error> {
+        match self.stage {
+            Stage::Resource(find) => {
+                let step = find.on_http(site, reply, notes)?;
+                Self::after_resource(self.evidence, step, config, site, notes)
+            }
+            Stage::Server(find, resource) => {
+                let step = find.on_http(config, site, reply, notes)?;
+                Ok(Self::after_server(self.evidence, resource, step, site))
+            }
+        }
+    }
+
+    fn after_resource(
+        evidence: Evidence,
+        step: Step<FindResource, Search>,
+        config: &Config,
+        site: &Site,
+        notes: &mut Notes,
+    ) -> Result<Step<Self, Discovered>, Error> {
+        let (resource, uncertain) = match step {
+            Step::Ask(find, ask) => {
+                return Ok(Step::Ask(Self { evidence, stage: Stage::Resource(find) }, ask));
+            }
+            Step::Done(Search::Found(resource)) => (Some(resource), false),
+            Step::Done(Search::None { passing }) => (None, passing.is_some()),
+        };
+        if let (None, Evidence::Unclear { answered, why }) = (&resource, &evidence)
+            && config.issuer.is_none()
+            && config.authorize_url.is_none()
+        {
+            if *answered {
+                return Ok(Step::Done(Discovered::NotRequired));
+            }
+            let (url, what) = (printable_url(&site.text), why.clone());
+            return Err(ErrorKind::ProbeFailed { url, what }.into());
+        }
+        if let Some(server) = configured_endpoints(config) {
+            let (issuer, url) = (printable_url(&server.metadata.issuer), None);
+            notes.push(Notice::ServerFound { issuer, url });
+            return Ok(Self::after_server(evidence, resource, Step::Done(server), site));
+        }
+        let issuers = candidates(config, resource.as_ref(), evidence.challenge(), site);
+        let step = FindServer::start(issuers, uncertain, config, site, notes)?;
+        Ok(Self::after_server(evidence, resource, step, site))
+    }
+
+    fn after_server(
+        evidence: Evidence,
+        resource: Option<Resource>,
+        step: Step<FindServer, Server>,
+        site: &Site,
+    ) -> Step<Self, Discovered> {
+        match step {
+            Step::Ask(find, ask) => {
+                Step::Ask(Self { evidence, stage: Stage::Server(find, resource) }, ask)
+            }
+            Step::Done(server) => {
+                Step::Done(Discovered::Found(Box::new(conclude(resource, server, site))))
+            }
+        }
+    }
+}
+
+impl Evidence {
+    fn challenge(&self) -> Option<&BearerChallenge> {
+        match self {
+            Evidence::Challenge(challenge) => challenge.as_ref(),
+            Evidence::Unclear { .. } => None,
+        }
+    }
+}
+
+fn candidates(
+    config: &Config,
+    resource: Option<&Resource>,
+    challenge: Option<&BearerChallenge>,
+    site: &Site,
+) -> VecDeque<Candidate> {
+    let by = |provenance| move |issuer: String| Candidate { issuer, provenance };
+    if let Some(issuer) = &config.issuer {
+        return [by(Provenance::Configured)(issuer.clone())].into();
+    }
+    let named = resource.map(|found| found.servers.clone()).unwrap_or_default();
+    if !named.is_empty() {
+        return named.into_iter().map(by(Provenance::ResourceMetadata)).collect();
+    }
+    let realm = challenge
+        .and_then(|challenge| challenge.realm.clone())
+        .filter(|realm| address::parse("realm", realm).is_ok())
+        .map(by(Provenance::Realm));
+    let origin = config
+        .legacy_fallback
+        .then(|| by(Provenance::Origin)(site.url.origin().ascii_serialization()));
+    realm.into_iter().chain(origin).collect()
+}
+
+/// `authorize_url` and `token_url`: the operator vouches for them, so nothing is looked up.
+fn configured_endpoints(config: &Config) -> Option<Server> {
+    let token = address::parse("token_url", config.token_url.as_deref()?).ok()?;
+    let metadata = ServerMetadata {
+        issuer: config.issuer.clone().unwrap_or_else(|| token.origin().ascii_serialization()),
+        authorization_endpoint: Some(config.authorize_url.clone()?),
+        token_endpoint: config.token_url.clone(),
+        registration_endpoint: None,
+        ..ServerMetadata::legacy(&token)
+    };
+    let provenance = Provenance::Configured;
+    Some(Server { metadata, url: None, provenance, leniencies: Vec::new() })
+}
+
+fn conclude(resource: Option<Resource>, server: Server, site: &Site) -> Discovery {
+    let mut leniencies = server.leniencies;
+    let (indicator, url, scopes) = match resource {
+        Some(found) => {
+            leniencies.extend(found.leniency);
+            (found.resource, Some(String::from(found.url)), found.scopes)
+        }
+        None => (site.indicator(), None, None),
+    };
+    Discovery {
+        resource: indicator,
+        resource_metadata_url: url,
+        scopes_supported: scopes.filter(|scopes| !scopes.is_empty()),
+        server: server.metadata,
+        server_metadata_url: server.url.map(String::from),
+        provenance: server.provenance,
+        leniencies,
+    }
+}

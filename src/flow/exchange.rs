@@ -1,0 +1,139 @@
+//! The token endpoint: a code or a refresh token for tokens (RFC 6749 §4.1.3, §6). Refresh and code
+//! exchange are one flow with another grant.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::error::{Error, ErrorKind};
+use crate::flow::identity::Identity;
+use crate::flow::{Ask, HttpAsk, HttpResult, Notes, Step};
+use crate::notice::Notice;
+use crate::output::Purpose;
+use crate::secret::Secret;
+use crate::session::tokens::Purchase;
+use crate::text::printable_url;
+use crate::time::UnixTime;
+use crate::wire::failure::{Failure, OAuthError};
+use crate::wire::token::{Grant, TokenReply, TokenRequest};
+use crate::wire::{Malformed, url as address};
+
+/// A token request that is out, or about to be.
+#[derive(Clone)]
+pub(crate) struct Exchange {
+    pub(crate) purchase: Purchase,
+    pub(crate) identity: Identity,
+    endpoint: Url,
+    paid_with: PaidWith,
+    retried: bool,
+}
+
+#[derive(Clone)]
+pub(crate) enum PaidWith {
+    Code { code: Secret, redirect_uri: String, verifier: Secret },
+    RefreshToken(Secret),
+}
+
+/// Why an answer holds no tokens.
+pub(crate) enum Trouble {
+    Refused(OAuthError),
+    Passing { what: String, retry_after: Option<Duration> },
+    Unusable(Malformed),
+}
+
+pub(crate) enum Failed {
+    /// The server's final word.
+    Refused(OAuthError),
+    /// Anything else; nothing was decided.
+    Error(Error),
+}
+
+/// One quick retry inside the attempt helps against a lost answer (some servers allow the same
+/// refresh token once more) or a hiccup; anything longer is for the caller to wait.
+const QUICK_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_QUICK_RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(10);
+
+impl Exchange {
+    pub(crate) fn start(
+        purchase: Purchase,
+        identity: Identity,
+        paid_with: PaidWith,
+    ) -> Result<(Self, Ask), Error> {
+        let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
+            .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
+        Ok(Self { purchase, identity, endpoint, paid_with, retried: false }.ask())
+    }
+
+    fn ask(self) -> (Self, Ask) {
+        let grant = match &self.paid_with {
+            PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
+                code: code.expose(),
+                redirect_uri,
+                code_verifier: verifier.expose(),
+            },
+            // No scope: the same as before (RFC 6749 §6).
+            PaidWith::RefreshToken(token) => {
+                Grant::RefreshToken { refresh_token: token.expose(), scope: None }
+            }
+        };
+        let request = TokenRequest {
+            endpoint: &self.endpoint,
+            client_id: &self.identity.client_id,
+            client_secret: self.identity.client_secret.as_ref(),
+            auth_method: self.identity.auth_method,
+            grant,
+            resource: self.purchase.resource.as_deref(),
+            extra: &[],
+        };
+        let request = request.to_http();
+        (self, Ask::Http(HttpAsk { request, purpose: Purpose::Token }))
+    }
+
+    pub(crate) fn on_pause_over(self) -> (Self, Ask) {
+        self.ask()
+    }
+
+    pub(crate) fn on_http(
+        mut self,
+        now: UnixTime,
+        reply: HttpResult,
+        notes: &mut Notes,
+    ) -> Result<Step<Self, TokenReply>, Failed> {
+        let (what, retry_after) = match self.read(now, reply) {
+            Ok(reply) => return Ok(Step::Done(reply)),
+            Err(Trouble::Refused(error)) => return Err(Failed::Refused(error)),
+            Err(Trouble::Unusable(what)) => {
+                return Err(Failed::Error(ErrorKind::Unusable { url: self.url(), what }.into()));
+            }
+            Err(Trouble::Passing { what, retry_after }) => (what, retry_after),
+        };
+        let pause = retry_after.unwrap_or(QUICK_RETRY);
+        if !self.retried && pause <= LONGEST_QUICK_RETRY {
+            self.retried = true;
+            let why = format!("the token endpoint failed ({what})");
+            notes.push(Notice::Retrying { after: pause, why });
+            return Ok(Step::Ask(self, Ask::Pause(pause)));
+        }
+        let retry_in = retry_after.unwrap_or(RETRY);
+        Err(Failed::Error(ErrorKind::Passing { url: self.url(), what, retry_in }.into()))
+    }
+
+    /// Reads an answer of any time: a late one is as good as any.
+    pub(crate) fn read(&self, now: UnixTime, reply: HttpResult) -> Result<TokenReply, Trouble> {
+        let response = reply
+            .map_err(|error| Trouble::Passing { what: error.to_string(), retry_after: None })?;
+        let (head, body) = response.into_parts();
+        TokenReply::parse(head.status, &head.headers, &body, now).map_err(|failure| match failure {
+            Failure::Refused { error, .. } => Trouble::Refused(error),
+            Failure::Malformed(what) => Trouble::Unusable(what),
+            Failure::Passing { status, retry_after, .. } => {
+                Trouble::Passing { what: format!("HTTP {status}"), retry_after }
+            }
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        printable_url(self.endpoint.as_str())
+    }
+}

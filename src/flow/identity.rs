@@ -1,0 +1,130 @@
+//! Which client are we to this authorization server? Configured → client ID metadata document →
+//! registered earlier → to be registered. Each is shown only to the issuer that it belongs to.
+
+use crate::config::Config;
+use crate::error::ErrorKind;
+use crate::notice::ClientSource;
+use crate::secret::Secret;
+use crate::session::record::{Discovery, Record, Registration};
+use crate::text::printable_url;
+use crate::time::UnixTime;
+use crate::wire::token::AuthMethod;
+
+/// A client and how it proves itself at the token endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Option<Secret>,
+    pub(crate) auth_method: AuthMethod,
+    pub(crate) source: ClientSource,
+}
+
+pub(crate) enum Choice {
+    Use(Identity),
+    Register,
+}
+
+/// What the choice rests on.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) registration: Option<&'a Registration>,
+    pub(crate) document_rejected: bool,
+}
+
+pub(crate) fn choose(
+    known: Known<'_>,
+    found: &Discovery,
+    redirect_uri: &str,
+    now: UnixTime,
+) -> Result<Choice, ErrorKind> {
+    let Known { config, registration, document_rejected } = known;
+    let server = &found.server;
+    let refuse = |why: &str| {
+        Err(ErrorKind::NoClient { issuer: printable_url(&server.issuer), why: why.to_owned() })
+    };
+    let mut closed = Vec::new();
+    match &config.client_id {
+        Some(_) if config.client_belongs_to(&server.issuer) => {
+            return match configured(config, server.token_endpoint_auth_methods_supported.as_deref())
+            {
+                Some(identity) => Ok(Choice::Use(identity)),
+                None => refuse(
+                    "the server accepts no authentication method that the configured client can use",
+                ),
+            };
+        }
+        Some(_) => closed.push("the configured client belongs to another issuer"),
+        None => closed.push("no client is configured"),
+    }
+    match &config.client_metadata_url {
+        Some(_) if document_rejected => closed.push("our client ID metadata document was rejected"),
+        Some(url) if server.client_id_metadata_document_supported => {
+            return Ok(Choice::Use(document(url)));
+        }
+        Some(_) => closed.push("the server supports no client ID metadata documents"),
+        None => closed.push("no client ID metadata document is configured"),
+    }
+    // A server may insist on the very port that was registered.
+    match registration {
+        Some(known) if known.redirect_uri == redirect_uri && !known.is_expired(now) => {
+            Ok(Choice::Use(registered(known, ClientSource::Remembered)))
+        }
+        _ if server.registration_endpoint().is_some() => Ok(Choice::Register),
+        _ => {
+            closed.push("the server offers no dynamic registration");
+            refuse(&closed.join(", "))
+        }
+    }
+}
+
+/// The client that tokens were issued to, as it is known now; `None` if it isn't any more.
+pub(crate) fn recall(config: &Config, record: &Record) -> Option<Identity> {
+    let tokens = record.tokens.as_ref()?;
+    let registration = record.registrations.get(&tokens.issuer);
+    if let Some(known) = registration.filter(|known| known.client_id == tokens.client_id) {
+        return Some(registered(known, ClientSource::Remembered));
+    }
+    if config.client_metadata_url.as_deref() == Some(&tokens.client_id) {
+        return Some(document(&tokens.client_id));
+    }
+    let ours = config.client_id.as_deref() == Some(&tokens.client_id);
+    if !ours || !config.client_belongs_to(&tokens.issuer) {
+        return None;
+    }
+    let server = record.discovery.as_ref().map(|found| &found.server);
+    let methods = server
+        .filter(|server| server.issuer == tokens.issuer)
+        .and_then(|server| server.token_endpoint_auth_methods_supported.as_deref());
+    configured(config, methods)
+}
+
+pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity {
+    Identity {
+        client_id: known.client_id.clone(),
+        client_secret: known.client_secret.clone(),
+        auth_method: known.auth_method,
+        source,
+    }
+}
+
+fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity> {
+    let client_secret = config.client_secret.clone();
+    let auth_method = match AuthMethod::choose(supported, client_secret.is_some()) {
+        Some(method) => method,
+        // Many servers list only methods with a secret and accept public clients all the same.
+        None if client_secret.is_none() => AuthMethod::None,
+        None => return None,
+    };
+    let source = ClientSource::Configured;
+    Some(Identity { client_id: config.client_id.clone()?, client_secret, auth_method, source })
+}
+
+fn document(url: &str) -> Identity {
+    Identity {
+        client_id: url.to_owned(),
+        client_secret: None,
+        auth_method: AuthMethod::None,
+        source: ClientSource::MetadataDocument,
+    }
+}

@@ -1,0 +1,470 @@
+//! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
+//! more scopes; an inspection is a login that stops before anything is asked of anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind};
+use crate::flow::authorize::{Authorize, Landing};
+use crate::flow::detect::{Detect, Detected};
+use crate::flow::discover::{Discover, Discovered, Evidence};
+use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::identity::{self, Choice, Identity, Known, registered};
+use crate::flow::register::Register;
+use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
+use crate::notice::{ClientSource, Notice};
+use crate::output::{CallbackPort, ListenSpec, Page};
+use crate::secret::Secret;
+use crate::session::grant::Site;
+use crate::session::record::{Discovery, Registration};
+use crate::session::tokens::Purchase;
+use crate::text::{printable, printable_url};
+use crate::time::UnixTime;
+use crate::wire::failure::OAuthError;
+use crate::wire::scope::ScopeSet;
+use crate::wire::token::TokenReply;
+
+/// A login on its way.
+pub(crate) struct Login {
+    job: Job,
+    stage: Stage,
+}
+
+/// What a login is given, and what it gathers for the record.
+pub(crate) struct Job {
+    pub(crate) site: Arc<Site>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) entropy: Entropy,
+    pub(crate) browser_welcome: bool,
+    pub(crate) inspect: bool,
+    /// Scopes needed besides those that the server suggests.
+    pub(crate) wanted: ScopeSet,
+    /// What was asked for earlier, and of whom: a new login keeps it.
+    pub(crate) earlier: Option<(String, ScopeSet)>,
+    pub(crate) registrations: BTreeMap<String, Registration>,
+    pub(crate) document_rejected_by: BTreeSet<String>,
+    pub(crate) challenge_scope: Option<ScopeSet>,
+    pub(crate) learned: Learned,
+    /// A client was rejected already: once is enough.
+    pub(crate) replaced_client: bool,
+}
+
+enum Stage {
+    Detect(Detect),
+    Discover(Discover),
+    Listen(Box<Discovery>),
+    Register(Register, Place),
+    Keep(Identity, Place),
+    Authorize(Box<Authorize>),
+    Exchange(Exchange, Place),
+}
+
+/// Where the login stands: the server, and the address that the browser comes back to.
+struct Place {
+    found: Box<Discovery>,
+    redirect_uri: String,
+}
+
+/// How a login ends well.
+pub(crate) enum Ended {
+    NotRequired,
+    Inspected(Learned),
+    Obtained { reply: Box<TokenReply>, purchase: Purchase, learned: Learned },
+}
+
+type Turn = Result<Step<Login, Ended>, Error>;
+
+impl Login {
+    /// `evidence`: what is known already; without it the server is probed.
+    pub(crate) fn start(
+        job: Job,
+        evidence: Option<Evidence>,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        match evidence {
+            Some(evidence) => Self::discover(job, evidence, now, notes),
+            None => {
+                let step = Detect::start(&job.site);
+                Self::detected(job, step, now, notes)
+            }
+        }
+    }
+
+    /// Somebody who welcomes a browser has joined.
+    pub(crate) fn welcome_browser(&mut self) {
+        self.job.browser_welcome = true;
+    }
+
+    /// The exchange that is out, if one is: its answer must not be lost.
+    pub(crate) fn exchange(&self) -> Option<(&Exchange, Learned)> {
+        match &self.stage {
+            Stage::Exchange(exchange, place) => {
+                Some((exchange, self.job.learned_with(&place.found)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether ending the login now would lose something that a server has made for us.
+    pub(crate) fn must_be_seen_through(&self) -> bool {
+        matches!(self.stage, Stage::Register(..) | Stage::Keep(..) | Stage::Exchange(..))
+    }
+
+    /// Redirect URI and state of the authorization request that is out.
+    pub(crate) fn request(&self) -> Option<(&str, &Secret)> {
+        match &self.stage {
+            Stage::Authorize(authorize) => Some((&authorize.redirect_uri, authorize.state())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn on_http(self, now: UnixTime, reply: HttpResult, notes: &mut Notes) -> Turn {
+        let Self { job, stage } = self;
+        match stage {
+            Stage::Detect(detect) => {
+                let step = detect.on_http(&job.site, reply, notes);
+                Self::detected(job, step, now, notes)
+            }
+            Stage::Discover(discover) => {
+                let step = discover.on_http(&job.config, &job.site, reply, notes)?;
+                Self::discovered(job, step, now, notes)
+            }
+            Stage::Register(register, place) => {
+                let step = register.on_http(&job.config, now, reply, notes)?;
+                Ok(Self::registered(job, place, step, notes))
+            }
+            Stage::Exchange(exchange, place) => {
+                Self::exchanged(job, exchange, place, now, reply, notes)
+            }
+            Stage::Listen(_) | Stage::Keep(..) | Stage::Authorize(_) => Err(stray("http")),
+        }
+    }
+
+    pub(crate) fn on_listening(
+        self,
+        now: UnixTime,
+        redirect_uri: String,
+        notes: &mut Notes,
+    ) -> Turn {
+        match self.stage {
+            Stage::Listen(found) => {
+                Self::identify(self.job, Place { found, redirect_uri }, now, notes)
+            }
+            _ => Err(stray("listen")),
+        }
+    }
+
+    pub(crate) fn on_kept(self) -> Turn {
+        match self.stage {
+            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place),
+            _ => Err(stray("save")),
+        }
+    }
+
+    pub(crate) fn on_pause_over(self) -> Turn {
+        match self.stage {
+            Stage::Exchange(exchange, place) => {
+                let (exchange, ask) = exchange.on_pause_over();
+                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+            }
+            _ => Err(stray("tick")),
+        }
+    }
+
+    /// A redirect came, genuine or not. `Err` gives the login back as it was.
+    pub(crate) fn on_redirect(
+        self,
+        url: &Secret,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Result<(Page, Turn), Self> {
+        let Stage::Authorize(authorize) = self.stage else { return Err(self) };
+        match authorize.on_redirect(url) {
+            Landing::Ignored(why) => {
+                notes.push(Notice::RedirectIgnored { why: why.into() });
+                Err(Self { job: self.job, stage: Stage::Authorize(authorize) })
+            }
+            Landing::MixUp(kind) => {
+                let error = Error::from(kind);
+                Ok((Page::Failure(error.to_string()), Err(error)))
+            }
+            Landing::Refused(error) => {
+                let page = Page::Failure(error.to_string());
+                let Authorize { found, identity, redirect_uri, .. } = *authorize;
+                let place = Place { found, redirect_uri };
+                let rejects_client =
+                    matches!(error.error.as_str(), "invalid_client" | "unauthorized_client");
+                let turn = if rejects_client {
+                    let otherwise = ErrorKind::Denied(error);
+                    Self::replace_client(self.job, identity, place, otherwise, now, notes)
+                } else {
+                    Err(ErrorKind::Denied(error).into())
+                };
+                Ok((page, turn))
+            }
+            Landing::Code(code) => {
+                notes.push(Notice::Authorized);
+                Ok((Page::Success, Self::pay(self.job, *authorize, code)))
+            }
+        }
+    }
+
+    fn detected(job: Job, step: Step<Detect, Detected>, now: UnixTime, notes: &mut Notes) -> Turn {
+        let evidence = match step {
+            Step::Ask(detect, ask) => {
+                return Ok(Step::Ask(Self { job, stage: Stage::Detect(detect) }, ask));
+            }
+            Step::Done(Detected::NotRequired) => {
+                notes.push(Notice::NotRequired);
+                return Ok(Step::Done(Ended::NotRequired));
+            }
+            Step::Done(Detected::Required(challenge)) => {
+                notes.push(Notice::Required);
+                Evidence::Challenge(challenge)
+            }
+            Step::Done(Detected::Unclear { answered, why }) => Evidence::Unclear { answered, why },
+        };
+        Self::discover(job, evidence, now, notes)
+    }
+
+    fn discover(mut job: Job, evidence: Evidence, now: UnixTime, notes: &mut Notes) -> Turn {
+        if let Evidence::Challenge(challenge) = &evidence {
+            job.challenge_scope = challenge.as_ref().and_then(|challenge| challenge.scope.clone());
+            job.needs_person()?;
+        }
+        let step = Discover::start(evidence, &job.config, &job.site, notes)?;
+        Self::discovered(job, step, now, notes)
+    }
+
+    fn discovered(
+        mut job: Job,
+        step: Step<Discover, Discovered>,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let found = match step {
+            Step::Ask(discover, ask) => {
+                return Ok(Step::Ask(Self { job, stage: Stage::Discover(discover) }, ask));
+            }
+            Step::Done(Discovered::NotRequired) => {
+                notes.push(Notice::NotRequired);
+                return Ok(Step::Done(Ended::NotRequired));
+            }
+            Step::Done(Discovered::Found(found)) => found,
+        };
+        if job.inspect {
+            job.learned.discovery = Some(*found);
+            return Ok(Step::Done(Ended::Inspected(job.learned)));
+        }
+        job.needs_person()?;
+        if let Some(uri) = &job.config.redirect_uri {
+            let redirect_uri = uri.clone();
+            return Self::identify(job, Place { found, redirect_uri }, now, notes);
+        }
+        let known = job.registrations.get(&found.server.issuer);
+        let port = known.and_then(|known| url::Url::parse(&known.redirect_uri).ok()?.port());
+        let spec = ListenSpec {
+            host: job.config.callback_host,
+            port: match (job.config.callback_port, port) {
+                (Some(port), _) => CallbackPort::Fixed(port),
+                (None, Some(port)) => CallbackPort::Prefer(port),
+                (None, None) => CallbackPort::Free,
+            },
+            path: "/callback".into(),
+        };
+        Ok(Step::Ask(Self { job, stage: Stage::Listen(found) }, Ask::Listen(spec)))
+    }
+
+    fn identify(job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
+        let issuer = &place.found.server.issuer;
+        let known = Known {
+            config: &job.config,
+            registration: job.registrations.get(issuer),
+            document_rejected: job.document_rejected_by.contains(issuer),
+        };
+        match identity::choose(known, &place.found, &place.redirect_uri, now)? {
+            Choice::Use(identity) => {
+                notes.push(tell(&identity));
+                Self::authorize(job, identity, place)
+            }
+            Choice::Register => {
+                let scope = job.scopes(&place.found);
+                let step = Register::start(&place.found, &job.config, &place.redirect_uri, scope)?;
+                Ok(Self::registered(job, place, step, notes))
+            }
+        }
+    }
+
+    fn registered(
+        mut job: Job,
+        place: Place,
+        step: Step<Register, Registration>,
+        notes: &mut Notes,
+    ) -> Step<Self, Ended> {
+        match step {
+            Step::Ask(register, ask) => {
+                Step::Ask(Self { job, stage: Stage::Register(register, place) }, ask)
+            }
+            Step::Done(registration) => {
+                let identity = registered(&registration, ClientSource::Registered);
+                notes.push(tell(&identity));
+                let issuer = place.found.server.issuer.clone();
+                job.registrations.insert(issuer.clone(), registration.clone());
+                job.learned.registered = Some((issuer, registration));
+                // Kept before the person is asked: a crash in the browser must not cost another.
+                let learned = Box::new(job.learned_with(&place.found));
+                Step::Ask(Self { job, stage: Stage::Keep(identity, place) }, Ask::Keep(learned))
+            }
+        }
+    }
+
+    fn authorize(mut job: Job, identity: Identity, place: Place) -> Turn {
+        let Place { found, redirect_uri } = place;
+        let requested = job.scopes(&found);
+        let resource = match &job.config.resource {
+            _ if job.config.omit_resource => None,
+            Some(configured) => Some(configured.clone()),
+            None => Some(found.resource.clone()),
+        };
+        let authorize =
+            Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
+        let Some(url) = authorize.url(&job.config) else {
+            return Err(stray("browse"));
+        };
+        Ok(Step::Ask(Self { job, stage: Stage::Authorize(Box::new(authorize)) }, Ask::Browse(url)))
+    }
+
+    fn pay(job: Job, authorize: Authorize, code: Secret) -> Turn {
+        let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
+        let purchase = Purchase {
+            issuer: found.server.issuer.clone(),
+            token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
+            client_id: identity.client_id.clone(),
+            requested,
+            resource,
+        };
+        let verifier = pkce.verifier().clone();
+        let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
+        let (exchange, ask) = Exchange::start(purchase, identity, paid_with)?;
+        let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
+        Ok(Step::Ask(Self { job, stage }, ask))
+    }
+
+    fn exchanged(
+        job: Job,
+        exchange: Exchange,
+        place: Place,
+        now: UnixTime,
+        reply: HttpResult,
+        notes: &mut Notes,
+    ) -> Turn {
+        let (identity, purchase, url) =
+            (exchange.identity.clone(), exchange.purchase.clone(), exchange.url());
+        match exchange.on_http(now, reply, notes) {
+            Ok(Step::Ask(exchange, ask)) => {
+                Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
+            }
+            Ok(Step::Done(reply)) => {
+                let learned = job.learned_with(&place.found);
+                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
+            }
+            Err(Failed::Error(error)) => Err(error),
+            Err(Failed::Refused(error)) => {
+                let rejected = rejects_client(&error);
+                let otherwise = ErrorKind::TokenRefused { url, error };
+                if rejected {
+                    Self::replace_client(job, identity, place, otherwise, now, notes)
+                } else {
+                    Err(otherwise.into())
+                }
+            }
+        }
+    }
+
+    /// The server doesn't know the client, or doesn't like it: another way to be one, once.
+    fn replace_client(
+        mut job: Job,
+        rejected: Identity,
+        place: Place,
+        otherwise: ErrorKind,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let issuer = place.found.server.issuer.clone();
+        if std::mem::replace(&mut job.replaced_client, true) {
+            return Err(otherwise.into());
+        }
+        match rejected.source {
+            ClientSource::Configured | ClientSource::Registered => return Err(otherwise.into()),
+            ClientSource::Remembered => {
+                job.registrations.remove(&issuer);
+                job.learned.forgotten.push(issuer);
+            }
+            ClientSource::MetadataDocument => {
+                job.document_rejected_by.insert(issuer.clone());
+                job.learned.document_rejected.push(issuer);
+            }
+        }
+        notes.push(Notice::ClientRejected { client_id: printable_url(&rejected.client_id) });
+        // Where there is no other way, what the server said is the better explanation.
+        match Self::identify(job, place, now, notes) {
+            Err(error) if matches!(error.kind(), ErrorKind::NoClient { .. }) => {
+                Err(otherwise.into())
+            }
+            turn => turn,
+        }
+    }
+}
+
+impl Job {
+    fn needs_person(&self) -> Result<(), Error> {
+        if self.browser_welcome || self.inspect {
+            return Ok(());
+        }
+        let reason = "the server wants authorization, and there is no usable token".into();
+        Err(ErrorKind::LoginRequired { reason }.into())
+    }
+
+    /// Configured, else the challenge's, else the resource's; what is needed and what was asked for
+    /// earlier on top; and `offline_access` where the server lists it.
+    fn scopes(&self, found: &Discovery) -> ScopeSet {
+        let suggested = self
+            .config
+            .scopes
+            .as_ref()
+            .or(self.challenge_scope.as_ref())
+            .or(found.scopes_supported.as_ref());
+        let mut scopes = match &self.earlier {
+            Some((issuer, scopes)) if *issuer == found.server.issuer => scopes.clone(),
+            _ => ScopeSet::new(),
+        };
+        scopes = scopes.union(&suggested.cloned().unwrap_or_default()).union(&self.wanted);
+        let lists = |scope: &str| {
+            found.server.scopes_supported.as_ref().is_some_and(|listed| listed.contains(scope))
+        };
+        if self.config.scopes.is_none() && lists("offline_access") {
+            scopes.insert("offline_access");
+        }
+        scopes
+    }
+
+    fn learned_with(&self, found: &Discovery) -> Learned {
+        Learned { discovery: Some(found.clone()), ..self.learned.clone() }
+    }
+}
+
+/// Both mean the client; a server that forgot a registration says either.
+pub(crate) fn rejects_client(error: &OAuthError) -> bool {
+    error.is_unknown_client() || error.error == "unauthorized_client"
+}
+
+fn tell(identity: &Identity) -> Notice {
+    Notice::Client { client_id: printable(&identity.client_id), source: identity.source }
+}
+
+fn stray(action: &'static str) -> Error {
+    ErrorKind::Unanswered { action }.into()
+}

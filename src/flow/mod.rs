@@ -1,0 +1,102 @@
+//! WHAT HAPPENS, in order. Flows are pure values: `start` gives a [`Step`], each `on_*` consumes the
+//! flow and gives the next one, so a handler can't forget to move on, and an answer in the wrong
+//! state has nowhere to go.
+//!
+//! ```text
+//! login:    detect ─▶ discover ─▶ listen ─▶ register ─▶ (keep) ─▶ authorize ─▶ exchange
+//!              │          │                    ▲                      │            │
+//!              ▼          ▼                    └── client rejected ───┴────────────┘
+//!         not required  inspected
+//!
+//! refresh:  read (under the lock) ─▶ exchange
+//!              │
+//!              ▼
+//!           adopted
+//! ```
+//!
+//! A flow knows no clock (it is told the time), draws no randomness but from the [`Entropy`] that it
+//! was given, and logs nothing: what it tells is pushed to the `notes` that its caller passes in.
+//!
+//! [`Entropy`]: crate::Entropy
+
+pub(crate) mod authorize;
+pub(crate) mod detect;
+pub(crate) mod discover;
+pub(crate) mod exchange;
+pub(crate) mod fetch;
+pub(crate) mod identity;
+pub(crate) mod login;
+pub(crate) mod register;
+pub(crate) mod resource;
+pub(crate) mod server;
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::notice::Notice;
+use crate::output::{ListenSpec, Purpose, TransportError};
+use crate::session::record::{Discovery, Record, Registration};
+
+/// A flow's next move: exactly one ask, or its result.
+pub(crate) enum Step<F, T> {
+    Ask(F, Ask),
+    Done(T),
+}
+
+impl<F, T> Step<F, T> {
+    /// The same step, of the flow that contains this one.
+    pub(crate) fn within<G>(self, wrap: impl FnOnce(F) -> G) -> Step<G, T> {
+        match self {
+            Step::Ask(flow, ask) => Step::Ask(wrap(flow), ask),
+            Step::Done(result) => Step::Done(result),
+        }
+    }
+}
+
+/// What a flow asks of the world.
+pub(crate) enum Ask {
+    Http(HttpAsk),
+    /// Keep what was learned, durably, before going on.
+    Keep(Box<Learned>),
+    Listen(ListenSpec),
+    Browse(Url),
+    Pause(Duration),
+}
+
+pub(crate) struct HttpAsk {
+    pub(crate) request: http::Request<Vec<u8>>,
+    pub(crate) purpose: Purpose,
+}
+
+/// The response of any status, or why there is none.
+pub(crate) type HttpResult = Result<http::Response<Vec<u8>>, TransportError>;
+
+/// What flows tell.
+pub(crate) type Notes = Vec<Notice>;
+
+/// What a login learned that the record shall keep, whether or not it ends well.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Learned {
+    pub(crate) discovery: Option<Discovery>,
+    pub(crate) registered: Option<(String, Registration)>,
+    /// Issuers that no longer know the registered client.
+    pub(crate) forgotten: Vec<String>,
+    /// Issuers that rejected our client ID metadata document.
+    pub(crate) document_rejected: Vec<String>,
+}
+
+impl Learned {
+    pub(crate) fn apply(self, record: &mut Record) {
+        for issuer in self.forgotten {
+            record.registrations.remove(&issuer);
+        }
+        if let Some((issuer, registration)) = self.registered {
+            record.registrations.insert(issuer, registration);
+        }
+        record.document_rejected_by.extend(self.document_rejected);
+        if self.discovery.is_some() {
+            record.discovery = self.discovery;
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The machine: one door in, one door out. It routes each event to the work that waits for it.
+//!
+//! ```text
+//!                    ┌───────────────── AuthMachine ─────────────────┐
+//!   Event ──handle──▶│ session: record, tokens, what refusals taught │
+//!                    │ renewal lane: read ▶ exchange ▶ save          │──poll_output──▶ Output
+//!   token(now, need) │ login lane:   detect ▶ … ▶ exchange ▶ save    │
+//!                    └───────────────────────────────────────────────┘
+//! ```
+//!
+//! Two lanes, because a person may sit in the browser for minutes: meanwhile tokens that are still
+//! good are lent and renewed. They share one *exchange* (store or network); the login alone has the
+//! *prompt* (listener and browser).
+
+mod answer;
+mod demand;
+mod lane;
+mod pump;
+mod store;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind};
+use crate::event::{AttemptId, Demand, Event, Need};
+use crate::notice::Notice;
+use crate::output::{CallId, Output};
+use crate::secret::Secret;
+use crate::session::grant::{Grant, Site, bearer};
+use crate::session::policy::Plan;
+use crate::session::record::Discovery;
+use crate::session::tokens::Generation;
+use crate::session::{Requirement, Session};
+use crate::time::{Mono, Now};
+use crate::wire::url as address;
+
+use lane::{Change, InFlight, Lane, LaneName, Orphan};
+use store::Store;
+
+/// The state machine that authenticates to one MCP server, for one account.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_auth::{Action, AuthMachine, Config, Demand, Entropy, Event, Need, Now, Output, TokenState};
+///
+/// let entropy = Entropy::from_bytes([7; 32]); // a real host: from its secure generator
+/// let mut machine = AuthMachine::new("https://mcp.example.com/mcp", Arc::new(Config::default()), entropy)?;
+/// let (now, need) = (Now::default(), Need::default());
+///
+/// assert!(matches!(machine.token(now, &need), TokenState::Missing));
+/// machine.handle(now, Event::Demand(Demand::background(need.clone())));
+///
+/// // The host's loop: perform what comes out, feed the answers back, until it says `Wait`.
+/// let Output::Do(Action::Load(load)) = machine.poll_output() else { panic!() };
+/// machine.handle(now, load.answer(Ok(None))); // nothing is stored yet
+/// let probe = loop {
+///     match machine.poll_output() {
+///         Output::Do(Action::Http(call)) => break call,
+///         Output::Tell(notice) => println!("{notice}"),
+///         other => panic!("{other:?}"),
+///     }
+/// };
+/// assert_eq!(probe.request().uri(), "https://mcp.example.com/mcp");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AuthMachine {
+    config: Arc<Config>,
+    session: Session,
+    entropy: Entropy,
+    outputs: VecDeque<Output>,
+    last_id: u64,
+    store: Store,
+    /// The one unanswered exchange.
+    exchange: Option<InFlight>,
+    /// The one unanswered prompt.
+    prompt: Option<Prompt>,
+    listening: bool,
+    renewal: Option<Lane>,
+    login: Option<Lane>,
+    /// Came while the record was being loaded.
+    waiting: Option<(AttemptId, Demand)>,
+    /// A token request that was given up on; its answer is adopted all the same.
+    orphan: Option<Orphan>,
+    /// Saves that belong to no lane.
+    chores: VecDeque<Change>,
+    backoff: Backoff,
+    attempt: Option<AttemptId>,
+    failed: Option<(AttemptId, Error)>,
+    /// Redirect URI and state of the last request that was answered.
+    answered: Option<(String, Secret)>,
+}
+
+/// An unanswered prompt.
+#[derive(Debug)]
+struct Prompt {
+    call: CallId,
+    deadline: Mono,
+    /// Its login is over.
+    abandoned: bool,
+}
+
+/// Whether there is a token.
+#[derive(Clone, Debug)]
+pub enum TokenState {
+    /// Here it is.
+    Ready(Grant),
+    /// The server wants no authorization: send the request without.
+    NotRequired,
+    /// This attempt is on its way: perform outputs, or wait for whoever does, then ask again.
+    Pending(AttemptId),
+    /// This attempt has failed. It is the answer to whoever demanded it; for anybody else it means
+    /// the same as `Missing`.
+    Failed(AttemptId, Error),
+    /// Nothing is under way: send a [`Demand`].
+    Missing,
+}
+
+/// After a passing failure of the token endpoint, when the next try is due.
+#[derive(Debug, Default)]
+struct Backoff {
+    until: Option<Mono>,
+    delay: Duration,
+}
+
+const FIRST_DELAY: Duration = Duration::from_secs(10);
+const LONGEST_DELAY: Duration = Duration::from_secs(120);
+
+impl Backoff {
+    /// Doubles from 10 s to 2 min; what the server asks for counts if it is longer.
+    fn extend(&mut self, now: Mono, asked: Duration) -> Duration {
+        self.delay = (self.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
+        let wait = self.delay.max(asked);
+        self.until = Some(now.plus(wait));
+        wait
+    }
+
+    fn left(&self, now: Mono) -> Option<Duration> {
+        self.until.map(|until| now.until(until)).filter(|left| !left.is_zero())
+    }
+}
+
+impl AuthMachine {
+    /// A machine for the MCP server at `server`, an absolute `https` URL (`http` on loopback).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSetting`] for a URL or a configuration that can't be used.
+    pub fn new(server: &str, config: Arc<Config>, entropy: Entropy) -> Result<Self, Error> {
+        let text = server.split('#').next().unwrap_or_default().to_owned();
+        let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
+        config.check()?;
+        Ok(Self {
+            config,
+            session: Session::new(Arc::new(Site { text, url })),
+            entropy,
+            outputs: VecDeque::new(),
+            last_id: 0,
+            store: Store::default(),
+            exchange: None,
+            prompt: None,
+            listening: false,
+            renewal: None,
+            login: None,
+            waiting: None,
+            orphan: None,
+            chores: VecDeque::new(),
+            backoff: Backoff::default(),
+            attempt: None,
+            failed: None,
+            answered: None,
+        })
+    }
+
+    /// The one door in. Total: no event in any state panics, and a failure is a state to be read.
+    pub fn handle(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Demand(demand) => self.on_demand(now, demand),
+            Event::Challenged(challenged) => self.session.challenged(now.wall, challenged),
+            Event::Redirected(redirected) => self.on_redirected(now, redirected),
+            Event::Cancel(attempt) => self.on_cancel(attempt),
+            Event::Forget => self.on_forget(),
+            Event::Tick => {}
+            Event::Answer(answer) => self.on_answer(now, answer),
+        }
+        self.on_time(now);
+        self.pump(now);
+    }
+
+    /// The one door out: call it until it says [`Output::Wait`].
+    pub fn poll_output(&mut self) -> Output {
+        self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.deadline()))
+    }
+
+    /// Is there a token for `need`? The hot path: it changes nothing, and a ready grant costs a
+    /// reference count.
+    pub fn token(&self, now: Now, need: &Need) -> TokenState {
+        if let Some(token) = &self.config.bearer_token
+            && !self.session.refused()
+        {
+            return match bearer(token) {
+                Some(header) => TokenState::Ready(Grant::fixed(self.session.site.clone(), header)),
+                None => TokenState::Missing,
+            };
+        }
+        let quiet = self.backoff.left(now.mono).is_some();
+        if let Some(grant) = self.session.grant(now, need, &self.config, quiet) {
+            return TokenState::Ready(grant);
+        }
+        if self.session.requirement == Requirement::NotRequired {
+            return TokenState::NotRequired;
+        }
+        if let Some((attempt, _)) = &self.waiting {
+            return TokenState::Pending(*attempt);
+        }
+        let needs_login =
+            !matches!(self.session.plan(now, need, &self.config), Plan::Refresh | Plan::Keep);
+        let login = self.login.as_ref().filter(|_| needs_login || self.renewal.is_none());
+        for lane in self.renewal.iter().chain(login) {
+            let joins = needs_login || lane.name == LaneName::Renewal;
+            if !lane.detached && joins {
+                return TokenState::Pending(lane.attempt);
+            }
+        }
+        match &self.failed {
+            Some((attempt, error)) => TokenState::Failed(*attempt, error.clone()),
+            None => TokenState::Missing,
+        }
+    }
+
+    /// The attempt that the last demand started or joined.
+    pub fn last_attempt(&self) -> Option<AttemptId> {
+        self.attempt
+    }
+
+    /// Whether this attempt is still on its way.
+    pub fn is_running(&self, attempt: AttemptId) -> bool {
+        self.waiting.as_ref().is_some_and(|(id, _)| *id == attempt)
+            || self.lanes().any(|lane| lane.attempt == attempt && !lane.detached)
+    }
+
+    /// Why this attempt failed, if it did and no other has failed since.
+    pub fn failure(&self, attempt: AttemptId) -> Option<&Error> {
+        self.failed.as_ref().filter(|(id, _)| *id == attempt).map(|(_, error)| error)
+    }
+
+    /// What discovery found when it was last done.
+    pub fn discovery(&self) -> Option<&Discovery> {
+        self.session.record.discovery.as_ref()
+    }
+
+    /// The tokens at hand, described: never their values.
+    pub fn status(&self) -> Option<TokenStatus> {
+        let tokens = self.session.record.tokens.as_ref()?;
+        Some(TokenStatus {
+            generation: tokens.generation,
+            issuer: tokens.issuer.clone(),
+            client_id: tokens.client_id.clone(),
+            scopes: tokens.granted.clone(),
+            obtained_at: tokens.obtained_at,
+            expires_at: tokens.expires_at,
+            refreshable: tokens.refresh_token.is_some(),
+            saved: self.store.is_saved(),
+        })
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.renewal.iter().chain(&self.login)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.outputs.push_back(Output::Tell(notice));
+    }
+
+    fn fail(&mut self, attempt: AttemptId, error: Error) {
+        self.tell(Notice::Failed(error.clone()));
+        self.failed = Some((attempt, error));
+    }
+
+    /// The next moment at which something is due without an event.
+    fn deadline(&self) -> Option<Mono> {
+        let lanes = self.lanes().filter_map(Lane::deadline);
+        let exchange = self.exchange.iter().map(|out| out.deadline);
+        let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
+        lanes.chain(exchange).chain(prompt).chain(self.store.retry_at()).min()
+    }
+}
+
+/// The tokens of a session, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenStatus {
+    /// Which generation.
+    pub generation: Generation,
+    /// Who issued them.
+    pub issuer: String,
+    /// To which client.
+    pub client_id: String,
+    /// What they are good for.
+    pub scopes: crate::wire::scope::ScopeSet,
+    /// When they were obtained.
+    pub obtained_at: crate::time::UnixTime,
+    /// When the access token expires, if the server said so.
+    pub expires_at: Option<crate::time::UnixTime>,
+    /// Whether they can be renewed without a person.
+    pub refreshable: bool,
+    /// Whether they would survive a restart.
+    pub saved: bool,
+}

@@ -1,0 +1,435 @@
+//! Answers: each goes to the lane that waits for it; one that nobody waits for is ignored, except
+//! the answer to a token request.
+
+use crate::error::{Error, ErrorKind};
+use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
+use crate::flow::authorize::parse_at;
+use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::identity;
+use crate::flow::login::{Ended, Login, rejects_client};
+use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
+use crate::machine::lane::{
+    After, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
+};
+use crate::machine::{AuthMachine, Backoff};
+use crate::notice::{ClientSource, Notice};
+use crate::output::{HostError, Output, Page};
+use crate::secret::Secret;
+use crate::session::record::Record;
+use crate::session::{Recovery, Requirement};
+use crate::time::Now;
+
+type Loaded = Result<Option<Secret<Vec<u8>>>, HostError>;
+
+impl AuthMachine {
+    pub(super) fn on_answer(&mut self, now: Now, answer: Answer) {
+        let Answer { call, content } = answer;
+        match content {
+            AnswerContent::Listening(_) | AnswerContent::Browsed(_) => {
+                if let Some(prompt) = self.prompt.take_if(|prompt| prompt.call == call) {
+                    self.on_prompted(now, prompt.abandoned, content);
+                }
+            }
+            content => match self.exchange.take_if(|out| out.call == call && fits(out, &content)) {
+                Some(out) => self.on_exchanged(now, out, content),
+                None => {
+                    if let (AnswerContent::Http(HttpReply(reply)), Some(orphan)) =
+                        (content, self.orphan.take_if(|orphan| orphan.call == call))
+                    {
+                        self.on_late(now, orphan, reply);
+                    }
+                }
+            },
+        }
+    }
+
+    /// The exchange is over, by an answer or by its deadline.
+    pub(super) fn on_exchanged(&mut self, now: Now, out: InFlight, content: AnswerContent) {
+        match (out.what, content) {
+            (Flight::Load, AnswerContent::Loaded(loaded)) => self.on_loaded(now, loaded),
+            (Flight::Read, AnswerContent::Loaded(loaded)) => {
+                self.store.locked = loaded.is_ok();
+                match out.lane.and_then(|_| self.renewal.take()) {
+                    Some(lane) => self.on_read(now, lane, loaded),
+                    None => self.drop_lane(LaneName::Renewal),
+                }
+            }
+            (Flight::Save(change, after), AnswerContent::Saved(result)) => {
+                self.on_saved(now, out.lane, change, after, result);
+            }
+            (Flight::Http(purpose), AnswerContent::Http(HttpReply(reply))) => {
+                let outcome = match &reply {
+                    Ok(response) => Ok(response.status().as_u16()),
+                    Err(error) => Err(error.to_string()),
+                };
+                self.tell(Notice::Answered { purpose, outcome });
+                match out.lane.and_then(|name| self.take_lane(name)) {
+                    Some(lane) => self.on_http(now, lane, reply),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_loaded(&mut self, now: Now, loaded: Loaded) {
+        let result = match loaded {
+            Ok(bytes) => {
+                self.store.loaded = true;
+                if let Some(record) = self.read_record(bytes) {
+                    self.session.adopt(now, record, false);
+                }
+                Ok(())
+            }
+            Err(error) => Err(Error::from(ErrorKind::Store(error))),
+        };
+        if let Some((attempt, demand)) = self.waiting.take() {
+            match result {
+                Ok(()) => self.begin(now, attempt, demand),
+                Err(error) => self.fail(attempt, error),
+            }
+        }
+    }
+
+    fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
+        self.store.present = bytes.is_some();
+        match Record::parse(bytes?.expose(), &self.session.site.text) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                self.store.damaged = true;
+                self.tell(Notice::RecordDamaged { why: error.to_string() });
+                None
+            }
+        }
+    }
+
+    /// The store is locked and read again: a newer record is another process's refresh, and ours
+    /// would destroy it.
+    fn on_read(&mut self, now: Now, mut lane: Lane, loaded: Loaded) {
+        let was_present = self.store.present;
+        match loaded {
+            // Without the lock a refresh is a race; whoever holds it is probably refreshing.
+            Err(error) if error.is_busy() => {
+                let failed = ErrorKind::Store(error).into();
+                return self.settle(&lane, Err(failed));
+            }
+            // A store that can't be read doesn't take away what is in memory.
+            Err(error) => self.tell(Notice::SaveFailed(error)),
+            Ok(None) if was_present && self.store.is_saved() => {
+                self.store.present = false;
+                self.session.adopt(now, Record::new(&self.session.site.text), false);
+                return self.log_in_instead(now, lane, "the login was ended elsewhere");
+            }
+            Ok(bytes) => {
+                let record = self.read_record(bytes);
+                let ours = self.session.record.generation();
+                if let Some(record) = record.filter(|theirs| theirs.generation() > ours) {
+                    self.session.adopt(now, record, false);
+                    self.tell(Notice::Adopted);
+                    return self.settle(&lane, Ok(()));
+                }
+            }
+        }
+        let record = &self.session.record;
+        let (Some(identity), Some(tokens)) =
+            (identity::recall(&self.config, record), record.tokens.clone())
+        else {
+            return self.log_in_instead(now, lane, "the client of the tokens is no longer known");
+        };
+        let Some(refresh_token) = tokens.refresh_token.clone() else {
+            return self.log_in_instead(now, lane, "there is no refresh token");
+        };
+        let paid_with = PaidWith::RefreshToken(refresh_token);
+        match Exchange::start(tokens.purchase.clone(), identity, paid_with) {
+            Ok((exchange, ask)) => {
+                lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
+                lane.state = State::Ready(Want::Ask(ask));
+                self.renewal = Some(lane);
+            }
+            Err(error) => self.settle(&lane, Err(error)),
+        }
+    }
+
+    pub(super) fn on_http(&mut self, now: Now, mut lane: Lane, reply: HttpResult) {
+        let mut notes = Notes::new();
+        match std::mem::replace(&mut lane.work, Work::Over) {
+            Work::Login(login) => {
+                let turn = login.on_http(now.wall, reply, &mut notes);
+                self.take_notes(notes);
+                self.login_turned(now, lane, turn);
+            }
+            Work::Refreshing(exchange, previous) => {
+                let (identity, purchase) = (exchange.identity.clone(), exchange.purchase.clone());
+                let result = exchange.on_http(now.wall, reply, &mut notes);
+                self.take_notes(notes);
+                match result {
+                    Ok(Step::Ask(exchange, ask)) => {
+                        lane.work = Work::Refreshing(Box::new(exchange), previous);
+                        lane.state = ready(now, ask);
+                        self.renewal = Some(lane);
+                    }
+                    Ok(Step::Done(reply)) => {
+                        let learned = Learned::default();
+                        let record = &self.session.record;
+                        let previous = Some(&*previous);
+                        let change = obtained(reply, purchase, previous, learned, record, now.wall);
+                        self.save_tokens(lane, change);
+                    }
+                    Err(Failed::Refused(error)) => {
+                        self.tell(Notice::GrantEnded { why: error.to_string() });
+                        let mut learned = Learned::default();
+                        if rejects_client(&error) && identity.source == ClientSource::Remembered {
+                            learned.forgotten.push(purchase.issuer);
+                        }
+                        let change = Change::EndGrant(previous.generation, Box::new(learned));
+                        let after = After::LogIn(format!("the refresh was refused: {error}"));
+                        lane.state = State::Ready(Want::Save(change, after));
+                        self.renewal = Some(lane);
+                    }
+                    Err(Failed::Error(error)) => {
+                        let error = self.back_off(now, error);
+                        self.settle(&lane, Err(error));
+                    }
+                }
+            }
+            Work::Reading | Work::Over => {}
+        }
+    }
+
+    /// What the login flow says next.
+    pub(super) fn login_turned(
+        &mut self,
+        now: Now,
+        mut lane: Lane,
+        turn: Result<Step<Login, Ended>, Error>,
+    ) {
+        match turn {
+            Ok(Step::Ask(login, ask)) => {
+                if lane.detached && !login.must_be_seen_through() {
+                    return self.settle(&lane, Ok(()));
+                }
+                lane.work = Work::Login(Box::new(login));
+                lane.state = ready(now, ask);
+                self.login = Some(lane);
+            }
+            Ok(Step::Done(Ended::NotRequired)) => {
+                self.session.requirement = Requirement::NotRequired;
+                self.settle(&lane, Ok(()));
+            }
+            Ok(Step::Done(Ended::Inspected(learned))) => {
+                learned.apply(&mut self.session.record);
+                self.settle(&lane, Ok(()));
+            }
+            Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
+                let record = &self.session.record;
+                let change = obtained(*reply, purchase, None, learned, record, now.wall);
+                self.save_tokens(lane, change);
+            }
+            Err(error) => {
+                if let ErrorKind::LoginRequired { .. } = error.kind() {
+                    self.session.requirement = Requirement::Required;
+                }
+                self.settle(&lane, Err(error));
+            }
+        }
+    }
+
+    fn save_tokens(&mut self, mut lane: Lane, change: Change) {
+        self.tell_renewed(&change);
+        lane.work = Work::Over;
+        lane.state = State::Ready(Want::Save(change, After::Done));
+        self.put_lane(lane);
+    }
+
+    /// Save before lend: only now does the change become visible, whether or not it was saved.
+    fn on_saved(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+        result: Result<(), HostError>,
+    ) {
+        let erased = matches!(change, Change::Forget);
+        let obtained = matches!(change, Change::Tokens(..));
+        let mut record = self.session.record.clone();
+        change.apply(&mut record);
+        self.session.adopt(now, record, obtained);
+        let notice = self.store.answered(now.mono, result, erased);
+        self.take_notes(notice);
+        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
+        match (after, std::mem::replace(&mut lane.work, Work::Over)) {
+            (Some(After::Kept), Work::Login(login)) => {
+                let turn = login.on_kept();
+                self.login_turned(now, lane, turn);
+            }
+            (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            _ => {
+                self.session.recovery = match (lane.after_refusal, lane.name) {
+                    (false, _) => Recovery::None,
+                    (true, LaneName::Renewal) => Recovery::Refreshed,
+                    (true, LaneName::Login) => Recovery::LoggedIn,
+                };
+                self.session.challenge = None;
+                self.backoff = Backoff::default();
+                self.settle(&lane, Ok(()));
+            }
+        }
+    }
+
+    /// A renewal that can't be: its attempt becomes a login, if its demander welcomes one.
+    fn log_in_instead(&mut self, now: Now, lane: Lane, why: &str) {
+        self.drop_lane(LaneName::Renewal);
+        if lane.detached {
+            return;
+        }
+        self.session.requirement = Requirement::Required;
+        self.start_login(now, lane.attempt, lane.demand, why);
+    }
+
+    /// The answer to a token request that was given up on. A grant once sent is seen through.
+    fn on_late(&mut self, now: Now, orphan: Orphan, reply: HttpResult) {
+        let Orphan { exchange, previous, learned, .. } = orphan;
+        let base = previous.as_ref().map(|tokens| tokens.generation);
+        let record = &self.session.record;
+        // Something newer is there already: it must not be replaced by what is older.
+        if previous.is_some() && record.generation() != base {
+            return;
+        }
+        if let Ok(reply) = exchange.read(now.wall, reply) {
+            let previous = previous.as_deref();
+            let change = obtained(reply, exchange.purchase, previous, learned, record, now.wall);
+            self.tell_renewed(&change);
+            self.chores.push_back(change);
+        }
+    }
+
+    fn on_prompted(&mut self, now: Now, abandoned: bool, content: AnswerContent) {
+        let mut notes = Notes::new();
+        match content {
+            AnswerContent::Listening(Ok(_)) if abandoned => self.outputs.push_back(Output::Dismiss),
+            _ if abandoned => {}
+            AnswerContent::Listening(result) => {
+                let Some(mut lane) = self.login.take_if(|l| matches!(l.state, State::Listening))
+                else {
+                    return;
+                };
+                let uri = match result {
+                    Ok(uri) => uri,
+                    Err(error) => {
+                        return self.settle(&lane, Err(ErrorKind::Listener(error).into()));
+                    }
+                };
+                self.listening = true;
+                if let Work::Login(login) = std::mem::replace(&mut lane.work, Work::Over) {
+                    let turn = login.on_listening(now.wall, uri, &mut notes);
+                    self.take_notes(notes);
+                    self.login_turned(now, lane, turn);
+                }
+            }
+            AnswerContent::Browsed(Err(error)) => {
+                if let Some(lane) = self.login.take_if(|l| matches!(l.state, State::Person(_))) {
+                    self.settle(&lane, Err(ErrorKind::Browser(error).into()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_redirected(&mut self, now: Now, redirected: Redirected) {
+        let Redirected { ticket, url } = redirected;
+        let mut notes = Notes::new();
+        let waits = |lane: &mut Lane| matches!(lane.state, State::Person(_));
+        let page = match self.login.take_if(waits) {
+            Some(mut lane) => match std::mem::replace(&mut lane.work, Work::Over) {
+                Work::Login(login) => {
+                    let state = login.request().map(|(uri, state)| (uri.to_owned(), state.clone()));
+                    match login.on_redirect(&url, now.wall, &mut notes) {
+                        Ok((page, turn)) => {
+                            self.answered = state;
+                            self.take_notes(notes);
+                            self.login_turned(now, lane, turn);
+                            page
+                        }
+                        Err(login) => {
+                            self.take_notes(notes);
+                            lane.work = Work::Login(Box::new(login));
+                            self.login = Some(lane);
+                            Page::NotForUs
+                        }
+                    }
+                }
+                _ => Page::NotForUs,
+            },
+            // Browsers repeat requests: the second one gets the page of the first.
+            None => match &self.answered {
+                Some((uri, state))
+                    if parse_at(uri, &url).is_ok_and(|r| r.state.as_ref() == Some(state)) =>
+                {
+                    Page::Success
+                }
+                _ => Page::NotForUs,
+            },
+        };
+        // Before anything else that came of it: somebody's browser waits.
+        self.outputs.push_front(Output::Show { ticket, page });
+    }
+
+    fn back_off(&mut self, now: Now, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Passing { url, what, retry_in } => {
+                let retry_in = self.backoff.extend(now.mono, *retry_in);
+                ErrorKind::Passing { url: url.clone(), what: what.clone(), retry_in }.into()
+            }
+            _ => {
+                self.backoff.extend(now.mono, std::time::Duration::ZERO);
+                error
+            }
+        }
+    }
+
+    pub(super) fn take_lane(&mut self, name: LaneName) -> Option<Lane> {
+        match name {
+            LaneName::Renewal => self.renewal.take(),
+            LaneName::Login => self.login.take(),
+        }
+    }
+
+    pub(super) fn put_lane(&mut self, lane: Lane) {
+        match lane.name {
+            LaneName::Renewal => self.renewal = Some(lane),
+            LaneName::Login => self.login = Some(lane),
+        }
+    }
+
+    pub(super) fn take_notes(&mut self, notes: impl IntoIterator<Item = Notice>) {
+        self.outputs.extend(notes.into_iter().map(Output::Tell));
+    }
+
+    fn tell_renewed(&mut self, change: &Change) {
+        if let Change::Tokens(tokens, _) = change {
+            self.tell(Notice::Renewed {
+                expires_in: tokens.expires_at.map(|at| tokens.obtained_at.until(at).as_secs()),
+                refreshable: tokens.refresh_token.is_some(),
+            });
+        }
+    }
+}
+
+/// An ask that needs no exchange or prompt is under way at once.
+pub(super) fn ready(now: Now, ask: Ask) -> State {
+    match ask {
+        Ask::Pause(pause) => State::Paused(now.mono.plus(pause)),
+        Ask::Keep(learned) => State::Ready(Want::Save(Change::Learn(learned), After::Kept)),
+        ask => State::Ready(Want::Ask(ask)),
+    }
+}
+
+fn fits(out: &InFlight, content: &AnswerContent) -> bool {
+    matches!(
+        (&out.what, content),
+        (Flight::Load | Flight::Read, AnswerContent::Loaded(_))
+            | (Flight::Save(..), AnswerContent::Saved(_))
+            | (Flight::Http(_), AnswerContent::Http(_))
+    )
+}

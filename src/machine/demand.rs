@@ -1,0 +1,247 @@
+//! Commands: what a demand, a cancellation and a logout start or end.
+
+use crate::error::{Error, ErrorKind};
+use crate::event::{AttemptId, Demand};
+use crate::flow::discover::Evidence;
+use crate::flow::login::{Job, Login};
+use crate::flow::{Learned, Notes};
+use crate::machine::lane::{Change, Lane, LaneName, State, Want, Work};
+use crate::machine::store::Store;
+use crate::machine::{AuthMachine, Backoff};
+use crate::output::Output;
+use crate::session::policy::Plan;
+use crate::session::{Requirement, Session};
+use crate::text::printable_url;
+use crate::time::Now;
+
+impl AuthMachine {
+    pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
+        if self.config.bearer_token.is_some() {
+            let attempt = self.new_attempt();
+            if self.session.pardon() {
+                self.fail(attempt, ErrorKind::StaticTokenRefused.into());
+            }
+        } else if self.store.loaded {
+            let attempt = self.new_attempt();
+            self.begin(now, attempt, demand);
+        } else if let Some((attempt, waiting)) = &mut self.waiting {
+            waiting.browser_welcome |= demand.browser_welcome;
+            waiting.fresh |= demand.fresh;
+            waiting.inspect &= demand.inspect;
+            self.attempt = Some(*attempt);
+        } else {
+            let attempt = self.new_attempt();
+            self.waiting = Some((attempt, demand));
+        }
+    }
+
+    /// Starts or joins what `demand` leads to.
+    pub(super) fn begin(&mut self, now: Now, attempt: AttemptId, demand: Demand) {
+        if demand.fresh {
+            self.session.start_over();
+            return self.start_login(now, attempt, demand, "a new login was asked for");
+        }
+        let quiet = self.backoff.left(now.mono);
+        let lent = self.session.grant(now, &demand.need, &self.config, quiet.is_some()).is_some();
+        if lent || self.session.requirement == Requirement::NotRequired {
+            return;
+        }
+        match self.session.plan(now, &demand.need, &self.config) {
+            Plan::Keep => {}
+            Plan::Refresh => match quiet {
+                Some(retry_in) => {
+                    let tokens = self.session.record.tokens.as_ref();
+                    let url = printable_url(tokens.map_or("", |tokens| &tokens.token_endpoint));
+                    let what = "it failed a moment ago".into();
+                    self.fail(attempt, ErrorKind::Passing { url, what, retry_in }.into());
+                }
+                None => self.start_renewal(attempt, demand),
+            },
+            Plan::LogIn => {
+                self.start_login(now, attempt, demand, "there is no token, or it was refused");
+            }
+            Plan::StepUp => {
+                if demand.browser_welcome && self.login.is_none() {
+                    self.session.count_step_up(now.wall, &demand.need);
+                }
+                self.start_login(now, attempt, demand, "the operation needs more scopes");
+            }
+            Plan::Fail(kind) => {
+                self.session.forgive(&demand.need);
+                self.fail(attempt, kind.into());
+            }
+        }
+    }
+
+    pub(super) fn start_login(&mut self, now: Now, attempt: AttemptId, demand: Demand, why: &str) {
+        if let Some(lane) = &mut self.login {
+            if demand.browser_welcome {
+                lane.demand.browser_welcome = true;
+                if let Work::Login(login) = &mut lane.work {
+                    login.welcome_browser();
+                }
+            }
+            self.attempt = Some(join(lane, attempt));
+            return;
+        }
+        let hopeless = self.session.requirement == Requirement::Required;
+        if !demand.browser_welcome && !demand.inspect && hopeless {
+            return self.fail(attempt, login_required(why));
+        }
+        let record = &self.session.record;
+        let evidence = self.session.challenge.clone().filter(|_| !demand.inspect);
+        let job = Job {
+            site: self.session.site.clone(),
+            config: self.config.clone(),
+            entropy: self.entropy.split(),
+            browser_welcome: demand.browser_welcome,
+            inspect: demand.inspect,
+            wanted: self.session.wanted(&demand.need),
+            earlier: record.tokens.as_ref().map(|t| (t.issuer.clone(), t.requested.clone())),
+            registrations: record.registrations.clone(),
+            document_rejected_by: record.document_rejected_by.clone(),
+            challenge_scope: None,
+            learned: Learned::default(),
+            replaced_client: false,
+        };
+        let after_refusal = self.session.refused();
+        let lane = new_lane(LaneName::Login, attempt, demand, after_refusal, Work::Over);
+        let mut notes = Notes::new();
+        let evidence = evidence.map(|challenge| Evidence::Challenge(Some(challenge)));
+        let turn = Login::start(job, evidence, now.wall, &mut notes);
+        self.take_notes(notes);
+        self.login_turned(now, lane, turn);
+    }
+
+    fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
+        match &mut self.renewal {
+            Some(lane) => {
+                lane.demand.browser_welcome |= demand.browser_welcome;
+                self.attempt = Some(join(lane, attempt));
+            }
+            None => {
+                let refused = self.session.refused();
+                let name = LaneName::Renewal;
+                self.renewal = Some(new_lane(name, attempt, demand, refused, Work::Reading));
+            }
+        }
+    }
+
+    /// The demander has lost interest. What a server has made, or is making, for us is seen through.
+    pub(super) fn on_cancel(&mut self, attempt: AttemptId) {
+        let is_its = |lane: &&Lane| lane.attempt == attempt && !lane.detached;
+        let name = self.lanes().find(is_its).map(|lane| lane.name);
+        match name {
+            Some(name) => self.detach(name),
+            None => {
+                if self.waiting.take_if(|(id, _)| *id == attempt).is_none() {
+                    return;
+                }
+            }
+        }
+        self.fail(attempt, ErrorKind::Cancelled.into());
+    }
+
+    fn detach(&mut self, name: LaneName) {
+        let lane = self.lane(name);
+        match lane {
+            Some(lane) if lane.must_be_seen_through() => lane.detached = true,
+            Some(_) => self.drop_lane(name),
+            None => {}
+        }
+    }
+
+    pub(super) fn on_forget(&mut self) {
+        let attempts: Vec<_> =
+            self.lanes().filter(|lane| !lane.detached).map(|lane| lane.attempt).collect();
+        let waiting = self.waiting.take().map(|(attempt, _)| attempt);
+        self.drop_lane(LaneName::Renewal);
+        self.drop_lane(LaneName::Login);
+        self.orphan = None;
+        self.backoff = Backoff::default();
+        // Generations go on, so that a refusal of a forgotten token isn't taken for a new one's.
+        let last_generation = self.session.record.last_generation;
+        self.session = Session::new(self.session.site.clone());
+        self.session.record.last_generation = last_generation;
+        self.store = Store { loaded: true, ..std::mem::take(&mut self.store) };
+        self.chores.clear();
+        self.chores.push_back(Change::Forget);
+        for attempt in attempts.into_iter().chain(waiting) {
+            self.fail(attempt, ErrorKind::Cancelled.into());
+        }
+    }
+
+    pub(super) fn lane(&mut self, name: LaneName) -> Option<&mut Lane> {
+        match name {
+            LaneName::Renewal => self.renewal.as_mut(),
+            LaneName::Login => self.login.as_mut(),
+        }
+    }
+
+    /// Ends a lane, and what the host holds open for it.
+    pub(super) fn drop_lane(&mut self, name: LaneName) {
+        if let Some(out) = &mut self.exchange
+            && out.lane == Some(name)
+        {
+            out.lane = None;
+        }
+        match name {
+            LaneName::Renewal => {
+                self.renewal = None;
+                if std::mem::take(&mut self.store.locked) {
+                    self.outputs.push_back(Output::Release);
+                }
+            }
+            LaneName::Login => {
+                self.login = None;
+                if let Some(prompt) = &mut self.prompt {
+                    prompt.abandoned = true;
+                }
+                if std::mem::take(&mut self.listening) {
+                    self.outputs.push_back(Output::Dismiss);
+                }
+            }
+        }
+    }
+
+    /// Ends a lane with its result.
+    pub(super) fn settle(&mut self, lane: &Lane, result: Result<(), Error>) {
+        self.drop_lane(lane.name);
+        match result {
+            Ok(()) if self.failed.as_ref().is_some_and(|(id, _)| *id != lane.attempt) => {
+                self.failed = None;
+            }
+            Err(error) if !lane.detached => self.fail(lane.attempt, error),
+            _ => {}
+        }
+    }
+
+    fn new_attempt(&mut self) -> AttemptId {
+        let attempt = AttemptId(self.next_id());
+        self.attempt = Some(attempt);
+        attempt
+    }
+}
+
+/// Joins a lane; one that nobody waited for any more becomes the joiner's own.
+fn join(lane: &mut Lane, attempt: AttemptId) -> AttemptId {
+    if std::mem::take(&mut lane.detached) {
+        lane.attempt = attempt;
+    }
+    lane.attempt
+}
+
+fn new_lane(
+    name: LaneName,
+    attempt: AttemptId,
+    demand: Demand,
+    after_refusal: bool,
+    work: Work,
+) -> Lane {
+    let state = State::Ready(Want::Read);
+    Lane { name, attempt, demand, detached: false, after_refusal, work, state }
+}
+
+pub(super) fn login_required(why: &str) -> Error {
+    ErrorKind::LoginRequired { reason: why.to_owned() }.into()
+}

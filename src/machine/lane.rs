@@ -1,0 +1,209 @@
+//! Work on its way: an attempt, what it is doing, and what it waits for.
+
+use crate::event::{AttemptId, Demand};
+use crate::flow::exchange::Exchange;
+use crate::flow::login::Login;
+use crate::flow::{Ask, Learned};
+use crate::output::{CallId, Purpose};
+use crate::session::record::Record;
+use crate::session::tokens::{Generation, Purchase, Tokens};
+use crate::time::{Mono, UnixTime};
+use crate::wire::token::TokenReply;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneName {
+    Renewal,
+    Login,
+}
+
+/// One attempt's work.
+pub(super) struct Lane {
+    pub(super) name: LaneName,
+    pub(super) attempt: AttemptId,
+    pub(super) demand: Demand,
+    /// Nobody waits for it any more; it is only seen through.
+    pub(super) detached: bool,
+    /// A refusal with 401 caused it.
+    pub(super) after_refusal: bool,
+    pub(super) work: Work,
+    pub(super) state: State,
+}
+
+pub(super) enum Work {
+    Login(Box<Login>),
+    /// Before the refresh: the store is locked and read again.
+    Reading,
+    /// The refresh itself, and the tokens that it is made from.
+    Refreshing(Box<Exchange>, Box<Tokens>),
+    /// Only the last save is left.
+    Over,
+}
+
+/// What a lane waits for.
+pub(super) enum State {
+    /// Its turn.
+    Ready(Want),
+    /// The answer to its exchange.
+    Exchanging,
+    /// The callback address.
+    Listening,
+    /// The person, until this moment.
+    Person(Mono),
+    /// Time.
+    Paused(Mono),
+}
+
+pub(super) enum Want {
+    Ask(Ask),
+    Read,
+    Save(Change, After),
+}
+
+/// What to do to the record. Applied to what is saved, and again to what is visible once that was
+/// answered: what was learned meanwhile stays.
+#[derive(Clone)]
+pub(super) enum Change {
+    /// Write what is there.
+    None,
+    Learn(Box<Learned>),
+    Tokens(Box<Tokens>, Box<Learned>),
+    /// The refresh token of this generation, and of no other, is dead.
+    EndGrant(Generation, Box<Learned>),
+    Forget,
+}
+
+impl Change {
+    pub(super) fn apply(self, record: &mut Record) {
+        match self {
+            Change::None | Change::Forget => {}
+            Change::Learn(learned) => learned.apply(record),
+            Change::Tokens(tokens, learned) => {
+                learned.apply(record);
+                record.put(*tokens);
+            }
+            Change::EndGrant(generation, learned) => {
+                learned.apply(record);
+                if let Some(tokens) = &mut record.tokens
+                    && tokens.generation == generation
+                {
+                    tokens.refresh_token = None;
+                }
+            }
+        }
+    }
+}
+
+/// What follows a save.
+pub(super) enum After {
+    /// The login goes on.
+    Kept,
+    /// The attempt has what it wanted.
+    Done,
+    /// The grant has ended: a login, if the demand allows it.
+    LogIn(String),
+}
+
+/// An unanswered exchange.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) call: CallId,
+    pub(super) deadline: Mono,
+    /// `None`: its lane was cancelled, or it never had one.
+    pub(super) lane: Option<LaneName>,
+    pub(super) what: Flight,
+}
+
+pub(super) enum Flight {
+    Load,
+    Read,
+    Http(Purpose),
+    Save(Change, Option<After>),
+}
+
+/// A token request whose answer didn't come in time.
+pub(super) struct Orphan {
+    pub(super) call: CallId,
+    pub(super) exchange: Exchange,
+    pub(super) previous: Option<Box<Tokens>>,
+    pub(super) learned: Learned,
+}
+
+impl Lane {
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        match self.state {
+            State::Person(deadline) | State::Paused(deadline) => Some(deadline),
+            _ => None,
+        }
+    }
+
+    /// The token request that is out, should its answer come late.
+    pub(super) fn orphan(&self, call: CallId) -> Option<Orphan> {
+        let (exchange, previous, learned) = match &self.work {
+            Work::Login(login) => {
+                let (exchange, learned) = login.exchange()?;
+                (exchange.clone(), None, learned)
+            }
+            Work::Refreshing(exchange, previous) => {
+                ((**exchange).clone(), Some(previous.clone()), Learned::default())
+            }
+            Work::Reading | Work::Over => return None,
+        };
+        Some(Orphan { call, exchange, previous, learned })
+    }
+
+    /// Whether it must go on though nobody waits for it.
+    pub(super) fn must_be_seen_through(&self) -> bool {
+        match &self.work {
+            Work::Login(login) => login.must_be_seen_through(),
+            Work::Reading => false,
+            Work::Refreshing(..) | Work::Over => true,
+        }
+    }
+}
+
+/// The change that new tokens make.
+pub(super) fn obtained(
+    reply: TokenReply,
+    purchase: Purchase,
+    previous: Option<&Tokens>,
+    learned: Learned,
+    record: &Record,
+    now: UnixTime,
+) -> Change {
+    let generation = record.next_generation();
+    let tokens = Tokens::from_reply(reply, purchase, previous, generation, now);
+    Change::Tokens(Box::new(tokens), Box::new(learned))
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("name", &self.name)
+            .field("attempt", &self.attempt)
+            .field("detached", &self.detached)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Orphan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orphan").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Change")
+    }
+}
+
+impl std::fmt::Debug for Flight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Flight::Load => "Load",
+            Flight::Read => "Read",
+            Flight::Http(_) => "Http",
+            Flight::Save(..) => "Save",
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Time and turns: deadlines that have passed, and wants that become actions once the exchange or
+//! the prompt is free.
+
+use std::time::Duration;
+
+use crate::error::ErrorKind;
+use crate::event::{AnswerContent, HttpReply};
+use crate::flow::Ask;
+use crate::machine::answer::ready;
+use crate::machine::lane::{Change, Flight, InFlight, LaneName, State, Want, Work};
+use crate::machine::{AuthMachine, Prompt};
+use crate::notice::Notice;
+use crate::output::{
+    Action, BrowseCall, CallId, HostError, HttpCall, Limits, ListenCall, LoadCall, Output, Purpose,
+    STORE_DEADLINE, SaveCall, TransportError, TransportErrorKind,
+};
+use crate::text::printable_url;
+use crate::time::{Mono, Now};
+
+/// A host keeps an action's own deadline; the machine gives up on the host a little later.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a host may take to bind a port.
+const LISTEN_DEADLINE: Duration = Duration::from_secs(30);
+
+impl AuthMachine {
+    /// Acts on every deadline that has passed.
+    pub(super) fn on_time(&mut self, now: Now) {
+        if let Some(out) = self.exchange.take_if(|out| out.deadline <= now.mono) {
+            self.on_unanswered(now, out);
+        }
+        if let Some(prompt) = self.prompt.take_if(|prompt| prompt.deadline <= now.mono)
+            && !prompt.abandoned
+            && let Some(lane) = self.login.take_if(|l| matches!(l.state, State::Listening))
+        {
+            self.settle(&lane, Err(ErrorKind::Unanswered { action: "listen" }.into()));
+        }
+        if let Some(lane) = self.login.take_if(|l| due(&l.state, now.mono, true)) {
+            let patience = Duration::from_secs(self.config.login_timeout_seconds);
+            self.settle(&lane, Err(ErrorKind::NobodyCame(patience).into()));
+        }
+        for name in [LaneName::Renewal, LaneName::Login] {
+            let paused = self.lane(name).is_some_and(|lane| due(&lane.state, now.mono, false));
+            if paused && let Some(lane) = self.take_lane(name) {
+                self.resume(now, lane);
+            }
+        }
+        if self.store.take_due(now.mono) {
+            self.chores.push_back(Change::None);
+        }
+    }
+
+    /// The host has not answered. What it may still do counts as failed, but a token answer that
+    /// comes late is adopted.
+    fn on_unanswered(&mut self, now: Now, out: InFlight) {
+        let silent = || HostError::new("no answer in time");
+        let content = match &out.what {
+            Flight::Load | Flight::Read => AnswerContent::Loaded(Err(silent())),
+            Flight::Save(..) => AnswerContent::Saved(Err(silent())),
+            Flight::Http(purpose) => {
+                if *purpose == Purpose::Token
+                    && let Some(orphan) =
+                        out.lane.and_then(|name| self.lane(name)).and_then(|l| l.orphan(out.call))
+                {
+                    self.orphan = Some(orphan);
+                }
+                let error = TransportError::new(TransportErrorKind::Timeout, "no answer in time");
+                AnswerContent::Http(HttpReply(Err(error)))
+            }
+        };
+        self.on_exchanged(now, out, content);
+    }
+
+    fn resume(&mut self, now: Now, mut lane: crate::machine::lane::Lane) {
+        match std::mem::replace(&mut lane.work, Work::Over) {
+            Work::Login(login) => {
+                let turn = login.on_pause_over();
+                self.login_turned(now, lane, turn);
+            }
+            Work::Refreshing(exchange, previous) => {
+                let (exchange, ask) = exchange.on_pause_over();
+                lane.work = Work::Refreshing(Box::new(exchange), previous);
+                lane.state = ready(now, ask);
+                self.renewal = Some(lane);
+            }
+            Work::Reading | Work::Over => {}
+        }
+    }
+
+    /// Turns wants into actions, one exchange and one prompt at a time.
+    pub(super) fn pump(&mut self, now: Now) {
+        if self.exchange.is_none() {
+            self.pump_exchange(now);
+        }
+        let wants_prompt = self.login.as_ref().is_some_and(|lane| {
+            matches!(lane.state, State::Ready(Want::Ask(Ask::Listen(_) | Ask::Browse(_))))
+        });
+        if self.prompt.is_none() && wants_prompt {
+            self.pump_prompt(now);
+        }
+    }
+
+    fn pump_exchange(&mut self, now: Now) {
+        if !self.store.loaded && self.waiting.is_some() {
+            let id = self.fly(now, STORE_DEADLINE, None, Flight::Load);
+            return self.act(Action::Load(LoadCall { id, lock: false }));
+        }
+        if let Some(change) = self.chores.pop_front() {
+            return self.save(now, None, change, None);
+        }
+        let is_turn = |lane: &crate::machine::lane::Lane| {
+            matches!(
+                lane.state,
+                State::Ready(Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_)))
+            )
+        };
+        let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
+            return;
+        };
+        let Some(lane) = self.lane(name) else { return };
+        match std::mem::replace(&mut lane.state, State::Exchanging) {
+            State::Ready(Want::Read) => {
+                let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
+                self.act(Action::Load(LoadCall { id, lock: true }));
+            }
+            State::Ready(Want::Save(change, after)) => {
+                self.save(now, Some(name), change, Some(after));
+            }
+            State::Ready(Want::Ask(Ask::Http(ask))) => {
+                let (request, purpose) = (ask.request, ask.purpose);
+                let limits = Limits::of(purpose);
+                let id = self.fly(now, limits.deadline, Some(name), Flight::Http(purpose));
+                self.tell(Notice::Asking {
+                    purpose,
+                    method: request.method().to_string(),
+                    url: printable_url(&request.uri().to_string()),
+                });
+                self.act(Action::Http(HttpCall { id, request, limits, purpose }));
+            }
+            other => lane.state = other,
+        }
+    }
+
+    fn pump_prompt(&mut self, now: Now) {
+        let Some(lane) = &mut self.login else { return };
+        let patience = Duration::from_secs(self.config.login_timeout_seconds);
+        let person = now.mono.plus(patience);
+        match std::mem::replace(&mut lane.state, State::Listening) {
+            State::Ready(Want::Ask(Ask::Listen(spec))) => {
+                let id = self.prompt(now.mono.plus(LISTEN_DEADLINE));
+                self.act(Action::Listen(ListenCall { id, spec }));
+            }
+            State::Ready(Want::Ask(Ask::Browse(url))) => {
+                lane.state = State::Person(person);
+                let id = self.prompt(person);
+                self.tell(Notice::Browsing);
+                self.act(Action::Browse(BrowseCall { id, url }));
+            }
+            other => lane.state = other,
+        }
+    }
+
+    fn save(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<crate::machine::lane::After>,
+    ) {
+        let mut record = self.session.record.clone();
+        change.clone().apply(&mut record);
+        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
+        let set_aside = self.store.damaged;
+        let record = (!record.is_blank()).then(|| record.to_bytes());
+        self.act(Action::Save(SaveCall { id, record, set_aside }));
+    }
+
+    fn fly(
+        &mut self,
+        now: Now,
+        deadline: Duration,
+        lane: Option<LaneName>,
+        what: Flight,
+    ) -> CallId {
+        let call = CallId(self.next_id());
+        let deadline = now.mono.plus(deadline + GRACE);
+        self.exchange = Some(InFlight { call, deadline, lane, what });
+        call
+    }
+
+    fn prompt(&mut self, deadline: Mono) -> CallId {
+        let call = CallId(self.next_id());
+        self.prompt = Some(Prompt { call, deadline, abandoned: false });
+        call
+    }
+
+    fn act(&mut self, action: Action) {
+        self.outputs.push_back(Output::Do(action));
+    }
+}
+
+fn due(state: &State, now: Mono, person: bool) -> bool {
+    match state {
+        State::Person(deadline) => person && *deadline <= now,
+        State::Paused(until) => !person && *until <= now,
+        _ => false,
+    }
+}

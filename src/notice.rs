@@ -1,0 +1,213 @@
+//! What the machine tells: each transition, for logs, progress lines and metrics. Never a secret.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::output::{HostError, Purpose};
+
+/// Something that happened. Its `Display` is one line for people.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A request goes out.
+    Asking {
+        /// What for.
+        purpose: Purpose,
+        /// The method.
+        method: String,
+        /// The URL without its query.
+        url: String,
+    },
+    /// Its answer came, or didn't.
+    Answered {
+        /// What for.
+        purpose: Purpose,
+        /// The status, or what the transport said.
+        outcome: Result<u16, String>,
+    },
+    /// An answer didn't do, and the next way is tried.
+    Skipped {
+        /// Whose answer.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// The server wants no authorization.
+    NotRequired,
+    /// The server wants authorization.
+    Required,
+    /// Protected resource metadata was found.
+    ResourceFound {
+        /// Its `resource`.
+        resource: String,
+        /// Where.
+        url: String,
+    },
+    /// The authorization server is known.
+    ServerFound {
+        /// Its issuer.
+        issuer: String,
+        /// Where its metadata was, if anywhere.
+        url: Option<String>,
+    },
+    /// A named leniency of the configuration, or one that is always on, was needed.
+    Lenient(Leniency),
+    /// This client identity is used.
+    Client {
+        /// Its public name at the server.
+        client_id: String,
+        /// How we came by it.
+        source: ClientSource,
+    },
+    /// The server no longer knows, or never accepted, this client identity.
+    ClientRejected {
+        /// Which.
+        client_id: String,
+    },
+    /// A person is being asked.
+    Browsing,
+    /// A request to the callback address was not the answer that is waited for.
+    RedirectIgnored {
+        /// Why.
+        why: String,
+    },
+    /// The authorization came back.
+    Authorized,
+    /// New tokens are there.
+    Renewed {
+        /// Seconds they live, where the server said so.
+        expires_in: Option<u64>,
+        /// Whether there is a refresh token.
+        refreshable: bool,
+    },
+    /// Newer tokens were found in the store: another process renewed them.
+    Adopted,
+    /// A failure that passes; everything is kept.
+    Retrying {
+        /// After this long.
+        after: Duration,
+        /// What failed.
+        why: String,
+    },
+    /// The grant has ended; a login is needed.
+    GrantEnded {
+        /// What the server said.
+        why: String,
+    },
+    /// A redirect was followed.
+    Followed {
+        /// To where, without its query.
+        url: String,
+    },
+    /// The stored record can't be used; it is kept aside when the next one is saved.
+    RecordDamaged {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The record could not be saved; it is kept in memory, and saving is tried again.
+    SaveFailed(HostError),
+    /// The record was saved again after a failure.
+    SaveRecovered,
+    /// An attempt failed.
+    Failed(Error),
+}
+
+/// A leniency that a login needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Leniency {
+    /// The issuer differed by the root slash only.
+    RootSlash,
+    /// The issuer was one of `trusted_issuers`.
+    TrustedIssuer,
+    /// `code_challenge_methods_supported` was absent, and `assume_s256` is on.
+    AssumedS256,
+    /// The protected resource metadata had no `resource`.
+    ResourceAbsent,
+    /// There was no protected resource metadata: the specification of 2025-03-26 was followed.
+    LegacyServer,
+    /// There was no metadata at all: the default endpoints of 2025-03-26 are used.
+    LegacyEndpoints,
+}
+
+/// How a client identity was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClientSource {
+    /// From the configuration.
+    Configured,
+    /// A client ID metadata document.
+    MetadataDocument,
+    /// Dynamic registration, just now.
+    Registered,
+    /// Dynamic registration, earlier.
+    Remembered,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Asking { purpose, method, url } => write!(f, "{purpose}: {method} {url}"),
+            Notice::Answered { purpose, outcome: Ok(status) } => write!(f, "{purpose}: {status}"),
+            Notice::Answered { purpose, outcome: Err(why) } => write!(f, "{purpose}: {why}"),
+            Notice::Skipped { url, why } => write!(f, "passed over {url}: {why}"),
+            Notice::NotRequired => f.write_str("the server wants no authorization"),
+            Notice::Required => f.write_str("the server wants authorization"),
+            Notice::ResourceFound { resource, url } => write!(f, "resource {resource} ({url})"),
+            Notice::ServerFound { issuer, url: Some(url) } => {
+                write!(f, "authorization server {issuer} ({url})")
+            }
+            Notice::ServerFound { issuer, url: None } => {
+                write!(f, "authorization server {issuer} (no metadata)")
+            }
+            Notice::Lenient(leniency) => write!(f, "leniency: {leniency}"),
+            Notice::Client { client_id, source } => {
+                let source = match source {
+                    ClientSource::Configured => "configured",
+                    ClientSource::MetadataDocument => "client ID metadata document",
+                    ClientSource::Registered => "registered now",
+                    ClientSource::Remembered => "registered earlier",
+                };
+                write!(f, "client {client_id} ({source})")
+            }
+            Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
+            Notice::Browsing => f.write_str("waiting for the person in the browser"),
+            Notice::RedirectIgnored { why } => {
+                write!(f, "ignored a request to the callback: {why}")
+            }
+            Notice::Authorized => f.write_str("the authorization came back"),
+            Notice::Renewed { expires_in, refreshable } => {
+                f.write_str("new tokens")?;
+                if let Some(seconds) = expires_in {
+                    write!(f, ", good for {seconds} s")?;
+                }
+                f.write_str(if *refreshable { ", refreshable" } else { ", not refreshable" })
+            }
+            Notice::Adopted => f.write_str("another process has renewed the tokens; using them"),
+            Notice::Retrying { after, why } => {
+                write!(f, "{why}; trying again in {} s", after.as_secs())
+            }
+            Notice::GrantEnded { why } => write!(f, "the grant has ended: {why}"),
+            Notice::Followed { url } => write!(f, "redirected to {url}"),
+            Notice::RecordDamaged { why } => write!(f, "the stored record can't be used: {why}"),
+            Notice::SaveFailed(why) => write!(f, "could not save (kept in memory): {why}"),
+            Notice::SaveRecovered => f.write_str("saved, after an earlier failure"),
+            Notice::Failed(error) => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Leniency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Leniency::RootSlash => "the issuer differs by its root slash only",
+            Leniency::TrustedIssuer => "another issuer, which `trusted_issuers` names",
+            Leniency::AssumedS256 => "PKCE support is not advertised (`assume_s256`)",
+            Leniency::ResourceAbsent => "protected resource metadata without `resource`",
+            Leniency::LegacyServer => "no protected resource metadata (2025-03-26)",
+            Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
+        })
+    }
+}

@@ -1,0 +1,376 @@
+//! Everything that can come out.
+//!
+//! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
+//! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save, HTTP)
+//! and one *prompt* (listen, browse) are unanswered at a time.
+
+use std::fmt;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::event::{Answer, AnswerContent, Event, HttpReply};
+use crate::notice::Notice;
+use crate::secret::Secret;
+use crate::text::{printable, printable_url};
+use crate::time::Mono;
+
+/// What comes out of [`AuthMachine::poll_output`](crate::AuthMachine::poll_output).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Perform this, and feed its answer back.
+    Do(Action),
+    /// Show this page in the browser that sent the redirect with this ticket. No answer is due.
+    Show {
+        /// The ticket of the [`Redirected`](crate::event::Redirected) event.
+        ticket: u64,
+        /// What to show.
+        page: Page,
+    },
+    /// The prompt is over: close the listener. No answer is due.
+    Dismiss,
+    /// Release the store's lock, taken by a [`LoadCall`]. No answer is due.
+    Release,
+    /// Something happened that a log, a progress line or a metric may want.
+    Tell(Notice),
+    /// Nothing to do until an event comes, or until this moment: then send
+    /// [`Event::Tick`](crate::Event::Tick). `None`: nothing is pending.
+    Wait(Option<Mono>),
+}
+
+/// Something only the host can do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// Read the stored record.
+    Load(LoadCall),
+    /// Write, or erase, the stored record.
+    Save(SaveCall),
+    /// Send an HTTP request.
+    Http(HttpCall),
+    /// Start to listen at the callback address.
+    Listen(ListenCall),
+    /// Take a person to a URL.
+    Browse(BrowseCall),
+}
+
+/// Names an action; answers carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub(crate) u64);
+
+/// Read the stored record of this server and account.
+#[derive(Debug)]
+pub struct LoadCall {
+    pub(crate) id: CallId,
+    pub(crate) lock: bool,
+}
+
+impl LoadCall {
+    /// Take the store's exclusive lock first, and hold it until [`Output::Release`]. Where it can't
+    /// be had within [`Self::deadline`], answer with the error.
+    pub fn lock(&self) -> bool {
+        self.lock
+    }
+
+    /// How long this may take.
+    pub fn deadline(&self) -> Duration {
+        STORE_DEADLINE
+    }
+
+    /// The bytes as they were saved, `None` where nothing is stored.
+    pub fn answer(self, result: Result<Option<Vec<u8>>, HostError>) -> Event {
+        answer(self.id, AnswerContent::Loaded(result.map(|bytes| bytes.map(Secret::new))))
+    }
+}
+
+/// Replace the stored record, atomically and durably.
+#[derive(Debug)]
+pub struct SaveCall {
+    pub(crate) id: CallId,
+    pub(crate) record: Option<Secret<Vec<u8>>>,
+    pub(crate) set_aside: bool,
+}
+
+impl SaveCall {
+    /// The bytes to store: JSON that holds secrets. `None`: erase what is stored.
+    pub fn record(&self) -> Option<&[u8]> {
+        self.record.as_ref().map(|bytes| bytes.expose().as_slice())
+    }
+
+    /// What is stored now couldn't be read: keep a copy of it aside before replacing it.
+    pub fn set_aside(&self) -> bool {
+        self.set_aside
+    }
+
+    /// How long this may take.
+    pub fn deadline(&self) -> Duration {
+        STORE_DEADLINE
+    }
+
+    /// `Ok` once the record would survive a power cut.
+    pub fn answer(self, result: Result<(), HostError>) -> Event {
+        answer(self.id, AnswerContent::Saved(result))
+    }
+}
+
+/// What a request is for; adapters don't need it, logs and tests do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// Does the MCP server want authorization?
+    Probe,
+    /// Protected resource metadata (RFC 9728).
+    ResourceMetadata,
+    /// Authorization server metadata (RFC 8414, OpenID Connect Discovery).
+    ServerMetadata,
+    /// Dynamic client registration (RFC 7591).
+    Registration,
+    /// Code exchange or refresh at the token endpoint (RFC 6749).
+    Token,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Purpose::Probe => "probe",
+            Purpose::ResourceMetadata => "protected resource metadata",
+            Purpose::ServerMetadata => "authorization server metadata",
+            Purpose::Registration => "client registration",
+            Purpose::Token => "token request",
+        })
+    }
+}
+
+/// Bounds of an HTTP action: data, so that every host keeps the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For the whole exchange, from the name lookup to the last byte.
+    pub deadline: Duration,
+    /// The most bytes of body to read; more is [`TransportErrorKind::TooLarge`].
+    pub max_body: usize,
+    /// Only status and header fields matter: the body may be endless, don't read past what has
+    /// come (at most `max_body`), and don't fail over it.
+    pub head_only: bool,
+}
+
+impl Limits {
+    pub(crate) fn of(purpose: Purpose) -> Self {
+        // Documents of real servers are below 100 KiB, token replies below 10 KiB. A token request
+        // is given longer: its answer is the one that must not be lost.
+        let (seconds, max_body, head_only) = match purpose {
+            Purpose::Probe => (10, 64 << 10, true),
+            Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
+            Purpose::Registration => (30, 64 << 10, false),
+            Purpose::Token => (60, 64 << 10, false),
+        };
+        Self { deadline: Duration::from_secs(seconds), max_body, head_only }
+    }
+}
+
+/// Send one HTTP request: follow no redirect, keep no cookie, treat no status as an error.
+pub struct HttpCall {
+    pub(crate) id: CallId,
+    pub(crate) request: http::Request<Vec<u8>>,
+    pub(crate) limits: Limits,
+    pub(crate) purpose: Purpose,
+}
+
+impl HttpCall {
+    /// The request, with an absolute URI.
+    pub fn request(&self) -> &http::Request<Vec<u8>> {
+        &self.request
+    }
+
+    /// The bounds to keep.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The response of any status, or why there is none.
+    pub fn answer(self, result: Result<http::Response<Vec<u8>>, TransportError>) -> Event {
+        answer(self.id, AnswerContent::Http(HttpReply(result)))
+    }
+}
+
+impl fmt::Debug for HttpCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uri = printable_url(&self.request.uri().to_string());
+        write!(f, "HttpCall({} {uri}, {})", self.request.method(), self.purpose)
+    }
+}
+
+/// Where the callback listener shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSpec {
+    /// The host name in the redirect URI; always a loopback name.
+    pub host: CallbackHost,
+    /// Which port.
+    pub port: CallbackPort,
+    /// The path, with its leading slash.
+    pub path: String,
+}
+
+/// The loopback name in a redirect URI (RFC 8252 §7.3).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub enum CallbackHost {
+    /// `127.0.0.1`: what RFC 8252 §8.3 recommends.
+    #[default]
+    #[serde(rename = "127.0.0.1")]
+    V4,
+    /// `[::1]`.
+    #[serde(rename = "::1")]
+    V6,
+    /// `localhost`, for servers that accept nothing else; the host listens on both addresses.
+    #[serde(rename = "localhost")]
+    Localhost,
+}
+
+/// Which port a callback listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallbackPort {
+    /// Any free one.
+    Free,
+    /// This one, or else any free one.
+    Prefer(u16),
+    /// This one and no other.
+    Fixed(u16),
+}
+
+/// Bind the callback address; the redirect URI is built from what was really bound.
+#[derive(Debug)]
+pub struct ListenCall {
+    pub(crate) id: CallId,
+    pub(crate) spec: ListenSpec,
+}
+
+impl ListenCall {
+    /// Where to listen.
+    pub fn spec(&self) -> &ListenSpec {
+        &self.spec
+    }
+
+    /// The redirect URI, e.g. `http://127.0.0.1:49152/callback`. Requests that come to it are
+    /// [`Event::Redirected`](crate::Event::Redirected), until [`Output::Dismiss`].
+    pub fn answer(self, result: Result<String, HostError>) -> Event {
+        answer(self.id, AnswerContent::Listening(result))
+    }
+}
+
+/// Take a person to the authorization endpoint.
+pub struct BrowseCall {
+    pub(crate) id: CallId,
+    pub(crate) url: Url,
+}
+
+impl BrowseCall {
+    /// Where to. It holds `state` and the PKCE challenge: show it to the person only.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// `Ok` once the person has the URL, however it was handed over. Their return is an
+    /// [`Event::Redirected`](crate::Event::Redirected).
+    pub fn answer(self, result: Result<(), HostError>) -> Event {
+        answer(self.id, AnswerContent::Browsed(result))
+    }
+}
+
+impl fmt::Debug for BrowseCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BrowseCall({})", printable_url(self.url.as_str()))
+    }
+}
+
+/// What the person's browser shows after a redirect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// The authorization came back; the tab can be closed.
+    Success,
+    /// It came back with this error.
+    Failure(String),
+    /// The request was none of ours: the login goes on.
+    NotForUs,
+}
+
+/// Why the host could not do something, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostError {
+    why: String,
+    busy: bool,
+}
+
+impl HostError {
+    /// From any error or text. It is shown to people: no secrets.
+    pub fn new(why: impl fmt::Display) -> Self {
+        Self { why: printable(&why.to_string()), busy: false }
+    }
+
+    /// Somebody else holds the store's lock; it may be free later.
+    pub fn busy(why: impl fmt::Display) -> Self {
+        Self { busy: true, ..Self::new(why) }
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for HostError {}
+
+/// Why a request has no response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportError {
+    /// What kind of failure.
+    pub kind: TransportErrorKind,
+    message: String,
+}
+
+/// The kinds of failure that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// Name lookup, connection or TLS failed: the request was certainly not processed.
+    Connect,
+    /// The deadline passed.
+    Timeout,
+    /// The body is larger than allowed.
+    TooLarge,
+    /// Anything else.
+    Other,
+}
+
+impl TransportError {
+    /// `message` is shown to people: no secrets.
+    pub fn new(kind: TransportErrorKind, message: impl fmt::Display) -> Self {
+        Self { kind, message: printable(&message.to_string()) }
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for TransportError {}
+
+/// A store that waits for a lock may wait for another process's whole refresh.
+pub(crate) const STORE_DEADLINE: Duration = Duration::from_secs(90);
+
+fn answer(call: CallId, content: AnswerContent) -> Event {
+    Event::Answer(Answer { call, content })
+}

@@ -1,0 +1,260 @@
+//! WHAT STAYS between flows: the record, the tokens, and what was learned from refusals.
+
+pub(crate) mod grant;
+pub(crate) mod policy;
+pub(crate) mod record;
+pub(crate) mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::config::Config;
+use crate::event::{Challenged, Need};
+use crate::time::{Mono, Now, UnixTime};
+use crate::wire::challenge::BearerChallenge;
+use crate::wire::scope::ScopeSet;
+
+use grant::{Grant, Site};
+use policy::{Facts, Plan, TokenFacts};
+use record::{Record, StepUp};
+use tokens::{Freshness, Generation, Tokens};
+
+/// What is known about whether the server wants authorization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requirement {
+    Unknown,
+    NotRequired,
+    Required,
+}
+
+/// How the current tokens were come by, with regard to refusals: see [`policy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    None,
+    /// By a refresh that a refusal caused.
+    Refreshed,
+    /// By a login that a refusal caused.
+    LoggedIn,
+}
+
+/// The state of one session, without its running work.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) site: Arc<Site>,
+    pub(crate) record: Record,
+    pub(crate) requirement: Requirement,
+    /// The last challenge: where discovery starts from.
+    pub(crate) challenge: Option<BearerChallenge>,
+    pub(crate) recovery: Recovery,
+    header: Option<HeaderValue>,
+    /// When the tokens were taken up, and when they expire, on the clock that can't be set.
+    taken_up: Option<Mono>,
+    expires: Option<Mono>,
+    /// The generation that the server refused with 401.
+    refused: Option<Generation>,
+}
+
+/// How long a token counts as just issued: refusing it then is no expiry or revocation.
+const YOUNG: Duration = Duration::from_secs(60);
+/// A server that says `expires_in: 0` still issued the token to be used once.
+const SHORTEST_LIFE: Duration = Duration::from_secs(5);
+/// Step-up rounds older than this don't count: the person may have been given more rights.
+const STEP_UP_MEMORY: Duration = Duration::from_secs(3600);
+/// At most this many operations are remembered; the oldest goes first.
+const MAX_OPERATIONS: usize = 64;
+
+impl Session {
+    pub(crate) fn new(site: Arc<Site>) -> Self {
+        let record = Record::new(&site.text);
+        Self {
+            site,
+            record,
+            requirement: Requirement::Unknown,
+            challenge: None,
+            recovery: Recovery::None,
+            header: None,
+            taken_up: None,
+            expires: None,
+            refused: None,
+        }
+    }
+
+    /// Makes `record` the visible one. `obtained`: its tokens are new, from a server, just now.
+    pub(crate) fn adopt(&mut self, now: Now, record: Record, obtained: bool) {
+        let changed = record.generation() != self.record.generation();
+        self.record = record;
+        if !changed {
+            return;
+        }
+        let tokens = self.record.tokens.as_ref();
+        self.header = tokens.and_then(Tokens::header);
+        self.taken_up = obtained.then_some(now.mono);
+        self.expires = tokens.and_then(|tokens| tokens.remaining(now.wall)).map(|left| {
+            let least = if obtained { SHORTEST_LIFE } else { Duration::ZERO };
+            now.mono.plus(if left.is_zero() { least } else { left })
+        });
+        self.refused = None;
+        if !obtained {
+            self.recovery = Recovery::None;
+        }
+        if tokens.is_some() {
+            self.requirement = Requirement::Required;
+        }
+    }
+
+    /// Takes in a refusal. It starts nothing: the next demand does.
+    pub(crate) fn challenged(&mut self, now: UnixTime, challenged: Challenged) {
+        let Challenged { generation, status, challenge, operation } = challenged;
+        // A refusal of an older generation says nothing about what we have now.
+        if let (Some(refused), Some(current)) = (generation, self.record.generation())
+            && refused != current
+        {
+            return;
+        }
+        self.requirement = Requirement::Required;
+        if status == 403 {
+            self.needs_more(now, operation, challenge.as_ref());
+        } else if generation.is_some() {
+            self.refused = generation;
+        }
+        self.challenge = challenge;
+    }
+
+    fn needs_more(
+        &mut self,
+        now: UnixTime,
+        operation: Option<String>,
+        challenge: Option<&BearerChallenge>,
+    ) {
+        let asked = challenge.and_then(|challenge| challenge.scope.clone()).or_else(|| {
+            self.record.discovery.as_ref().and_then(|found| found.scopes_supported.clone())
+        });
+        let refused = self.record.generation();
+        let step_ups = &mut self.record.step_ups;
+        let index = match step_ups.iter().position(|known| known.operation == operation) {
+            Some(index) => index,
+            None => {
+                if step_ups.len() >= MAX_OPERATIONS {
+                    step_ups.remove(0);
+                }
+                step_ups.push(StepUp::new(operation));
+                step_ups.len() - 1
+            }
+        };
+        let Some(entry) = step_ups.get_mut(index) else { return };
+        if entry.last.until(now) > STEP_UP_MEMORY {
+            entry.rounds = 0;
+        }
+        entry.scopes = entry.scopes.union(&asked.unwrap_or_default());
+        entry.refused = refused;
+    }
+
+    /// The grant to lend for `need`, if the tokens at hand do.
+    pub(crate) fn grant(
+        &self,
+        now: Now,
+        need: &Need,
+        config: &Config,
+        quiet: bool,
+    ) -> Option<Grant> {
+        let tokens = self.record.tokens.as_ref()?;
+        let generation = tokens.generation;
+        if self.refused == Some(generation)
+            || self.step_up(need).is_some_and(|s| s.refused == Some(generation))
+        {
+            return None;
+        }
+        let usable = match self.freshness(now, config) {
+            Freshness::Fresh => true,
+            Freshness::Stale => quiet || tokens.refresh_token.is_none(),
+            Freshness::Expired => false,
+        };
+        if !usable || !self.missing(need).is_empty() {
+            return None;
+        }
+        Some(Grant::new(self.site.clone(), self.header.clone()?, tokens))
+    }
+
+    /// What is to be done for `need`.
+    pub(crate) fn plan(&self, now: Now, need: &Need, config: &Config) -> Plan {
+        let tokens = self.record.tokens.as_ref().map(|tokens| TokenFacts {
+            freshness: self.freshness(now, config),
+            refreshable: tokens.refresh_token.is_some(),
+            refused: self.refused == Some(tokens.generation),
+            recovery: if self.young(now) { self.recovery } else { Recovery::None },
+            granted: &tokens.granted,
+        });
+        let step_up = self.step_up(need);
+        policy::plan(&Facts {
+            missing: &self.missing(need),
+            step_up: step_up
+                .filter(|s| s.refused.is_some() && s.refused == self.record.generation()),
+            limit: config.step_up_limit,
+            tokens,
+        })
+    }
+
+    /// The scopes that a login for `need` asks for besides those that the server suggests.
+    pub(crate) fn wanted(&self, need: &Need) -> ScopeSet {
+        self.step_up(need).map_or_else(|| need.scopes.clone(), |s| need.scopes.union(&s.scopes))
+    }
+
+    /// Counts a step-up that is about to be made.
+    pub(crate) fn count_step_up(&mut self, now: UnixTime, need: &Need) {
+        if let Some(entry) = self.step_up_mut(need) {
+            entry.rounds = entry.rounds.saturating_add(1);
+            entry.last = now;
+        }
+    }
+
+    /// A refusal was reported to the caller: the next try may find another answer.
+    pub(crate) fn forgive(&mut self, need: &Need) {
+        if let Some(entry) = self.step_up_mut(need) {
+            entry.refused = None;
+        }
+    }
+
+    /// Takes back the 401; whether there was one.
+    pub(crate) fn pardon(&mut self) -> bool {
+        self.refused.take().is_some()
+    }
+
+    /// A person wants a new login: what went wrong before doesn't count.
+    pub(crate) fn start_over(&mut self) {
+        self.recovery = Recovery::None;
+        self.record.step_ups.iter_mut().for_each(|step_up| step_up.rounds = 0);
+    }
+
+    pub(crate) fn refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    fn step_up(&self, need: &Need) -> Option<&StepUp> {
+        self.record.step_ups.iter().find(|known| known.operation == need.operation)
+    }
+
+    fn step_up_mut(&mut self, need: &Need) -> Option<&mut StepUp> {
+        self.record.step_ups.iter_mut().find(|known| known.operation == need.operation)
+    }
+
+    /// What `need` asks for and was not asked for when the tokens were obtained. What was asked for
+    /// and not granted is not missing: only the server knows whether it matters.
+    fn missing(&self, need: &Need) -> ScopeSet {
+        let Some(tokens) = &self.record.tokens else { return ScopeSet::new() };
+        let asked = tokens.requested.union(&tokens.granted);
+        self.wanted(need).iter().filter(|scope| !asked.contains(scope)).collect()
+    }
+
+    fn freshness(&self, now: Now, config: &Config) -> Freshness {
+        let Some(tokens) = &self.record.tokens else { return Freshness::Expired };
+        let by_mono = self.expires.map(|expires| now.mono.until(expires));
+        let ahead = Duration::from_secs(config.refresh_ahead_seconds);
+        tokens.freshness(now.wall, by_mono, ahead)
+    }
+
+    fn young(&self, now: Now) -> bool {
+        self.taken_up.is_some_and(|since| since.until(now.mono) < YOUNG)
+    }
+}

@@ -1,0 +1,179 @@
+//! What is saved: one versioned JSON record for a server and account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::notice::Leniency;
+use crate::secret::{Secret, exposed};
+use crate::session::tokens::{Generation, Tokens};
+use crate::time::UnixTime;
+use crate::wire::Malformed;
+use crate::wire::scope::ScopeSet;
+use crate::wire::server_metadata::ServerMetadata;
+use crate::wire::token::AuthMethod;
+
+/// The version that is written. Older ones are migrated when read, newer ones are left alone.
+const VERSION: u64 = 1;
+
+/// Everything about one server that must survive a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    version: u64,
+    server: String,
+    #[serde(default)]
+    pub(crate) tokens: Option<Tokens>,
+    /// Counts on when tokens are dropped, so that no generation is used twice.
+    #[serde(default)]
+    pub(crate) last_generation: Generation,
+    /// By issuer: a client is shown to the server that it was registered with, and to no other.
+    #[serde(default)]
+    pub(crate) registrations: BTreeMap<String, Registration>,
+    /// Issuers that rejected our client ID metadata document.
+    #[serde(default)]
+    pub(crate) document_rejected_by: BTreeSet<String>,
+    #[serde(default)]
+    pub(crate) discovery: Option<Discovery>,
+    #[serde(default)]
+    pub(crate) step_ups: Vec<StepUp>,
+}
+
+/// A client that was registered dynamically (RFC 7591 §3.2.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Registration {
+    pub(crate) client_id: String,
+    #[serde(default, with = "exposed::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) client_secret: Option<Secret>,
+    #[serde(default)]
+    pub(crate) secret_expires_at: Option<UnixTime>,
+    pub(crate) auth_method: AuthMethod,
+    pub(crate) redirect_uri: String,
+    pub(crate) registered_at: UnixTime,
+    #[serde(default, with = "exposed::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) management_token: Option<Secret>,
+    #[serde(default)]
+    pub(crate) management_uri: Option<String>,
+}
+
+impl Registration {
+    pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
+        self.client_secret.is_some() && self.secret_expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// The scopes that an operation was refused for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepUp {
+    pub(crate) operation: Option<String>,
+    pub(crate) scopes: ScopeSet,
+    pub(crate) rounds: u8,
+    pub(crate) last: UnixTime,
+    /// The generation that was refused and not yet replaced.
+    pub(crate) refused: Option<Generation>,
+}
+
+impl StepUp {
+    pub(crate) fn new(operation: Option<String>) -> Self {
+        let (scopes, last) = (ScopeSet::new(), UnixTime::default());
+        Self { operation, scopes, rounds: 0, last, refused: None }
+    }
+}
+
+/// What discovery found, where, and which leniency it needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    /// The resource indicator (RFC 8707), byte for byte as it is sent.
+    pub resource: String,
+    /// Where the protected resource metadata was; `None` where there was none.
+    pub resource_metadata_url: Option<String>,
+    /// The scopes that the resource suggests.
+    pub scopes_supported: Option<ScopeSet>,
+    /// The authorization server's metadata.
+    pub server: ServerMetadata,
+    /// Where it was; `None` where it was configured or assumed.
+    pub server_metadata_url: Option<String>,
+    /// How the authorization server became known.
+    pub provenance: Provenance,
+    /// What had to be overlooked.
+    pub leniencies: Vec<Leniency>,
+}
+
+/// How the authorization server became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Provenance {
+    /// `issuer`, or `authorize_url` and `token_url`, in the configuration.
+    Configured,
+    /// `authorization_servers` in the protected resource metadata.
+    ResourceMetadata,
+    /// The challenge's realm, an issuer URL.
+    Realm,
+    /// The MCP server's own origin (specification of 2025-03-26).
+    Origin,
+}
+
+impl Record {
+    pub(crate) fn new(server: &str) -> Self {
+        Self {
+            version: VERSION,
+            server: server.to_owned(),
+            tokens: None,
+            last_generation: Generation::default(),
+            registrations: BTreeMap::new(),
+            document_rejected_by: BTreeSet::new(),
+            discovery: None,
+            step_ups: Vec::new(),
+        }
+    }
+
+    /// Reads a stored record.
+    pub(crate) fn parse(bytes: &[u8], server: &str) -> Result<Self, Malformed> {
+        #[derive(Deserialize)]
+        struct Header {
+            version: Option<u64>,
+        }
+        let bad = |expected: &str, got: &str| Malformed::new("the stored record", expected, got);
+        // What serde says of a broken value may quote it: only the place is told.
+        let at = |e: serde_json::Error| {
+            bad("a JSON record", &format!("an error at {}:{}", e.line(), e.column()))
+        };
+        let header: Header = serde_json::from_slice(bytes).map_err(at)?;
+        match header.version {
+            Some(VERSION) => {}
+            Some(version) => return Err(bad("version 1", &format!("version {version}"))),
+            None => return Err(bad("version 1", "no version")),
+        }
+        let record: Self = serde_json::from_slice(bytes).map_err(at)?;
+        if record.server != server {
+            return Err(bad(server, "a record of another server"));
+        }
+        Ok(record)
+    }
+
+    pub(crate) fn to_bytes(&self) -> Secret<Vec<u8>> {
+        // A map with string keys and plain values always serialises.
+        Secret::new(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Nothing in it is worth storing.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.tokens.is_none()
+            && self.registrations.is_empty()
+            && self.document_rejected_by.is_empty()
+            && self.discovery.is_none()
+    }
+
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        self.tokens.as_ref().map(|tokens| tokens.generation)
+    }
+
+    pub(crate) fn next_generation(&self) -> Generation {
+        self.last_generation.max(self.generation().unwrap_or_default()).next()
+    }
+
+    pub(crate) fn put(&mut self, tokens: Tokens) {
+        self.last_generation = tokens.generation;
+        self.tokens = Some(tokens);
+    }
+}
