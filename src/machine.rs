@@ -37,7 +37,7 @@ use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
 use crate::wire::url as address;
 
-use lane::{Change, InFlight, Lane, LaneName, Orphan};
+use lane::{Change, InFlight, Lane, Orphan};
 use store::Store;
 
 /// The state machine that authenticates to one MCP server, for one account.
@@ -216,14 +216,12 @@ impl AuthMachine {
         if let Some((attempt, _)) = &self.waiting {
             return TokenState::Pending(*attempt);
         }
-        let needs_login =
-            !matches!(self.session.plan(now, need, &self.config), Plan::Refresh | Plan::Keep);
-        let login = self.login.as_ref().filter(|_| needs_login || self.renewal.is_none());
-        for lane in self.renewal.iter().chain(login) {
-            let joins = needs_login || lane.name == LaneName::Renewal;
-            if !lane.detached && joins {
-                return TokenState::Pending(lane.attempt);
-            }
+        let lane = match self.session.plan(now, need, &self.config) {
+            Plan::Refresh | Plan::Keep => self.renewal.as_ref(),
+            Plan::LogIn | Plan::StepUp | Plan::Fail(_) => self.login.as_ref(),
+        };
+        if let Some(lane) = lane.filter(|lane| !lane.detached) {
+            return TokenState::Pending(lane.attempt);
         }
         match &self.failed {
             Some((attempt, error)) => TokenState::Failed(*attempt, error.clone()),

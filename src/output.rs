@@ -171,7 +171,8 @@ impl Limits {
 /// Send one HTTP request: follow no redirect, keep no cookie, treat no status as an error.
 pub struct HttpCall {
     pub(crate) id: CallId,
-    pub(crate) request: http::Request<Vec<u8>>,
+    /// Boxed: it is by far the largest part of an [`Output`].
+    pub(crate) request: Box<http::Request<Vec<u8>>>,
     pub(crate) limits: Limits,
     pub(crate) purpose: Purpose,
 }

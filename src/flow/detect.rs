@@ -3,7 +3,7 @@
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
-use crate::flow::{Ask, HttpAsk, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::Notice;
 use crate::output::Purpose;
 use crate::session::grant::Site;
@@ -42,7 +42,7 @@ impl Detect {
             }
         };
         match request {
-            Ok(request) => Step::Ask(self, Ask::Http(HttpAsk { request, purpose: Purpose::Probe })),
+            Ok(request) => Step::Ask(self, Ask::http(request, Purpose::Probe)),
             Err(error) => Step::Done(Detected::Unclear { answered: false, why: error.to_string() }),
         }
     }

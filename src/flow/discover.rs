@@ -31,7 +31,7 @@ pub(crate) struct Discover {
 
 enum Stage {
     Resource(FindResource),
-    Server(FindServer, Option<Resource>),
+    Server(Box<FindServer>, Option<Resource>),
 }
 
 pub(crate) enum Discovered {
@@ -111,7 +111,7 @@ impl Discover {
     ) -> Step<Self, Discovered> {
         match step {
             Step::Ask(find, ask) => {
-                Step::Ask(Self { evidence, stage: Stage::Server(find, resource) }, ask)
+                Step::Ask(Self { evidence, stage: Stage::Server(Box::new(find), resource) }, ask)
             }
             Step::Done(server) => {
                 Step::Done(Discovered::Found(Box::new(conclude(resource, server, site))))

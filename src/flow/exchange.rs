@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::flow::identity::Identity;
-use crate::flow::{Ask, HttpAsk, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::Notice;
 use crate::output::Purpose;
 use crate::secret::Secret;
@@ -87,7 +87,7 @@ impl Exchange {
             extra: &[],
         };
         let request = request.to_http();
-        (self, Ask::Http(HttpAsk { request, purpose: Purpose::Token }))
+        (self, Ask::http(request, Purpose::Token))
     }
 
     pub(crate) fn on_pause_over(self) -> (Self, Ask) {

@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::{ACCEPT, LOCATION};
 use url::Url;
 
-use crate::flow::{Ask, HttpAsk, HttpResult, Notes};
+use crate::flow::{Ask, HttpResult, Notes};
 use crate::notice::Notice;
 use crate::output::Purpose;
 use crate::text::printable_url;
@@ -39,7 +39,7 @@ impl Fetch {
             .header(ACCEPT, "application/json")
             .body(Vec::new())
             .ok()?;
-        let ask = Ask::Http(HttpAsk { request, purpose: self.purpose });
+        let ask = Ask::http(request, self.purpose);
         Some((self, ask))
     }
 

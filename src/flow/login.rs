@@ -53,7 +53,7 @@ pub(crate) struct Job {
 
 enum Stage {
     Detect(Detect),
-    Discover(Discover),
+    Discover(Box<Discover>),
     Listen(Box<Discovery>),
     Register(Register, Place),
     Keep(Identity, Place),
@@ -180,12 +180,14 @@ impl Login {
         url: &Secret,
         now: UnixTime,
         notes: &mut Notes,
-    ) -> Result<(Page, Turn), Self> {
-        let Stage::Authorize(authorize) = self.stage else { return Err(self) };
+    ) -> Result<(Page, Turn), Box<Self>> {
+        let Stage::Authorize(authorize) = self.stage else {
+            return Err(Box::new(self));
+        };
         match authorize.on_redirect(url) {
             Landing::Ignored(why) => {
                 notes.push(Notice::RedirectIgnored { why: why.into() });
-                Err(Self { job: self.job, stage: Stage::Authorize(authorize) })
+                Err(Box::new(Self { job: self.job, stage: Stage::Authorize(authorize) }))
             }
             Landing::MixUp(kind) => {
                 let error = Error::from(kind);
@@ -247,7 +249,10 @@ impl Login {
     ) -> Turn {
         let found = match step {
             Step::Ask(discover, ask) => {
-                return Ok(Step::Ask(Self { job, stage: Stage::Discover(discover) }, ask));
+                return Ok(Step::Ask(
+                    Self { job, stage: Stage::Discover(Box::new(discover)) },
+                    ask,
+                ));
             }
             Step::Done(Discovered::NotRequired) => {
                 notes.push(Notice::NotRequired);

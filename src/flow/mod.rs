@@ -44,16 +44,6 @@ pub(crate) enum Step<F, T> {
     Done(T),
 }
 
-impl<F, T> Step<F, T> {
-    /// The same step, of the flow that contains this one.
-    pub(crate) fn within<G>(self, wrap: impl FnOnce(F) -> G) -> Step<G, T> {
-        match self {
-            Step::Ask(flow, ask) => Step::Ask(wrap(flow), ask),
-            Step::Done(result) => Step::Done(result),
-        }
-    }
-}
-
 /// What a flow asks of the world.
 pub(crate) enum Ask {
     Http(HttpAsk),
@@ -65,8 +55,14 @@ pub(crate) enum Ask {
 }
 
 pub(crate) struct HttpAsk {
-    pub(crate) request: http::Request<Vec<u8>>,
+    pub(crate) request: Box<http::Request<Vec<u8>>>,
     pub(crate) purpose: Purpose,
+}
+
+impl Ask {
+    pub(crate) fn http(request: http::Request<Vec<u8>>, purpose: Purpose) -> Self {
+        Ask::Http(HttpAsk { request: Box::new(request), purpose })
+    }
 }
 
 /// The response of any status, or why there is none.

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::flow::{Ask, HttpAsk, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::Notice;
 use crate::output::Purpose;
 use crate::session::record::{Discovery, Registration};
@@ -54,7 +54,7 @@ impl Register {
     fn ask(self, config: &Config) -> Step<Self, Registration> {
         let token = config.initial_access_token.as_ref();
         let request = registration::request(&self.endpoint, &self.client, token);
-        Step::Ask(self, Ask::Http(HttpAsk { request, purpose: Purpose::Registration }))
+        Step::Ask(self, Ask::http(request, Purpose::Registration))
     }
 
     pub(crate) fn on_http(

@@ -51,7 +51,7 @@ impl AuthMachine {
                 self.store.locked = loaded.is_ok();
                 match out.lane.and_then(|_| self.renewal.take()) {
                     Some(lane) => self.on_read(now, lane, loaded),
-                    None => self.drop_lane(LaneName::Renewal),
+                    None => self.unlock(),
                 }
             }
             (Flight::Save(change, after), AnswerContent::Saved(result)) => {
@@ -63,9 +63,8 @@ impl AuthMachine {
                     Err(error) => Err(error.to_string()),
                 };
                 self.tell(Notice::Answered { purpose, outcome });
-                match out.lane.and_then(|name| self.take_lane(name)) {
-                    Some(lane) => self.on_http(now, lane, reply),
-                    None => {}
+                if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
+                    self.on_http(now, lane, reply);
                 }
             }
             _ => {}
@@ -170,9 +169,8 @@ impl AuthMachine {
                     }
                     Ok(Step::Done(reply)) => {
                         let learned = Learned::default();
-                        let record = &self.session.record;
                         let previous = Some(&*previous);
-                        let change = obtained(reply, purchase, previous, learned, record, now.wall);
+                        let change = obtained(reply, purchase, previous, learned, now.wall);
                         self.save_tokens(lane, change);
                     }
                     Err(Failed::Refused(error)) => {
@@ -221,8 +219,7 @@ impl AuthMachine {
                 self.settle(&lane, Ok(()));
             }
             Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
-                let record = &self.session.record;
-                let change = obtained(*reply, purchase, None, learned, record, now.wall);
+                let change = obtained(*reply, purchase, None, learned, now.wall);
                 self.save_tokens(lane, change);
             }
             Err(error) => {
@@ -250,10 +247,10 @@ impl AuthMachine {
         after: Option<After>,
         result: Result<(), HostError>,
     ) {
-        let erased = matches!(change, Change::Forget);
         let obtained = matches!(change, Change::Tokens(..));
         let mut record = self.session.record.clone();
         change.apply(&mut record);
+        let erased = record.is_blank();
         self.session.adopt(now, record, obtained);
         let notice = self.store.answered(now.mono, result, erased);
         self.take_notes(notice);
@@ -291,14 +288,13 @@ impl AuthMachine {
     fn on_late(&mut self, now: Now, orphan: Orphan, reply: HttpResult) {
         let Orphan { exchange, previous, learned, .. } = orphan;
         let base = previous.as_ref().map(|tokens| tokens.generation);
-        let record = &self.session.record;
         // Something newer is there already: it must not be replaced by what is older.
-        if previous.is_some() && record.generation() != base {
+        if previous.is_some() && self.session.record.generation() != base {
             return;
         }
         if let Ok(reply) = exchange.read(now.wall, reply) {
             let previous = previous.as_deref();
-            let change = obtained(reply, exchange.purchase, previous, learned, record, now.wall);
+            let change = obtained(reply, exchange.purchase, previous, learned, now.wall);
             self.tell_renewed(&change);
             self.chores.push_back(change);
         }
@@ -353,7 +349,7 @@ impl AuthMachine {
                         }
                         Err(login) => {
                             self.take_notes(notes);
-                            lane.work = Work::Login(Box::new(login));
+                            lane.work = Work::Login(login);
                             self.login = Some(lane);
                             Page::NotForUs
                         }

@@ -5,8 +5,7 @@ use crate::event::{AttemptId, Demand};
 use crate::flow::discover::Evidence;
 use crate::flow::login::{Job, Login};
 use crate::flow::{Learned, Notes};
-use crate::machine::lane::{Change, Lane, LaneName, State, Want, Work};
-use crate::machine::store::Store;
+use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Backoff};
 use crate::output::Output;
 use crate::session::policy::Plan;
@@ -163,7 +162,11 @@ impl AuthMachine {
         let last_generation = self.session.record.last_generation;
         self.session = Session::new(self.session.site.clone());
         self.session.record.last_generation = last_generation;
-        self.store = Store { loaded: true, ..std::mem::take(&mut self.store) };
+        self.store.loaded = true;
+        // What is being saved must not come back when its answer does.
+        if let Some(InFlight { what: Flight::Save(change, _), .. }) = &mut self.exchange {
+            *change = Change::None;
+        }
         self.chores.clear();
         self.chores.push_back(Change::Forget);
         for attempt in attempts.into_iter().chain(waiting) {
@@ -188,9 +191,7 @@ impl AuthMachine {
         match name {
             LaneName::Renewal => {
                 self.renewal = None;
-                if std::mem::take(&mut self.store.locked) {
-                    self.outputs.push_back(Output::Release);
-                }
+                self.unlock();
             }
             LaneName::Login => {
                 self.login = None;
@@ -201,6 +202,12 @@ impl AuthMachine {
                     self.outputs.push_back(Output::Dismiss);
                 }
             }
+        }
+    }
+
+    pub(super) fn unlock(&mut self) {
+        if std::mem::take(&mut self.store.locked) {
+            self.outputs.push_back(Output::Release);
         }
     }
 

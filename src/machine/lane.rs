@@ -167,11 +167,9 @@ pub(super) fn obtained(
     purchase: Purchase,
     previous: Option<&Tokens>,
     learned: Learned,
-    record: &Record,
     now: UnixTime,
 ) -> Change {
-    let generation = record.next_generation();
-    let tokens = Tokens::from_reply(reply, purchase, previous, generation, now);
+    let tokens = Tokens::from_reply(reply, purchase, previous, now);
     Change::Tokens(Box::new(tokens), Box::new(learned))
 }
 

@@ -81,3 +81,93 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
 fn limit(rounds: u8, why: &str) -> Plan {
     Plan::Fail(ErrorKind::StepUpLimit { rounds, why: why.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tokens::Generation;
+
+    /// A row of the table, written as what is out of the ordinary.
+    struct Row {
+        freshness: Freshness,
+        refreshable: bool,
+        refused: bool,
+        recovery: Recovery,
+        granted: &'static str,
+        missing: &'static str,
+        step_up: Option<(&'static str, u8)>,
+    }
+
+    const ORDINARY: Row = Row {
+        freshness: Freshness::Fresh,
+        refreshable: true,
+        refused: false,
+        recovery: Recovery::None,
+        granted: "read",
+        missing: "",
+        step_up: None,
+    };
+
+    fn decide(row: Row) -> &'static str {
+        let (granted, missing) = (ScopeSet::parse(row.granted), ScopeSet::parse(row.missing));
+        let step_up = row.step_up.map(|(scopes, rounds)| StepUp {
+            scopes: ScopeSet::parse(scopes),
+            rounds,
+            refused: Some(Generation::default()),
+            ..StepUp::new(None)
+        });
+        let tokens = TokenFacts {
+            freshness: row.freshness,
+            refreshable: row.refreshable,
+            refused: row.refused,
+            recovery: row.recovery,
+            granted: &granted,
+        };
+        let step_up = step_up.as_ref();
+        match plan(&Facts { tokens: Some(tokens), missing: &missing, step_up, limit: 3 }) {
+            Plan::Keep => "keep",
+            Plan::Refresh => "refresh",
+            Plan::LogIn => "log in",
+            Plan::StepUp => "step up",
+            Plan::Fail(ErrorKind::FreshTokenRefused) => "fail: fresh token",
+            Plan::Fail(ErrorKind::StepUpLimit { .. }) => "fail: step-up",
+            Plan::Fail(_) => "fail",
+        }
+    }
+
+    #[test]
+    fn the_table_is_what_the_function_does() {
+        use Freshness::{Expired, Stale};
+        assert_eq!(decide(ORDINARY), "keep");
+        // Refused: one refresh, one login, then the end.
+        assert_eq!(decide(Row { refused: true, ..ORDINARY }), "refresh");
+        assert_eq!(decide(Row { refused: true, refreshable: false, ..ORDINARY }), "log in");
+        let recovery = Recovery::Refreshed;
+        assert_eq!(decide(Row { refused: true, recovery, ..ORDINARY }), "log in");
+        let recovery = Recovery::LoggedIn;
+        assert_eq!(decide(Row { refused: true, recovery, ..ORDINARY }), "fail: fresh token");
+        // Expiry.
+        assert_eq!(decide(Row { freshness: Stale, ..ORDINARY }), "refresh");
+        assert_eq!(decide(Row { freshness: Expired, ..ORDINARY }), "refresh");
+        let row = Row { refreshable: false, ..ORDINARY };
+        assert_eq!(decide(Row { freshness: Stale, ..row }), "keep");
+        let row = Row { refreshable: false, ..ORDINARY };
+        assert_eq!(decide(Row { freshness: Expired, ..row }), "log in");
+        // Scopes.
+        assert_eq!(decide(Row { missing: "write", ..ORDINARY }), "step up");
+        assert_eq!(decide(Row { step_up: Some(("write", 0)), ..ORDINARY }), "step up");
+        assert_eq!(decide(Row { step_up: Some(("write", 2)), ..ORDINARY }), "step up");
+        assert_eq!(decide(Row { step_up: Some(("write", 3)), ..ORDINARY }), "fail: step-up");
+        assert_eq!(decide(Row { step_up: Some(("read", 0)), ..ORDINARY }), "fail: step-up");
+        // An expired token is renewed before anybody is asked for more.
+        let step_up = Some(("write", 0));
+        assert_eq!(decide(Row { freshness: Expired, step_up, ..ORDINARY }), "refresh");
+    }
+
+    #[test]
+    fn without_tokens_there_is_only_the_login() {
+        let missing = ScopeSet::new();
+        let facts = Facts { tokens: None, missing: &missing, step_up: None, limit: 3 };
+        assert!(matches!(plan(&facts), Plan::LogIn));
+    }
+}

@@ -168,11 +168,13 @@ impl Record {
         self.tokens.as_ref().map(|tokens| tokens.generation)
     }
 
-    pub(crate) fn next_generation(&self) -> Generation {
+    fn next_generation(&self) -> Generation {
         self.last_generation.max(self.generation().unwrap_or_default()).next()
     }
 
-    pub(crate) fn put(&mut self, tokens: Tokens) {
+    /// Takes up new tokens: the next generation.
+    pub(crate) fn put(&mut self, mut tokens: Tokens) {
+        tokens.generation = self.next_generation();
         self.last_generation = tokens.generation;
         self.tokens = Some(tokens);
     }

@@ -72,12 +72,11 @@ impl std::ops::Deref for Tokens {
 
 impl Tokens {
     /// From a reply. `previous` is what a refresh was made from: it passes on what the reply leaves
-    /// out (RFC 6749 §6: refresh token and scope).
+    /// out (RFC 6749 §6: refresh token and scope). The record gives the generation.
     pub(crate) fn from_reply(
         reply: TokenReply,
         purchase: Purchase,
         previous: Option<&Tokens>,
-        generation: Generation,
         now: UnixTime,
     ) -> Self {
         // An empty scope says nothing: a token for nothing is not worth issuing.
@@ -85,7 +84,7 @@ impl Tokens {
             previous.map_or_else(|| purchase.requested.clone(), |p| p.granted.clone())
         });
         Self {
-            generation,
+            generation: Generation::default(),
             access_token: reply.access_token,
             refresh_token: reply
                 .refresh_token
