@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::output::{HostError, Purpose};
+use crate::wire::scope::ScopeSet;
 
 /// Something that happened. Its `Display` is one line for people.
 #[derive(Clone, Debug)]
@@ -109,8 +110,22 @@ pub enum Notice {
     SaveFailed(HostError),
     /// The record was saved again after a failure.
     SaveRecovered,
+    /// An inspection is over: this is what a login would do.
+    Proposed(Proposal),
     /// An attempt failed.
     Failed(Error),
+}
+
+/// What a login would ask for, and as whom.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// How it would come by its client, and the client's public name: `None` for one that would be
+    /// registered. Or why there is no way to one.
+    pub client: Result<(ClientSource, Option<String>), Error>,
+    /// The scopes; empty where none would be named.
+    pub scopes: ScopeSet,
+    /// The resource indicator (RFC 8707), if one would be sent.
+    pub resource: Option<String>,
 }
 
 /// A leniency that a login needed.
@@ -164,12 +179,6 @@ impl fmt::Display for Notice {
             }
             Notice::Lenient(leniency) => write!(f, "leniency: {leniency}"),
             Notice::Client { client_id, source } => {
-                let source = match source {
-                    ClientSource::Configured => "configured",
-                    ClientSource::MetadataDocument => "client ID metadata document",
-                    ClientSource::Registered => "registered now",
-                    ClientSource::Remembered => "registered earlier",
-                };
                 write!(f, "client {client_id} ({source})")
             }
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
@@ -194,8 +203,28 @@ impl fmt::Display for Notice {
             Notice::RecordDamaged { why } => write!(f, "the stored record can't be used: {why}"),
             Notice::SaveFailed(why) => write!(f, "could not save (kept in memory): {why}"),
             Notice::SaveRecovered => f.write_str("saved, after an earlier failure"),
+            Notice::Proposed(Proposal { client, scopes, .. }) => {
+                f.write_str("a login would ")?;
+                match client {
+                    Ok((_, Some(client_id))) => write!(f, "go as client {client_id}")?,
+                    Ok((_, None)) => f.write_str("register a client")?,
+                    Err(error) => write!(f, "fail: {error}")?,
+                }
+                if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
+            }
             Notice::Failed(error) => write!(f, "failed: {error}"),
         }
+    }
+}
+
+impl fmt::Display for ClientSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClientSource::Configured => "configured",
+            ClientSource::MetadataDocument => "client ID metadata document",
+            ClientSource::Registered => "registered now",
+            ClientSource::Remembered => "registered earlier",
+        })
     }
 }
 

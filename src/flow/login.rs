@@ -14,7 +14,7 @@ use crate::flow::exchange::{Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, Choice, Identity, Known, registered};
 use crate::flow::register::Register;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
-use crate::notice::{ClientSource, Notice};
+use crate::notice::{ClientSource, Notice, Proposal};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::grant::Site;
@@ -261,6 +261,7 @@ impl Login {
             Step::Done(Discovered::Found(found)) => found,
         };
         if job.inspect {
+            notes.push(job.proposal(&found, now));
             job.learned.discovery = Some(*found);
             return Ok(Step::Done(Ended::Inspected(job.learned)));
         }
@@ -284,13 +285,7 @@ impl Login {
     }
 
     fn identify(job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
-        let issuer = &place.found.server.issuer;
-        let known = Known {
-            config: &job.config,
-            registration: job.registrations.get(issuer),
-            document_rejected: job.document_rejected_by.contains(issuer),
-        };
-        match identity::choose(known, &place.found, &place.redirect_uri, now)? {
+        match identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now)? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
                 Self::authorize(job, identity, place)
@@ -329,11 +324,7 @@ impl Login {
     fn authorize(mut job: Job, identity: Identity, place: Place) -> Turn {
         let Place { found, redirect_uri } = place;
         let requested = job.scopes(&found);
-        let resource = match &job.config.resource {
-            _ if job.config.omit_resource => None,
-            Some(configured) => Some(configured.clone()),
-            None => Some(found.resource.clone()),
-        };
+        let resource = job.resource(&found);
         let authorize =
             Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
         let Some(url) = authorize.url(&job.config) else {
@@ -431,6 +422,39 @@ impl Job {
         }
         let reason = "the server wants authorization, and there is no usable token".into();
         Err(ErrorKind::LoginRequired { reason }.into())
+    }
+
+    fn known<'a>(&'a self, found: &Discovery) -> Known<'a> {
+        let issuer = &found.server.issuer;
+        Known {
+            config: &self.config,
+            registration: self.registrations.get(issuer),
+            document_rejected: self.document_rejected_by.contains(issuer),
+        }
+    }
+
+    /// What this login would do from here on, if it were one.
+    fn proposal(&self, found: &Discovery, now: UnixTime) -> Notice {
+        let known = self.known(found);
+        // Of the redirect URIs that could come, the one that a registration was made with.
+        let redirect_uri = known.registration.map_or("", |registration| &registration.redirect_uri);
+        let client = match identity::choose(known, found, redirect_uri, now) {
+            Ok(Choice::Use(identity)) => {
+                Ok((identity.source, Some(printable(&identity.client_id))))
+            }
+            Ok(Choice::Register) => Ok((ClientSource::Registered, None)),
+            Err(kind) => Err(kind.into()),
+        };
+        let (scopes, resource) = (self.scopes(found), self.resource(found));
+        Notice::Proposed(Proposal { client, scopes, resource })
+    }
+
+    fn resource(&self, found: &Discovery) -> Option<String> {
+        match &self.config.resource {
+            _ if self.config.omit_resource => None,
+            Some(configured) => Some(configured.clone()),
+            None => Some(found.resource.clone()),
+        }
     }
 
     /// Configured, else the challenge's, else the resource's; what is needed and what was asked for
