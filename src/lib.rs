@@ -1,4 +1,69 @@
 //! Authenticate a program to remote MCP servers: a pure, sans-IO state machine.
+//!
+//! [`AuthMachine`] finds out whether a server wants authorization, discovers its authorization
+//! server, gets a client identity, takes a person through the browser, keeps the tokens fresh, steps
+//! up scopes, and survives restarts: the MCP authorization specification 2026-07-28. It does no I/O:
+//! it emits [`Action`]s and consumes their answers.
+//!
+//! ```text
+//!             Event ──────────────▶ ┌─────────────┐ ──────────▶ Output
+//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Http Listen Browse Save
+//!   redirects, cancel, tick         └─────────────┘   Tell(Notice), Wait(deadline), …
+//! ```
+//!
+//! Most programs use an adapter, such as the blocking `mcp-auth-ureq`. A host of one's own is a loop:
+//!
+//! ```
+//! use mcp_auth::{Action, AuthMachine, Event, HostError, Now, Output, TransportError, TransportErrorKind};
+//!
+//! /// Performs what comes out until the machine waits for something from outside.
+//! fn drive(machine: &mut AuthMachine, now: impl Fn() -> Now) {
+//!     loop {
+//!         let answer: Event = match machine.poll_output() {
+//!             Output::Do(Action::Load(call)) => call.answer(Ok(None)), // read your store
+//!             Output::Do(Action::Save(call)) => call.answer(Ok(())),   // write call.record()
+//!             Output::Do(Action::Http(call)) => {
+//!                 // Send call.request() within call.limits(), following no redirect.
+//!                 let kind = TransportErrorKind::Connect;
+//!                 call.answer(Err(TransportError::new(kind, "this example has no network")))
+//!             }
+//!             Output::Do(Action::Listen(call)) => call.answer(Err(HostError::new("no listener"))),
+//!             Output::Do(Action::Browse(call)) => call.answer(Err(HostError::new("no browser"))),
+//!             Output::Tell(notice) => { println!("{notice}"); continue }
+//!             Output::Wait(_deadline) => return, // sleep until then, send Event::Tick
+//!             _ => continue,
+//!         };
+//!         machine.handle(now(), answer);
+//!     }
+//! }
+//! # use std::sync::Arc;
+//! # use mcp_auth::{Config, Demand, Entropy, Need};
+//! # let mut machine = AuthMachine::new("https://mcp.example.com", Arc::new(Config::default()), Entropy::from_bytes([0; 32]))?;
+//! # machine.handle(Now::default(), Event::Demand(Demand::background(Need::default())));
+//! # drive(&mut machine, Now::default);
+//! # let id = machine.last_attempt().unwrap();
+//! # assert!(machine.failure(id).is_some());
+//! # Ok::<(), mcp_auth::Error>(())
+//! ```
+//!
+//! # What it guarantees
+//!
+//! - **Total.** No event in any state panics; a failure is a state that can be read.
+//! - **Linear.** An action is answered once, by consuming it. At most one exchange (store or
+//!   network) and one prompt (listener or browser) are unanswered, and what is pending has a
+//!   deadline.
+//! - **Save before lend.** New tokens are lent only after their save was answered, yes or no.
+//! - **A grant once sent is seen through.** A cancelled or timed-out token request still counts
+//!   when its answer comes.
+//! - **One refresh.** Refusals name the [`Generation`] that they refused; before a refresh the store
+//!   is locked and read again, and a newer record is adopted instead.
+//! - **The user is asked only when asked for.** A background [`Demand`] never opens a browser.
+//! - **Secrets don't print**, and **tokens go home only.**
+//!
+//! # Layout
+//!
+//! `flow` is what happens, in order; `session` is what stays between flows; [`wire`] is how it
+//! looks. The machine routes between them.
 
 mod config;
 mod entropy;
@@ -19,7 +84,7 @@ pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
 pub use machine::{AuthMachine, TokenState, TokenStatus};
-pub use notice::{ClientSource, Leniency, Notice, Proposal};
+pub use notice::{ClientSource, Leniency, Notice};
 pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
 pub use secret::Secret;
 pub use session::grant::Grant;
