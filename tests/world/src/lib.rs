@@ -29,6 +29,7 @@ mod log;
 mod mcp;
 mod person;
 mod resource_server;
+pub mod scenario;
 mod text;
 mod world;
 

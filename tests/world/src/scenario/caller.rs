@@ -1,0 +1,245 @@
+//! What a caller does: ask for a token, send the request, read the refusal, try again.
+
+use http::{Request, Response};
+use mcp_auth::output::Purpose;
+use mcp_auth::{
+    AttemptId, Challenged, Demand, Discovery, Error, ErrorKind, Event, Grant, Need, Notice,
+    TokenState,
+};
+use serde_json::json;
+
+use super::Scenario;
+
+/// How often a request is sent again after a refusal, and how often a token is demanded for it.
+const MAX_TRIES: usize = 8;
+
+/// What came of a call: the server's last answer, or why there is no token.
+#[derive(Debug)]
+#[must_use]
+pub struct Answer(Result<Response<Vec<u8>>, Error>);
+
+impl Answer {
+    /// The status that the server answered.
+    ///
+    /// # Panics
+    ///
+    /// If the call failed before.
+    #[track_caller]
+    pub fn status(&self) -> u16 {
+        match &self.0 {
+            Ok(response) => response.status().as_u16(),
+            Err(error) => panic!("there is no token: {error}"),
+        }
+    }
+
+    /// Why there was no token.
+    ///
+    /// # Panics
+    ///
+    /// If there was one.
+    #[track_caller]
+    pub fn error(&self) -> &Error {
+        match &self.0 {
+            Ok(response) => panic!("expected a failure, got HTTP {}", response.status()),
+            Err(error) => error,
+        }
+    }
+
+    /// The same, as what can be matched.
+    #[track_caller]
+    pub fn kind(&self) -> &ErrorKind {
+        self.error().kind()
+    }
+}
+
+impl Scenario {
+    /// Calls a tool for a person who is there: refusals lead to a refresh or a login, and to the
+    /// same request again.
+    pub fn call_tool(&mut self, tool: &str) -> Answer {
+        self.call(tool, Demand::interactive)
+    }
+
+    /// The same where nobody is there.
+    pub fn call_tool_in_background(&mut self, tool: &str) -> Answer {
+        self.call(tool, Demand::background)
+    }
+
+    fn call(&mut self, tool: &str, demand: fn(Need) -> Demand) -> Answer {
+        let need = need(tool);
+        let mut refused = None;
+        for _ in 0..MAX_TRIES {
+            let grant = match self.obtain(&need, demand) {
+                Ok(grant) => grant,
+                Err(error) => return Answer(Err(error)),
+            };
+            let response = self.send(tool, grant.as_ref());
+            match challenged(&response, grant.as_ref(), &need) {
+                Some(challenged) => self.handle(Event::Challenged(challenged)),
+                None => return Answer(Ok(response)),
+            }
+            refused = Some(response);
+        }
+        panic!("the machine lets a caller ask for ever; the last answer was {refused:?}");
+    }
+
+    /// A token for `need`, demanded if there is none; `None` where none is required.
+    ///
+    /// # Errors
+    ///
+    /// Why the attempt failed.
+    pub fn obtain(
+        &mut self,
+        need: &Need,
+        demand: fn(Need) -> Demand,
+    ) -> Result<Option<Grant>, Error> {
+        for _ in 0..MAX_TRIES {
+            match self.token_for(need) {
+                TokenState::Ready(grant) => return Ok(Some(grant)),
+                TokenState::NotRequired => return Ok(None),
+                _ => self.demanded(demand(need.clone()))?,
+            }
+        }
+        panic!("demands succeed, and there is no token");
+    }
+
+    /// Logs in anew, for a person who is there.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no token.
+    pub fn log_in(&mut self) -> Result<(), Error> {
+        self.demanded(Demand::interactive(Need::default()).fresh())
+    }
+
+    /// Demands a token without performing anything: [`run`](Self::run) and
+    /// [`run_until`](Self::run_until) do.
+    pub fn demand(&mut self, demand: Demand) -> AttemptId {
+        self.handle(Event::Demand(demand));
+        match self.machine().last_attempt() {
+            Some(attempt) => attempt,
+            None => panic!("a demand was made, and there is no attempt"),
+        }
+    }
+
+    /// Demands a token and performs everything until the attempt has ended.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed.
+    pub fn demanded(&mut self, demand: Demand) -> Result<(), Error> {
+        let attempt = self.demand(demand);
+        self.settle(attempt)
+    }
+
+    /// Performs everything until this attempt has ended, however long it takes.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed.
+    pub fn settle(&mut self, attempt: AttemptId) -> Result<(), Error> {
+        for _ in 0..1_000 {
+            self.run();
+            if !self.machine().is_running(attempt) {
+                return self.machine().failure(attempt).cloned().map_or(Ok(()), Err);
+            }
+            self.wait();
+        }
+        panic!("the attempt doesn't end");
+    }
+
+    /// Detection and discovery only.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was found.
+    pub fn inspect(&mut self) -> Result<Option<Discovery>, Error> {
+        self.demanded(Demand::inspect())?;
+        Ok(self.machine().discovery().cloned())
+    }
+
+    /// Whether there is a token, for no operation in particular.
+    pub fn token(&mut self) -> TokenState {
+        self.token_for(&Need::default())
+    }
+
+    /// Whether there is a token for `need`.
+    pub fn token_for(&mut self, need: &Need) -> TokenState {
+        let now = self.now();
+        let state = self.machine().token(now, need);
+        self.overhear(|| format!("{state:?}"));
+        state
+    }
+
+    /// The token at hand.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub fn grant(&mut self) -> Grant {
+        match self.token() {
+            TokenState::Ready(grant) => grant,
+            other => panic!("expected a token, got {other:?}"),
+        }
+    }
+
+    /// Sends one request for a tool, whatever comes of it.
+    ///
+    /// # Panics
+    ///
+    /// If the grant is for another server, or the network fails.
+    pub fn send(&mut self, tool: &str, grant: Option<&Grant>) -> Response<Vec<u8>> {
+        let message = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": { "name": tool, "arguments": {} },
+        });
+        let mut request = Request::new(message.to_string().into_bytes());
+        *request.method_mut() = http::Method::POST;
+        let url = self.server.as_ref().unwrap_or(&self.world.resource.url);
+        match url.parse() {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(error) => panic!("{url} is no URL: {error}"),
+        }
+        if let Some(Err(error)) = grant.map(|grant| grant.authorize(&mut request)) {
+            panic!("the token doesn't go home: {error}");
+        }
+        match self.world.handle(self.wall, &request) {
+            Ok(response) => response,
+            Err(error) => panic!("the MCP server can't be reached: {error}"),
+        }
+    }
+
+    /// Sends one request for a tool with the token at hand, and reports a refusal.
+    pub fn try_tool(&mut self, tool: &str) -> u16 {
+        let need = need(tool);
+        let grant = match self.token_for(&need) {
+            TokenState::Ready(grant) => Some(grant),
+            _ => None,
+        };
+        let response = self.send(tool, grant.as_ref());
+        if let Some(challenged) = challenged(&response, grant.as_ref(), &need) {
+            self.handle(Event::Challenged(challenged));
+        }
+        response.status().as_u16()
+    }
+
+    /// How many requests of this purpose the programs have sent, as their notices tell.
+    pub fn asked_for(&self, wanted: Purpose) -> usize {
+        self.told(|notice| matches!(notice, Notice::Asking { purpose, .. } if *purpose == wanted))
+    }
+}
+
+/// What a call of this tool needs a token for.
+pub(super) fn need(tool: &str) -> Need {
+    Need { operation: Some(format!("tools/call {tool}")), ..Need::default() }
+}
+
+/// A refusal as the machine is told it.
+fn challenged(
+    response: &Response<Vec<u8>>,
+    grant: Option<&Grant>,
+    need: &Need,
+) -> Option<Challenged> {
+    let generation = grant.map(Grant::generation);
+    Challenged::read(response.status(), response.headers(), generation, need)
+}

@@ -1,0 +1,78 @@
+//! The disk: what survives a crash, who holds its lock, and how it fails.
+
+use mcp_auth::HostError;
+
+/// A store that programs share: one record, one lock.
+///
+/// What is in it changes only when a save is performed, so a program that is dropped beforehand
+/// leaves it as it was.
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    /// What is stored.
+    pub bytes: Option<Vec<u8>>,
+    /// Records that could not be read and were kept aside, oldest first.
+    pub set_aside: Vec<Vec<u8>>,
+    /// How many saves have succeeded, erasures included.
+    pub saves: usize,
+    /// The program that holds the lock.
+    pub locked_by: Option<usize>,
+    fails_saves: bool,
+    fails_loads: bool,
+}
+
+impl Store {
+    /// Makes every save fail, or work again.
+    pub fn fail_saves(&mut self, fail: bool) {
+        self.fails_saves = fail;
+    }
+
+    /// Makes every load fail, or work again.
+    pub fn fail_loads(&mut self, fail: bool) {
+        self.fails_loads = fail;
+    }
+
+    /// What is stored, as text; empty where nothing is.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes.as_deref().unwrap_or_default()).into_owned()
+    }
+
+    /// Puts something else there, as a bad disk or an older version would.
+    pub fn overwrite(&mut self, text: &str) {
+        self.bytes = Some(text.as_bytes().to_vec());
+    }
+
+    /// Whether `program` may go on: nobody else holds the lock.
+    pub(super) fn is_free_for(&self, program: usize) -> bool {
+        self.locked_by.is_none_or(|holder| holder == program)
+    }
+
+    pub(super) fn load(
+        &mut self,
+        program: usize,
+        lock: bool,
+    ) -> Result<Option<Vec<u8>>, HostError> {
+        if self.fails_loads {
+            return Err(HostError::new("the disk can't be read"));
+        }
+        if lock {
+            self.locked_by = Some(program);
+        }
+        Ok(self.bytes.clone())
+    }
+
+    pub(super) fn save(&mut self, record: Option<&[u8]>, set_aside: bool) -> Result<(), HostError> {
+        if self.fails_saves {
+            return Err(HostError::new("the disk is full"));
+        }
+        if set_aside {
+            self.set_aside.extend(self.bytes.take());
+        }
+        self.bytes = record.map(<[u8]>::to_vec);
+        self.saves += 1;
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, program: usize) {
+        self.locked_by.take_if(|holder| *holder == program);
+    }
+}
