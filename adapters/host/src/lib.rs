@@ -7,10 +7,14 @@
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
 //!
-//! Nothing here knows OAuth, and nothing depends on the core's types: blocking and async hosts
+//! Nothing here knows OAuth, and of the core only the types at its edge: blocking and async hosts
 //! wire these parts to the machine's actions as they see fit.
+//!
+//! The feature `serve` adds a minimal loopback HTTP server for tests and demos.
 
 pub mod browser;
 pub mod listener;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod store;
 pub mod system;

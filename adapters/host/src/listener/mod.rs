@@ -16,6 +16,8 @@ mod server;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
+use mcp_auth::output::{self, CallbackPort, ListenSpec};
+
 pub use page::Page;
 pub use server::RunningListener;
 
@@ -64,6 +66,24 @@ impl Default for CallbackAddress {
             host: CallbackHost::default(),
             port: PortChoice::default(),
             path: "/callback".to_owned(),
+        }
+    }
+}
+
+impl From<&ListenSpec> for CallbackAddress {
+    fn from(spec: &ListenSpec) -> Self {
+        Self {
+            host: match spec.host {
+                output::CallbackHost::V4 => CallbackHost::V4,
+                output::CallbackHost::V6 => CallbackHost::V6,
+                output::CallbackHost::Localhost => CallbackHost::Localhost,
+            },
+            port: match spec.port {
+                CallbackPort::Free => PortChoice::Free,
+                CallbackPort::Prefer(port) => PortChoice::Prefer(port),
+                CallbackPort::Fixed(port) => PortChoice::Fixed(port),
+            },
+            path: spec.path.clone(),
         }
     }
 }

@@ -10,6 +10,8 @@
 
 mod error;
 mod files;
+mod interface;
+mod memory;
 
 use std::fs::{self, TryLockError};
 use std::io::{self, Write};
@@ -23,6 +25,8 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use error::StoreError;
+pub use interface::{Lock, Store};
+pub use memory::MemoryStore;
 
 /// The largest file that is read or written, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;

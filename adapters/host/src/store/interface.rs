@@ -1,0 +1,87 @@
+//! What a host asks of any store: files, a keychain, memory.
+
+use std::time::Duration;
+
+use mcp_auth::HostError;
+
+use super::{Entry, StoreError};
+
+/// An exclusive lock of one login's place. It ends when it is dropped.
+pub type Lock = Box<dyn Send>;
+
+/// The place of one login. All calls may block; none is made while a host holds a lock of its own.
+///
+/// Errors are shown to people: they must hold no secrets.
+pub trait Store: Send + Sync {
+    /// Reads the record as it was saved, or `None` where nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// Where something may be stored but can't be read, or isn't to be trusted.
+    fn load(&self) -> Result<Option<Vec<u8>>, HostError>;
+
+    /// Replaces the record, atomically. `Ok` once it would survive a power cut, as far as this
+    /// kind of store can.
+    ///
+    /// # Errors
+    ///
+    /// Where it wasn't saved; the old record is still there, whole.
+    fn save(&self, record: &[u8]) -> Result<(), HostError>;
+
+    /// Removes the record. Nothing to remove is no error.
+    ///
+    /// # Errors
+    ///
+    /// Where it may still be there.
+    fn erase(&self) -> Result<(), HostError>;
+
+    /// Keeps what is stored aside, for a person to look at: it can't be read, and is about to be
+    /// replaced.
+    ///
+    /// # Errors
+    ///
+    /// Where it would be lost.
+    fn set_aside(&self) -> Result<(), HostError>;
+
+    /// Locks the place against every other holder, in this process and in others, waiting up to
+    /// `timeout` for whoever has it.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::busy`] after `timeout`, any other error where there can be no lock.
+    fn lock(&self, timeout: Duration) -> Result<Lock, HostError>;
+}
+
+impl Store for Entry {
+    fn load(&self) -> Result<Option<Vec<u8>>, HostError> {
+        Entry::load(self).map_err(HostError::from)
+    }
+
+    fn save(&self, record: &[u8]) -> Result<(), HostError> {
+        Entry::save(self, record).map_err(HostError::from)
+    }
+
+    fn erase(&self) -> Result<(), HostError> {
+        Entry::erase(self).map_err(HostError::from)
+    }
+
+    fn set_aside(&self) -> Result<(), HostError> {
+        Entry::set_aside(self).map(|_| ()).map_err(HostError::from)
+    }
+
+    fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {
+        match Entry::lock(self, timeout) {
+            Ok(guard) => Ok(Box::new(guard)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl From<StoreError> for HostError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked { .. } => Self::busy(error),
+            error => Self::new(error),
+        }
+    }
+}
