@@ -178,9 +178,12 @@ pub enum ErrorKind {
         /// Where the request goes, without its query.
         request: String,
     },
-    /// The store could not be read.
-    #[error("the store could not be read: {0}")]
+    /// The store could not be read, locked or erased.
+    #[error("the store failed: {0}")]
     Store(HostError),
+    /// The caller's own limit passed first. A token request that is under way is seen through.
+    #[error("there was no result within the {} that the program allowed", seconds(.0))]
+    TimedOut(Duration),
     /// The callback address could not be had.
     #[error("the callback address could not be had: {0}")]
     Listener(HostError),
@@ -207,7 +210,7 @@ impl Error {
         match self.kind() {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
-            K::ForeignRequest { .. } => Fault::Host,
+            K::ForeignRequest { .. } | K::TimedOut(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::NobodyCame(_) | K::Denied(_) => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
@@ -229,6 +232,7 @@ impl Error {
             K::InvalidSetting(_) => "Correct the setting.".into(),
             K::LoginRequired { .. } => "Log in where a browser is welcome, then try again.".into(),
             K::Cancelled | K::NobodyCame(_) => "Start the login again.".into(),
+            K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
             K::ProbeFailed { .. } => {

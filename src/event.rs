@@ -47,6 +47,7 @@ pub struct Demand {
     pub(crate) browser_welcome: bool,
     pub(crate) fresh: bool,
     pub(crate) inspect: bool,
+    pub(crate) only_load: bool,
 }
 
 impl Demand {
@@ -71,6 +72,12 @@ impl Demand {
     /// What was found is then in [`AuthMachine::discovery`](crate::AuthMachine::discovery).
     pub fn inspect() -> Self {
         Self { inspect: true, fresh: true, ..Self::default() }
+    }
+
+    /// Only read the stored record: nothing is sent, nobody is asked. What was read is then in
+    /// [`AuthMachine::status`](crate::AuthMachine::status).
+    pub fn load() -> Self {
+        Self { only_load: true, ..Self::default() }
     }
 }
 

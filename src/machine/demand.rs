@@ -24,10 +24,14 @@ impl AuthMachine {
             let attempt = self.new_attempt();
             self.begin(now, attempt, demand);
         } else if let Some((attempt, waiting)) = &mut self.waiting {
-            waiting.browser_welcome |= demand.browser_welcome;
-            waiting.fresh |= demand.fresh;
-            waiting.inspect &= demand.inspect;
             self.attempt = Some(*attempt);
+            if waiting.only_load {
+                *waiting = demand;
+            } else if !demand.only_load {
+                waiting.browser_welcome |= demand.browser_welcome;
+                waiting.fresh |= demand.fresh;
+                waiting.inspect &= demand.inspect;
+            }
         } else {
             let attempt = self.new_attempt();
             self.waiting = Some((attempt, demand));
@@ -36,6 +40,9 @@ impl AuthMachine {
 
     /// Starts or joins what `demand` leads to.
     pub(super) fn begin(&mut self, now: Now, attempt: AttemptId, demand: Demand) {
+        if demand.only_load {
+            return;
+        }
         if demand.fresh {
             self.session.start_over();
             return self.start_login(now, attempt, demand, "a new login was asked for");
