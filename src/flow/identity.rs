@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::ErrorKind;
 use crate::notice::ClientSource;
 use crate::secret::Secret;
-use crate::session::record::{Discovery, Record, Registration};
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::token::AuthMethod;
@@ -30,6 +30,18 @@ pub(crate) struct Known<'a> {
     pub(crate) config: &'a Config,
     pub(crate) registration: Option<&'a Registration>,
     pub(crate) document_rejected: bool,
+    pub(crate) client_home: Option<&'a ClientHome>,
+}
+
+impl Known<'_> {
+    /// A server that names another authorization server must not get the secret that was made for
+    /// the first one.
+    fn lives_elsewhere(&self, issuer: &str) -> bool {
+        let bound = self.config.client_issuer.is_some() || self.config.issuer.is_some();
+        let home =
+            self.client_home.filter(|h| Some(&h.client_id) == self.config.client_id.as_ref());
+        !bound && self.config.client_secret.is_some() && home.is_some_and(|h| h.issuer != issuer)
+    }
 }
 
 pub(crate) fn choose(
@@ -38,13 +50,16 @@ pub(crate) fn choose(
     redirect_uri: &str,
     now: UnixTime,
 ) -> Result<Choice, ErrorKind> {
-    let Known { config, registration, document_rejected } = known;
+    let Known { config, registration, document_rejected, .. } = known;
     let server = &found.server;
     let refuse = |why: &str| {
         Err(ErrorKind::NoClient { issuer: printable_url(&server.issuer), why: why.to_owned() })
     };
     let mut closed = Vec::new();
     match &config.client_id {
+        Some(_) if known.lives_elsewhere(&server.issuer) => {
+            closed.push("the configured client has a secret and logged in with another issuer before (name its issuer in `client_issuer`)");
+        }
         Some(_) if config.client_belongs_to(&server.issuer) => {
             return match configured(config, server.token_endpoint_auth_methods_supported.as_deref())
             {

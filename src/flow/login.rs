@@ -18,7 +18,7 @@ use crate::notice::{ClientSource, Notice, Proposal};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::grant::Site;
-use crate::session::record::{Discovery, Registration};
+use crate::session::record::{ClientHome, Discovery, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::{printable, printable_url};
 use crate::time::UnixTime;
@@ -45,6 +45,7 @@ pub(crate) struct Job {
     pub(crate) earlier: Option<(String, ScopeSet)>,
     pub(crate) registrations: BTreeMap<String, Registration>,
     pub(crate) document_rejected_by: BTreeSet<String>,
+    pub(crate) client_home: Option<ClientHome>,
     pub(crate) challenge_scope: Option<ScopeSet>,
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
@@ -364,7 +365,8 @@ impl Login {
                 Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
             }
             Ok(Step::Done(reply)) => {
-                let learned = job.learned_with(&place.found);
+                let mut learned = job.learned_with(&place.found);
+                learned.client_home = home(&identity, &purchase);
                 Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
             }
             Err(Failed::Error(error)) => Err(error),
@@ -430,6 +432,7 @@ impl Job {
             config: &self.config,
             registration: self.registrations.get(issuer),
             document_rejected: self.document_rejected_by.contains(issuer),
+            client_home: self.client_home.as_ref(),
         }
     }
 
@@ -488,6 +491,13 @@ impl Job {
 /// Both mean the client; a server that forgot a registration says either.
 pub(crate) fn rejects_client(error: &OAuthError) -> bool {
     error.is_unknown_client() || error.error == "unauthorized_client"
+}
+
+fn home(identity: &Identity, purchase: &Purchase) -> Option<ClientHome> {
+    (identity.source == ClientSource::Configured).then(|| ClientHome {
+        client_id: identity.client_id.clone(),
+        issuer: purchase.issuer.clone(),
+    })
 }
 
 fn tell(identity: &Identity) -> Notice {

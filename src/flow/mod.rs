@@ -36,7 +36,7 @@ use url::Url;
 
 use crate::notice::Notice;
 use crate::output::{ListenSpec, Purpose, TransportError};
-use crate::session::record::{Discovery, Record, Registration};
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 
 /// A flow's next move: exactly one ask, or its result.
 pub(crate) enum Step<F, T> {
@@ -80,6 +80,8 @@ pub(crate) struct Learned {
     pub(crate) forgotten: Vec<String>,
     /// Issuers that rejected our client ID metadata document.
     pub(crate) document_rejected: Vec<String>,
+    /// The configured client has logged in here.
+    pub(crate) client_home: Option<ClientHome>,
 }
 
 impl Learned {
@@ -91,6 +93,9 @@ impl Learned {
             record.registrations.insert(issuer, registration);
         }
         record.document_rejected_by.extend(self.document_rejected);
+        if self.client_home.is_some() {
+            record.client_home = self.client_home;
+        }
         if self.discovery.is_some() {
             record.discovery = self.discovery;
         }

@@ -106,6 +106,7 @@ impl AuthMachine {
             earlier: record.tokens.as_ref().map(|t| (t.issuer.clone(), t.requested.clone())),
             registrations: record.registrations.clone(),
             document_rejected_by: record.document_rejected_by.clone(),
+            client_home: record.client_home.clone(),
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,

@@ -18,7 +18,7 @@ use crate::wire::scope::ScopeSet;
 
 use grant::{Grant, Site};
 use policy::{Facts, Plan, TokenFacts};
-use record::{Record, StepUp};
+use record::{Provenance, Record, StepUp};
 use tokens::{Freshness, Generation, Tokens};
 
 /// What is known about whether the server wants authorization.
@@ -119,7 +119,20 @@ impl Session {
         } else if generation.is_some() {
             self.refused = generation;
         }
-        self.challenge = challenge;
+        self.challenge = challenge.map(|challenge| self.completed(challenge));
+    }
+
+    /// A challenge that names nothing leads to where the earlier one led: many servers say where
+    /// their metadata is in a 401, and not in a 403.
+    fn completed(&self, mut challenge: BearerChallenge) -> BearerChallenge {
+        let Some(found) = &self.record.discovery else { return challenge };
+        if challenge.resource_metadata.is_empty() {
+            challenge.resource_metadata.extend(found.resource_metadata_url.clone());
+        }
+        if found.provenance == Provenance::Realm {
+            challenge.realm.get_or_insert_with(|| found.server.issuer.clone());
+        }
+        challenge
     }
 
     fn needs_more(

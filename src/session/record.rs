@@ -32,6 +32,9 @@ pub(crate) struct Record {
     /// Issuers that rejected our client ID metadata document.
     #[serde(default)]
     pub(crate) document_rejected_by: BTreeSet<String>,
+    /// Where the configured client was used: it isn't shown elsewhere unless the settings say so.
+    #[serde(default)]
+    pub(crate) client_home: Option<ClientHome>,
     #[serde(default)]
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
@@ -53,6 +56,13 @@ pub(crate) struct Registration {
     pub(crate) management_token: Option<Secret>,
     #[serde(default)]
     pub(crate) management_uri: Option<String>,
+}
+
+/// The issuer that a configured client has logged in with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClientHome {
+    pub(crate) client_id: String,
+    pub(crate) issuer: String,
 }
 
 impl Registration {
@@ -122,6 +132,7 @@ impl Record {
             last_generation: Generation::default(),
             registrations: BTreeMap::new(),
             document_rejected_by: BTreeSet::new(),
+            client_home: None,
             discovery: None,
             step_ups: Vec::new(),
         }
