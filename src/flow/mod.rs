@@ -25,6 +25,7 @@ pub(crate) mod discover;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
 pub(crate) mod identity;
+pub(crate) mod job;
 pub(crate) mod login;
 pub(crate) mod register;
 pub(crate) mod resource;

@@ -3,7 +3,8 @@
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand};
 use crate::flow::discover::Evidence;
-use crate::flow::login::{Job, Login};
+use crate::flow::job::Job;
+use crate::flow::login::Login;
 use crate::flow::{Learned, Notes};
 use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Backoff};

@@ -1,0 +1,107 @@
+//! What a login is given, and what follows from it: who we would be, what we would ask for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind};
+use crate::flow::Learned;
+use crate::flow::identity::{self, Choice, Known};
+use crate::notice::{ClientSource, Notice, Proposal};
+use crate::session::grant::Site;
+use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::text::printable;
+use crate::time::UnixTime;
+use crate::wire::scope::ScopeSet;
+
+/// What a login is given, and what it gathers for the record.
+pub(crate) struct Job {
+    pub(crate) site: Arc<Site>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) entropy: Entropy,
+    pub(crate) browser_welcome: bool,
+    pub(crate) inspect: bool,
+    /// Scopes needed besides those that the server suggests.
+    pub(crate) wanted: ScopeSet,
+    /// What was asked for earlier, and of whom: a new login keeps it.
+    pub(crate) earlier: Option<(String, ScopeSet)>,
+    pub(crate) registrations: BTreeMap<String, Registration>,
+    pub(crate) document_rejected_by: BTreeSet<String>,
+    pub(crate) client_home: Option<ClientHome>,
+    pub(crate) challenge_scope: Option<ScopeSet>,
+    pub(crate) learned: Learned,
+    /// A client was rejected already: once is enough.
+    pub(crate) replaced_client: bool,
+}
+
+impl Job {
+    pub(super) fn needs_person(&self) -> Result<(), Error> {
+        if self.browser_welcome || self.inspect {
+            return Ok(());
+        }
+        let reason = "the server wants authorization, and there is no usable token".into();
+        Err(ErrorKind::LoginRequired { reason }.into())
+    }
+
+    pub(super) fn known<'a>(&'a self, found: &Discovery) -> Known<'a> {
+        let issuer = &found.server.issuer;
+        Known {
+            config: &self.config,
+            registration: self.registrations.get(issuer),
+            document_rejected: self.document_rejected_by.contains(issuer),
+            client_home: self.client_home.as_ref(),
+        }
+    }
+
+    /// What this login would do from here on, if it were one.
+    pub(super) fn proposal(&self, found: &Discovery, now: UnixTime) -> Notice {
+        let known = self.known(found);
+        // Of the redirect URIs that could come, the one that a registration was made with.
+        let redirect_uri = known.registration.map_or("", |registration| &registration.redirect_uri);
+        let client = match identity::choose(known, found, redirect_uri, now) {
+            Ok(Choice::Use(identity)) => {
+                Ok((identity.source, Some(printable(&identity.client_id))))
+            }
+            Ok(Choice::Register) => Ok((ClientSource::Registered, None)),
+            Err(kind) => Err(kind.into()),
+        };
+        let (scopes, resource) = (self.scopes(found), self.resource(found));
+        Notice::Proposed(Proposal { client, scopes, resource })
+    }
+
+    pub(super) fn resource(&self, found: &Discovery) -> Option<String> {
+        match &self.config.resource {
+            _ if self.config.omit_resource => None,
+            Some(configured) => Some(configured.clone()),
+            None => Some(found.resource.clone()),
+        }
+    }
+
+    /// Configured, else the challenge's, else the resource's; what is needed and what was asked for
+    /// earlier on top; and `offline_access` where the server lists it.
+    pub(super) fn scopes(&self, found: &Discovery) -> ScopeSet {
+        let suggested = self
+            .config
+            .scopes
+            .as_ref()
+            .or(self.challenge_scope.as_ref())
+            .or(found.scopes_supported.as_ref());
+        let mut scopes = match &self.earlier {
+            Some((issuer, scopes)) if *issuer == found.server.issuer => scopes.clone(),
+            _ => ScopeSet::new(),
+        };
+        scopes = scopes.union(&suggested.cloned().unwrap_or_default()).union(&self.wanted);
+        let lists = |scope: &str| {
+            found.server.scopes_supported.as_ref().is_some_and(|listed| listed.contains(scope))
+        };
+        if self.config.scopes.is_none() && lists("offline_access") {
+            scopes.insert("offline_access");
+        }
+        scopes
+    }
+
+    pub(super) fn learned_with(&self, found: &Discovery) -> Learned {
+        Learned { discovery: Some(found.clone()), ..self.learned.clone() }
+    }
+}
