@@ -185,8 +185,8 @@ fn without_root_slash(issuer: &str) -> &str {
 pub fn redirect_target(from: &Url, location: &str) -> Result<Url, Malformed> {
     const DOCUMENT: &str = "redirect";
     let refuse = |expected: &str| Malformed::new(DOCUMENT, expected, printable_url(location));
-    if location.len() > MAX_LEN || location.chars().any(needs_repair) {
-        return Err(refuse("a location of at most 8 KiB without whitespace and backslashes"));
+    if location.is_empty() || location.len() > MAX_LEN || location.chars().any(needs_repair) {
+        return Err(refuse("a location of 1 B to 8 KiB without whitespace and backslashes"));
     }
     let mut to = from.join(location).map_err(|e| refuse(&format!("a location ({e})")))?;
     to.set_fragment(None);
