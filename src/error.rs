@@ -171,7 +171,7 @@ pub enum ErrorKind {
     #[error("the server refused the configured bearer token")]
     StaticTokenRefused,
     /// A token was about to be sent to a server that it doesn't belong to.
-    #[error("the token for {server} was not added to a request to {request}")]
+    #[error("{request} is not at {server}: its token is not sent there")]
     ForeignRequest {
         /// The server that the token belongs to.
         server: String,

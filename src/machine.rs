@@ -229,6 +229,16 @@ impl AuthMachine {
         }
     }
 
+    /// Whether a request to `uri` is one to this machine's server. A host asks before it sends a
+    /// request without a token: a foreign server's refusal is no challenge for us.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] for another origin.
+    pub fn check_home(&self, uri: &http::Uri) -> Result<(), Error> {
+        self.session.site.check_home(uri)
+    }
+
     /// The attempt that the last demand started or joined.
     pub fn last_attempt(&self) -> Option<AttemptId> {
         self.attempt

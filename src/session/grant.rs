@@ -24,6 +24,25 @@ impl Site {
     pub(crate) fn indicator(&self) -> String {
         self.text.split('#').next().unwrap_or_default().to_owned()
     }
+
+    /// Whether a request to `uri` stays at this server's origin.
+    pub(crate) fn check_home(&self, uri: &http::Uri) -> Result<(), Error> {
+        let url = &self.url;
+        let default = match uri.scheme_str() {
+            Some("https") => 443,
+            _ => 80,
+        };
+        let is_home = uri.scheme_str() == Some(url.scheme())
+            && uri.host().zip(url.host_str()).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
+            && Some(uri.port_u16().unwrap_or(default)) == url.port_or_known_default();
+        if is_home {
+            return Ok(());
+        }
+        Err(Error::from(ErrorKind::ForeignRequest {
+            server: printable_url(&self.text),
+            request: printable_url(&uri.to_string()),
+        }))
+    }
 }
 
 /// The loan of a valid token. Cheap to clone.
@@ -52,12 +71,7 @@ impl Grant {
     ///
     /// [`ErrorKind::ForeignRequest`] where the request goes to another origin; it is left as it was.
     pub fn authorize<B>(&self, request: &mut http::Request<B>) -> Result<(), Error> {
-        if !self.is_home(request.uri()) {
-            return Err(Error::from(ErrorKind::ForeignRequest {
-                server: printable_url(&self.site.text),
-                request: printable_url(&request.uri().to_string()),
-            }));
-        }
+        self.site.check_home(request.uri())?;
         request.headers_mut().insert(AUTHORIZATION, self.header.clone());
         Ok(())
     }
@@ -76,17 +90,6 @@ impl Grant {
     pub fn access_token(&self) -> Secret {
         let value = self.header.to_str().unwrap_or_default();
         Secret::from(value.strip_prefix("Bearer ").unwrap_or_default())
-    }
-
-    fn is_home(&self, uri: &http::Uri) -> bool {
-        let url = &self.site.url;
-        let default = match uri.scheme_str() {
-            Some("https") => 443,
-            _ => 80,
-        };
-        uri.scheme_str() == Some(url.scheme())
-            && uri.host().zip(url.host_str()).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
-            && Some(uri.port_u16().unwrap_or(default)) == url.port_or_known_default()
     }
 }
 
