@@ -184,6 +184,9 @@ pub enum ErrorKind {
     /// The caller's own limit passed first. A token request that is under way is seen through.
     #[error("there was no result within the {} that the program allowed", seconds(.0))]
     TimedOut(Duration),
+    /// The system's generator failed: no secret can be drawn.
+    #[error("the system has no randomness to give: {0}")]
+    NoRandomness(HostError),
     /// The callback address could not be had.
     #[error("the callback address could not be had: {0}")]
     Listener(HostError),
@@ -210,7 +213,7 @@ impl Error {
         match self.kind() {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
-            K::ForeignRequest { .. } | K::TimedOut(_) => Fault::Host,
+            K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::NobodyCame(_) | K::Denied(_) => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
@@ -233,6 +236,7 @@ impl Error {
             K::LoginRequired { .. } => "Log in where a browser is welcome, then try again.".into(),
             K::Cancelled | K::NobodyCame(_) => "Start the login again.".into(),
             K::TimedOut(_) => "Try again, or allow more time.".into(),
+            K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
             K::ProbeFailed { .. } => {
