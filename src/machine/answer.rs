@@ -116,7 +116,7 @@ impl AuthMachine {
             Err(error) => self.tell(Notice::SaveFailed(error)),
             Ok(None) if was_present && self.store.is_saved() => {
                 self.store.present = false;
-                self.session.adopt(now, Record::new(&self.session.site.text), false);
+                self.session.adopt(now, self.session.record.emptied(), false);
                 return self.log_in_instead(now, lane, "the login was ended elsewhere");
             }
             Ok(bytes) => {

@@ -167,10 +167,9 @@ impl AuthMachine {
         self.drop_lane(LaneName::Login);
         self.orphan = None;
         self.backoff = Backoff::default();
-        // Generations go on, so that a refusal of a forgotten token isn't taken for a new one's.
-        let last_generation = self.session.record.last_generation;
+        let record = self.session.record.emptied();
         self.session = Session::new(self.session.site.clone());
-        self.session.record.last_generation = last_generation;
+        self.session.record = record;
         self.store.loaded = true;
         // What is being saved must not come back when its answer does.
         if let Some(InFlight { what: Flight::Save(change, _), .. }) = &mut self.exchange {

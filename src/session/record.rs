@@ -138,6 +138,12 @@ impl Record {
         }
     }
 
+    /// Without anything in it, after a logout. Generations go on, so that the refusal of an old
+    /// token isn't taken for a new one's.
+    pub(crate) fn emptied(&self) -> Self {
+        Self { last_generation: self.last_generation, ..Self::new(&self.server) }
+    }
+
     /// Reads a stored record.
     pub(crate) fn parse(bytes: &[u8], server: &str) -> Result<Self, Malformed> {
         #[derive(Deserialize)]
