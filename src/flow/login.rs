@@ -68,9 +68,9 @@ impl Login {
         }
     }
 
-    /// Somebody who welcomes a browser has joined.
-    pub(crate) fn welcome_browser(&mut self) {
-        self.job.browser_welcome = true;
+    /// Whoever waits for it has changed.
+    pub(crate) fn set_browser_welcome(&mut self, welcome: bool) {
+        self.job.browser_welcome = welcome;
     }
 
     /// The exchange that is out, if one is: its answer must not be lost.
@@ -297,6 +297,8 @@ impl Login {
     }
 
     fn authorize(mut job: Job, identity: Identity, place: Place) -> Turn {
+        // Again: who welcomed a browser may have left since.
+        job.needs_person()?;
         let Place { found, redirect_uri } = place;
         let requested = job.scopes(&found);
         let resource = job.resource(&found);

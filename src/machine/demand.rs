@@ -82,13 +82,7 @@ impl AuthMachine {
 
     pub(super) fn start_login(&mut self, now: Now, attempt: AttemptId, demand: Demand, why: &str) {
         if let Some(lane) = &mut self.login {
-            if demand.browser_welcome {
-                lane.demand.browser_welcome = true;
-                if let Work::Login(login) = &mut lane.work {
-                    login.welcome_browser();
-                }
-            }
-            self.attempt = Some(join(lane, attempt));
+            self.attempt = Some(join(lane, attempt, demand));
             return;
         }
         let hopeless = self.session.requirement == Requirement::Required;
@@ -123,10 +117,7 @@ impl AuthMachine {
 
     fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
         match &mut self.renewal {
-            Some(lane) => {
-                lane.demand.browser_welcome |= demand.browser_welcome;
-                self.attempt = Some(join(lane, attempt));
-            }
+            Some(lane) => self.attempt = Some(join(lane, attempt, demand)),
             None => {
                 let refused = self.session.refused();
                 let name = LaneName::Renewal;
@@ -238,10 +229,17 @@ impl AuthMachine {
     }
 }
 
-/// Joins a lane; one that nobody waited for any more becomes the joiner's own.
-fn join(lane: &mut Lane, attempt: AttemptId) -> AttemptId {
+/// Joins a lane; one that nobody waited for any more becomes the joiner's own: the welcome of who
+/// has left is gone.
+fn join(lane: &mut Lane, attempt: AttemptId, demand: Demand) -> AttemptId {
     if std::mem::take(&mut lane.detached) {
         lane.attempt = attempt;
+        lane.demand = demand;
+    } else {
+        lane.demand.browser_welcome |= demand.browser_welcome;
+    }
+    if let Work::Login(login) = &mut lane.work {
+        login.set_browser_welcome(lane.demand.browser_welcome);
     }
     lane.attempt
 }
