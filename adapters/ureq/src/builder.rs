@@ -1,4 +1,4 @@
-//! Settings of a session, and what it is made of.
+//! What a session is made of.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::session::Session;
 
 /// Builds a [`Session`].
 pub struct Builder {
-    server: String,
-    config: Config,
-    store: Box<dyn Store>,
-    browser: Box<dyn Browser>,
-    on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
-    timeout: Option<Duration>,
-    program: Option<String>,
-    agent: Option<ureq::Agent>,
-    max_body: usize,
+    pub(crate) server: String,
+    pub(crate) config: Config,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) browser: Box<dyn Browser>,
+    pub(crate) on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) program: Option<String>,
+    pub(crate) agent: Option<ureq::Agent>,
+    pub(crate) max_body: usize,
 }
 
 impl Builder {
@@ -36,7 +36,7 @@ impl Builder {
         }
     }
 
-    /// The settings. Default: those of the specification.
+    /// The settings. Default: [`Config::default`], the specification's.
     #[must_use]
     pub fn config(self, config: Config) -> Self {
         Self { config, ..self }
@@ -54,13 +54,20 @@ impl Builder {
         Self { browser: Box::new(browser), ..self }
     }
 
-    /// Is told each transition, in order, from whichever thread made it.
+    /// Is told each transition, in order: for logs and progress lines. By the time a call returns,
+    /// all that led to its result has been told.
+    ///
+    /// It is called from any thread, one at a time, and must not call the session's methods that
+    /// block.
     #[must_use]
     pub fn on_notice(self, tell: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
         Self { on_notice: Box::new(tell), ..self }
     }
 
-    /// Bounds each call as a whole.
+    /// Bounds each call as a whole. Default: a minute more than a person may take in the browser
+    /// (`login_timeout_seconds`).
+    ///
+    /// When it passes, the call returns; an attempt that nobody else waits for is cancelled.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
@@ -72,7 +79,8 @@ impl Builder {
         Self { program: Some(name.into()), ..self }
     }
 
-    /// Sends requests with this agent.
+    /// Sends all requests with this agent: for its proxy, certificates, or resolver. What this
+    /// crate promises of redirects, status and time holds for it all the same.
     #[must_use]
     pub fn agent(self, agent: ureq::Agent) -> Self {
         Self { agent: Some(agent), ..self }

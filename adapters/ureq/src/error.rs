@@ -18,3 +18,13 @@ pub enum SendError {
         source: TransportError,
     },
 }
+
+impl SendError {
+    pub(crate) fn transport(uri: &http::Uri, source: TransportError) -> Self {
+        // Without userinfo and query: both may hold secrets.
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let url = format!("{scheme}://{}{port}{}", uri.host().unwrap_or_default(), uri.path());
+        Self::Transport { url, source }
+    }
+}

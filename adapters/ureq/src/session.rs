@@ -1,22 +1,60 @@
 //! The session: what callers see.
 
-use mcp_auth::{Discovery, Error, Grant, Need, TokenStatus};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use mcp_auth::{
+    AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
+    Mono, Need, TokenState, TokenStatus, TransportError, TransportErrorKind,
+};
 
 use crate::builder::Builder;
+use crate::desk::{Desk, now};
+use crate::driver::Office;
 use crate::error::SendError;
+use crate::exchange::{Bounds, default_agent, exchange};
+use crate::hands::Hands;
+
+/// How often one call demands a token. More than once only where another caller's attempt was
+/// joined and didn't bring what this one needs.
+const MAX_DEMANDS: usize = 3;
+/// How often one request is sent. The machine ends it sooner: see `step_up_limit`.
+const MAX_SENDS: usize = 8;
+/// What a call is given beside the time that a person may take in the browser.
+const MARGIN: Duration = Duration::from_secs(60);
 
 /// Whether a person may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asking {
-    /// A background task: without a token it fails with "login required".
+    /// A background task: without a usable or refreshable token it fails with "login required".
     Never,
     /// A person is there and expects a browser.
     Welcome,
 }
 
-/// One login at one MCP server. Clones are the same session.
+/// One login at one MCP server, for any number of threads. Clones are the same session.
+///
+/// All methods but [`discovery`](Self::discovery), [`status`](Self::status),
+/// [`redirected`](Self::redirected) and [`cancel`](Self::cancel) block, for the builder's
+/// [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
+/// once, also while another thread waits for a person.
 #[derive(Clone)]
-pub struct Session {}
+pub struct Session(Arc<Handle>);
+
+/// All clones of a session: when the last one goes, the driver ends after its work.
+struct Handle {
+    office: Arc<Office>,
+    timeout: Duration,
+    max_body: usize,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.office.at_desk(|desk| desk.closed = true);
+    }
+}
 
 impl Session {
     /// A session with the MCP server at this URL.
@@ -24,62 +62,221 @@ impl Session {
         Builder::new(server.into())
     }
 
-    pub(crate) fn start(_: Builder) -> Result<Self, Error> {
-        unimplemented!()
+    pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
+        let Builder { server, config, store, browser, program, agent, max_body, .. } = builder;
+        let person = Duration::from_secs(config.login_timeout_seconds);
+        let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
+        let seed = mcp_auth_host::system::random_seed()
+            .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
+        let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
+        let agent = agent.unwrap_or_else(default_agent);
+        let hands = Hands { agent, store, browser, program };
+        let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
+        Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }
 
-    /// A token for `need`; `None`: the server wants no authorization.
-    pub fn token(&self, _need: &Need, _asking: Asking) -> Result<Option<Grant>, Error> {
-        unimplemented!()
+    /// A token for `need`: the one at hand, a refreshed one, or, where a person is
+    /// [welcome](Asking::Welcome), one from a login. `None`: the server wants no authorization.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::LoginRequired`] where a person would have to be asked and may not be;
+    /// [`ErrorKind::TimedOut`]; [`ErrorKind::Cancelled`]; else what went wrong on the way.
+    pub fn token(&self, need: &Need, asking: Asking) -> Result<Option<Grant>, Error> {
+        self.token_until(self.deadline(), need, asking)
     }
 
-    /// Logs in anew.
+    /// Logs in anew, even though there may be a usable token. `None`: the server wants no
+    /// authorization.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
     pub fn login(&self) -> Result<Option<Grant>, Error> {
-        unimplemented!()
+        let (until, need) = (self.deadline(), Need::default());
+        self.attempt(until, Demand::interactive(need.clone()).fresh())?;
+        self.token_until(until, &need, Asking::Welcome)
     }
 
-    /// Detection and discovery only; `None`: the server wants no authorization.
+    /// Finds out what a login would meet: detection and discovery only. Nothing is registered,
+    /// nobody is asked. `None`: the server wants no authorization.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong on the way; [`ErrorKind::TimedOut`].
     pub fn inspect(&self) -> Result<Option<Discovery>, Error> {
-        unimplemented!()
+        let until = self.deadline();
+        self.attempt(until, Demand::load())?;
+        self.attempt(until, Demand::inspect())?;
+        let desk = self.0.office.desk();
+        match desk.machine.token(now(), &Need::default()) {
+            TokenState::NotRequired => Ok(None),
+            _ => Ok(desk.machine.discovery().cloned()),
+        }
     }
 
-    /// Forgets the login, in memory and in the store.
+    /// Forgets everything about the server, in memory and in the store. When this returns `Ok`,
+    /// the stored record is erased.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`] where it could not be erased; [`ErrorKind::TimedOut`].
     pub fn logout(&self) -> Result<(), Error> {
-        unimplemented!()
+        let erased = self.0.office.wait(
+            self.deadline(),
+            |desk| {
+                desk.erased = None;
+                desk.feed(Event::Forget);
+            },
+            |desk, ()| desk.erased.is_some(),
+            |desk, (), _| desk.erased.clone(),
+        );
+        match erased {
+            Some(result) => result.map_err(|error| ErrorKind::Store(error).into()),
+            None => Err(self.timed_out()),
+        }
     }
 
-    /// Reads the stored record, and nothing else.
+    /// Reads the stored record, if that was not done yet, and nothing else: no request is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`]; [`ErrorKind::TimedOut`].
     pub fn load(&self) -> Result<Option<TokenStatus>, Error> {
-        unimplemented!()
+        self.attempt(self.deadline(), Demand::load())?;
+        Ok(self.status())
     }
 
-    /// Sends a request with authorization.
+    /// Sends a request to the MCP server, with a token if one is needed. A refusal that asks for
+    /// another token is answered with one: refreshed, or with more scopes from a person, and the
+    /// request is sent again.
+    ///
+    /// The response may have any status. No redirect is followed, and its body is read to the end:
+    /// an event stream that doesn't end is not for this method.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Auth`] where there is no token to send it with, also when the server refuses
+    /// it in the end; [`SendError::Transport`] where there is no whole response.
     pub fn send(
         &self,
-        _request: http::Request<Vec<u8>>,
-        _need: &Need,
-        _asking: Asking,
-    ) -> Result<http::Response<Vec<u8>>, SendError> {
-        unimplemented!()
+        mut request: Request<Vec<u8>>,
+        need: &Need,
+        asking: Asking,
+    ) -> Result<Response<Vec<u8>>, SendError> {
+        let until = self.deadline();
+        self.0.office.desk().machine.check_home(request.uri())?;
+        let mut grant = self.token_until(until, need, asking)?;
+        let mut sends = 1;
+        loop {
+            if let Some(grant) = &grant {
+                grant.authorize(&mut request)?;
+            }
+            let response = self.exchange(until, &request)?;
+            let sent_with = grant.as_ref().map(Grant::generation);
+            let (status, headers) = (response.status(), response.headers());
+            let challenged = match Challenged::read(status, headers, sent_with, need) {
+                Some(challenged) if sends < MAX_SENDS => challenged,
+                _ => return Ok(response),
+            };
+            self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+            grant = self.token_until(until, need, asking)?;
+            if grant.as_ref().map(Grant::generation) == sent_with {
+                return Ok(response);
+            }
+            sends += 1;
+        }
     }
 
-    /// Takes a redirect URL that the person pasted.
-    pub fn redirected(&self, _url: String) {
-        unimplemented!()
+    /// Takes a redirect URL that the person pasted. What comes of it is seen by whoever waits for
+    /// the login.
+    pub fn redirected(&self, url: String) {
+        self.0.office.at_desk(|desk| desk.redirected(url, false));
     }
 
-    /// Ends what callers wait for.
+    /// Ends every attempt that is being waited for, with [`ErrorKind::Cancelled`]. A token request
+    /// that is under way is still seen through.
     pub fn cancel(&self) {
-        unimplemented!()
+        self.0.office.at_desk(Desk::cancel_all);
     }
 
-    /// What discovery found when it was last done.
+    /// What discovery found when it was last done, also in an earlier run.
     pub fn discovery(&self) -> Option<Discovery> {
-        unimplemented!()
+        self.0.office.desk().machine.discovery().cloned()
     }
 
-    /// The tokens at hand, described.
+    /// The tokens at hand, described. Until the record is [loaded](Self::load) there are none.
     pub fn status(&self) -> Option<TokenStatus> {
-        unimplemented!()
+        self.0.office.desk().machine.status()
+    }
+
+    fn deadline(&self) -> Mono {
+        now().mono.plus(self.0.timeout)
+    }
+
+    fn timed_out(&self) -> Error {
+        ErrorKind::TimedOut(self.0.timeout).into()
+    }
+
+    fn token_until(
+        &self,
+        until: Mono,
+        need: &Need,
+        asking: Asking,
+    ) -> Result<Option<Grant>, Error> {
+        for demands in 0.. {
+            match self.0.office.desk().machine.token(now(), need) {
+                TokenState::Ready(grant) => return Ok(Some(grant)),
+                TokenState::NotRequired => return Ok(None),
+                _ if demands == MAX_DEMANDS => break,
+                _ => {}
+            }
+            self.attempt(
+                until,
+                match asking {
+                    Asking::Never => Demand::background(need.clone()),
+                    Asking::Welcome => Demand::interactive(need.clone()),
+                },
+            )?;
+        }
+        let reason = "the tokens that the server issues can't be used".into();
+        Err(ErrorKind::LoginRequired { reason }.into())
+    }
+
+    /// Makes a demand and waits for the end of its attempt.
+    fn attempt(&self, until: Mono, demand: Demand) -> Result<(), Error> {
+        self.0.office.wait(
+            until,
+            |desk| desk.demand(demand),
+            |desk, attempt| !attempt.is_some_and(|attempt| desk.machine.is_running(attempt)),
+            |desk, attempt, over| {
+                let failed = attempt.and_then(|attempt| desk.leave(attempt));
+                if over { failed.map_or(Ok(()), Err) } else { Err(self.timed_out()) }
+            },
+        )
+    }
+
+    fn exchange(
+        &self,
+        until: Mono,
+        request: &Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, SendError> {
+        let bounds = Bounds {
+            deadline: now().mono.until(until),
+            max_body: self.0.max_body,
+            head_only: false,
+        };
+        let sent = if bounds.deadline.is_zero() {
+            Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
+        } else {
+            exchange(&self.0.office.hands.agent, request, bounds)
+        };
+        sent.map_err(|source| SendError::transport(request.uri(), source))
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("status", &self.status()).finish_non_exhaustive()
     }
 }

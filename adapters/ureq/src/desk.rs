@@ -1,0 +1,173 @@
+//! What a session's threads share: the machine, and what it wants done.
+
+use std::collections::{HashMap, VecDeque};
+
+use mcp_auth::output::Page;
+use mcp_auth::{
+    Action, AttemptId, AuthMachine, Demand, Error, Event, HostError, Mono, Notice, Now, Output,
+    Redirected, Secret, UnixTime,
+};
+use mcp_auth_host::listener::RunningListener;
+use mcp_auth_host::store::Lock;
+
+/// Something to be done away from the desk, in order.
+pub(crate) enum Job {
+    Do(Action),
+    /// Tell the notices that there are.
+    Tell,
+    /// Close the listener.
+    Dismiss,
+    /// Release the store's lock.
+    Release,
+}
+
+/// Who waits for an attempt.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    count: usize,
+    failed: Option<Error>,
+}
+
+/// The state behind a session's mutex. Nothing here blocks.
+pub(crate) struct Desk {
+    pub(crate) machine: AuthMachine,
+    jobs: VecDeque<Job>,
+    pub(crate) notices: VecDeque<Notice>,
+    /// When the machine wants a tick.
+    pub(crate) due: Option<Mono>,
+    /// A driver is at work.
+    pub(crate) driven: bool,
+    /// The last handle of the session is gone.
+    pub(crate) closed: bool,
+    pub(crate) lock: Option<Lock>,
+    pub(crate) listener: Option<RunningListener>,
+    /// How the last erasure went, if there was one since somebody asked.
+    pub(crate) erased: Option<Result<(), HostError>>,
+    waiters: HashMap<AttemptId, Waiters>,
+    /// Redirects whose page somebody waits for.
+    pages: HashMap<u64, Option<Page>>,
+    last_ticket: u64,
+}
+
+pub(crate) fn now() -> Now {
+    let (wall, mono) = mcp_auth_host::system::clock();
+    Now { wall: UnixTime(wall), mono: Mono(mono) }
+}
+
+impl Desk {
+    pub(crate) fn new(machine: AuthMachine) -> Self {
+        Self {
+            machine,
+            jobs: VecDeque::new(),
+            notices: VecDeque::new(),
+            due: None,
+            driven: false,
+            closed: false,
+            lock: None,
+            listener: None,
+            erased: None,
+            waiters: HashMap::new(),
+            pages: HashMap::new(),
+            last_ticket: 0,
+        }
+    }
+
+    /// Hands an event to the machine, and sorts what comes out.
+    pub(crate) fn feed(&mut self, event: Event) {
+        self.machine.handle(now(), event);
+        for (attempt, waiters) in &mut self.waiters {
+            if let Some(error) = self.machine.failure(*attempt) {
+                waiters.failed = Some(error.clone());
+            }
+        }
+        loop {
+            match self.machine.poll_output() {
+                Output::Do(action) => self.jobs.push_back(Job::Do(action)),
+                Output::Dismiss => self.jobs.push_back(Job::Dismiss),
+                Output::Release => self.jobs.push_back(Job::Release),
+                Output::Tell(notice) => self.notices.push_back(notice),
+                Output::Show { ticket, page } => {
+                    if let Some(awaited) = self.pages.get_mut(&ticket) {
+                        *awaited = Some(page);
+                    }
+                }
+                Output::Wait(due) => {
+                    self.due = due;
+                    return;
+                }
+                // An output that this host doesn't know: an unperformed action runs into its
+                // deadline.
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn tick_if_due(&mut self) {
+        if self.due.is_some_and(|due| due <= now().mono) {
+            self.feed(Event::Tick);
+        }
+    }
+
+    /// Whether a driver has something to do, or to wait for.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.jobs.is_empty() || (self.due.is_some() && !self.closed)
+    }
+
+    /// What the driver has to do next.
+    pub(crate) fn next_job(&mut self) -> Option<Job> {
+        if self.notices.is_empty() { self.jobs.pop_front() } else { Some(Job::Tell) }
+    }
+
+    /// A redirect, by the number of its ticket.
+    pub(crate) fn redirected(&mut self, url: String, page_awaited: bool) -> u64 {
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        if page_awaited {
+            self.pages.insert(ticket, None);
+        }
+        self.feed(Event::Redirected(Redirected { ticket, url: Secret::new(url) }));
+        ticket
+    }
+
+    pub(crate) fn has_page(&self, ticket: u64) -> bool {
+        self.pages.get(&ticket).is_some_and(Option::is_some)
+    }
+
+    pub(crate) fn take_page(&mut self, ticket: u64) -> Option<Page> {
+        self.pages.remove(&ticket).flatten()
+    }
+
+    /// Makes a demand, and joins those who wait for its attempt.
+    pub(crate) fn demand(&mut self, demand: Demand) -> Option<AttemptId> {
+        self.feed(Event::Demand(demand));
+        let attempt = self.machine.last_attempt()?;
+        let failed = self.machine.failure(attempt).cloned();
+        let waiters = self.waiters.entry(attempt).or_default();
+        waiters.count += 1;
+        waiters.failed = failed;
+        Some(attempt)
+    }
+
+    /// Ends a wait: how the attempt failed, if it did. An attempt that nobody waits for any more
+    /// is cancelled.
+    pub(crate) fn leave(&mut self, attempt: AttemptId) -> Option<Error> {
+        let waiters = self.waiters.get_mut(&attempt)?;
+        let failed = waiters.failed.clone();
+        waiters.count = waiters.count.saturating_sub(1);
+        if waiters.count == 0 {
+            self.waiters.remove(&attempt);
+            if self.machine.is_running(attempt) {
+                self.feed(Event::Cancel(attempt));
+            }
+        }
+        failed
+    }
+
+    /// Cancels whatever somebody waits for.
+    pub(crate) fn cancel_all(&mut self) {
+        let attempts: Vec<_> = self.waiters.keys().copied().collect();
+        for attempt in attempts {
+            self.feed(Event::Cancel(attempt));
+        }
+    }
+}

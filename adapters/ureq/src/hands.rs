@@ -1,0 +1,82 @@
+//! What actions need: the network, a store, a browser.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mcp_auth::output::{BrowseCall, HttpCall, LoadCall, Page, SaveCall};
+use mcp_auth::{HostError, TransportError, TransportErrorKind};
+use mcp_auth_host::browser::Browser;
+use mcp_auth_host::listener;
+use mcp_auth_host::store::{Lock, Store};
+
+use crate::exchange::{Bounds, exchange};
+
+/// The outside world, as one session uses it. Every method may block.
+pub(crate) struct Hands {
+    pub(crate) agent: ureq::Agent,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) browser: Box<dyn Browser>,
+    pub(crate) program: Option<String>,
+}
+
+impl Hands {
+    /// The record, and the lock if one was asked for.
+    pub(crate) fn load(
+        &self,
+        call: &LoadCall,
+    ) -> Result<(Option<Vec<u8>>, Option<Lock>), HostError> {
+        contain(panicked, || {
+            let lock = if call.lock() { Some(self.store.lock(call.deadline())?) } else { None };
+            Ok((self.store.load()?, lock))
+        })
+    }
+
+    pub(crate) fn save(&self, call: &SaveCall) -> Result<(), HostError> {
+        contain(panicked, || {
+            if call.set_aside() {
+                self.store.set_aside()?;
+            }
+            match call.record() {
+                Some(record) => self.store.save(record),
+                None => self.store.erase(),
+            }
+        })
+    }
+
+    pub(crate) fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {
+        contain(panicked, || self.browser.open(call.url().as_str()).map_err(HostError::new))
+    }
+
+    pub(crate) fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+        let limits = call.limits();
+        let bounds = Bounds {
+            deadline: limits.deadline,
+            max_body: limits.max_body,
+            head_only: limits.head_only,
+        };
+        contain(
+            || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
+            || exchange(&self.agent, call.request(), bounds),
+        )
+    }
+
+    /// The core's page in the words of the listener.
+    pub(crate) fn page(&self, page: Page) -> listener::Page {
+        match page {
+            Page::Success => listener::Page::Success { program: self.program.clone() },
+            Page::Failure(explanation) => {
+                listener::Page::Failure { title: "The sign-in failed".into(), explanation }
+            }
+            Page::NotForUs => listener::Page::NotForUs,
+        }
+    }
+}
+
+/// A panic in somebody else's code is the failure of one action, which the machine knows how to
+/// take; unanswered, the action would hold up others until its deadline.
+fn contain<T, E>(failure: impl FnOnce() -> E, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(failure()))
+}
+
+fn panicked() -> HostError {
+    HostError::new("it panicked")
+}
