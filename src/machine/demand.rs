@@ -158,14 +158,14 @@ impl AuthMachine {
         self.drop_lane(LaneName::Login);
         self.orphan = None;
         self.backoff = Backoff::default();
-        let record = self.session.record.emptied();
-        self.session = Session::new(self.session.site.clone());
-        self.session.record = record;
-        self.store.loaded = true;
-        // What is being saved must not come back when its answer does.
+        let mut record = self.session.record.clone();
+        // What is being saved must not come back when its answer does; but its generation is used.
         if let Some(InFlight { what: Flight::Save(change, _), .. }) = &mut self.exchange {
-            *change = Change::None;
+            std::mem::replace(change, Change::None).apply(&mut record);
         }
+        self.session = Session::new(self.session.site.clone());
+        self.session.record = record.emptied();
+        self.store.loaded = true;
         self.chores.clear();
         self.chores.push_back(Change::Forget);
         for attempt in attempts.into_iter().chain(waiting) {
