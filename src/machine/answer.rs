@@ -186,7 +186,7 @@ impl AuthMachine {
                     }
                     Err(Failed::Error(error)) => {
                         let error = self.back_off(now, error);
-                        self.settle(&lane, Err(error));
+                        self.renewal_failed(now, &lane, error);
                     }
                 }
             }
@@ -274,11 +274,24 @@ impl AuthMachine {
         }
     }
 
-    /// A renewal that can't be: its attempt becomes a login, if its demander welcomes one.
+    /// A renewal that failed. Ahead of expiry that is no failure: what is left is lent meanwhile.
+    fn renewal_failed(&mut self, now: Now, lane: &Lane, error: Error) {
+        let left = self.session.grant(now, &lane.demand.need, &self.config, true).is_some();
+        if left && let Some(after) = self.backoff.left(now.mono) {
+            self.tell(Notice::Retrying { after, why: error.to_string() });
+            return self.settle(lane, Ok(()));
+        }
+        self.settle(lane, Err(error));
+    }
+
+    /// A renewal that can't be: its attempt becomes a login, if its demander welcomes one. Not
+    /// before the token at hand has expired.
     fn log_in_instead(&mut self, now: Now, lane: Lane, why: &str) {
         self.drop_lane(LaneName::Renewal);
-        if lane.detached {
-            return;
+        if lane.detached
+            || self.session.grant(now, &lane.demand.need, &self.config, false).is_some()
+        {
+            return self.settle(&lane, Ok(()));
         }
         self.session.requirement = Requirement::Required;
         self.start_login(now, lane.attempt, lane.demand, why);
@@ -295,8 +308,18 @@ impl AuthMachine {
         if let Ok(reply) = exchange.read(now.wall, reply) {
             let previous = previous.as_deref();
             let change = obtained(reply, exchange.purchase, previous, learned, now.wall);
-            self.tell_renewed(&change);
-            self.chores.push_back(change);
+            let name = if previous.is_some() { LaneName::Renewal } else { LaneName::Login };
+            match self.take_lane(name) {
+                // It was about to ask again, and here is its answer.
+                Some(lane) if matches!(lane.state, State::Paused(_)) => {
+                    self.save_tokens(lane, change);
+                }
+                lane => {
+                    lane.into_iter().for_each(|lane| self.put_lane(lane));
+                    self.tell_renewed(&change);
+                    self.chores.push_back(change);
+                }
+            }
         }
     }
 
