@@ -73,9 +73,8 @@ impl Scenario {
                 Err(error) => return Answer(Err(error)),
             };
             let response = self.send(tool, grant.as_ref());
-            match challenged(&response, grant.as_ref(), &need) {
-                Some(challenged) => self.handle(Event::Challenged(challenged)),
-                None => return Answer(Ok(response)),
+            if !self.report(tool, &response, grant.as_ref()) {
+                return Answer(Ok(response));
             }
             refused = Some(response);
         }
@@ -217,10 +216,21 @@ impl Scenario {
             _ => None,
         };
         let response = self.send(tool, grant.as_ref());
-        if let Some(challenged) = challenged(&response, grant.as_ref(), &need) {
-            self.handle(Event::Challenged(challenged));
-        }
+        self.report(tool, &response, grant.as_ref());
         response.status().as_u16()
+    }
+
+    /// Tells the machine of a refusal of what was sent with `grant`; `false` if it is none.
+    pub fn report(
+        &mut self,
+        tool: &str,
+        response: &Response<Vec<u8>>,
+        grant: Option<&Grant>,
+    ) -> bool {
+        let (status, headers) = (response.status(), response.headers());
+        let generation = grant.map(Grant::generation);
+        let challenged = Challenged::read(status, headers, generation, &need(tool));
+        challenged.map(|challenged| self.handle(Event::Challenged(challenged))).is_some()
     }
 
     /// How many requests of this purpose the programs have sent, as their notices tell.
@@ -230,16 +240,6 @@ impl Scenario {
 }
 
 /// What a call of this tool needs a token for.
-pub(super) fn need(tool: &str) -> Need {
+pub fn need(tool: &str) -> Need {
     Need { operation: Some(format!("tools/call {tool}")), ..Need::default() }
-}
-
-/// A refusal as the machine is told it.
-fn challenged(
-    response: &Response<Vec<u8>>,
-    grant: Option<&Grant>,
-    need: &Need,
-) -> Option<Challenged> {
-    let generation = grant.map(Grant::generation);
-    Challenged::read(response.status(), response.headers(), generation, need)
 }

@@ -45,7 +45,7 @@ use url::Url;
 use crate::{Person, World};
 use program::Program;
 
-pub use caller::Answer;
+pub use caller::{Answer, need};
 pub use program::Stepped;
 pub use store::Store;
 

@@ -52,6 +52,11 @@ impl Scenario {
         self.overheard.get_or_insert_default();
     }
 
+    /// What was printed since.
+    pub fn overheard(&self) -> &str {
+        self.overheard.as_deref().unwrap_or_default()
+    }
+
     /// The laws that every story keeps: no secret was shown to a server that it is not for, and,
     /// since [`eavesdrop`](Self::eavesdrop), none was printed.
     ///
@@ -62,9 +67,8 @@ impl Scenario {
     pub fn check_secrets(&self) {
         let leaks = self.world.leaks();
         assert!(leaks.is_empty(), "{leaks:?}");
-        let overheard = self.overheard.as_deref().unwrap_or_default();
         for secret in self.secrets() {
-            assert!(!overheard.contains(&secret), "{secret} was printed");
+            assert!(!self.overheard().contains(&secret), "{secret} was printed");
         }
     }
 

@@ -1,0 +1,133 @@
+//! Losing interest: at every point of a login and of a refresh, and without losing a token.
+
+use mcp_auth::{Demand, ErrorKind, Event};
+use mcp_auth_world::scenario::{Scenario, need};
+use mcp_auth_world::{What, assert_fails};
+
+/// Cancels a login at this point, and lets everything come to rest.
+fn cancelled_at(point: &str) -> Scenario {
+    let mut s = Scenario::new();
+    let attempt = s.demand(Demand::interactive(need("whoami")));
+    s.run_until(point);
+    s.handle(Event::Cancel(attempt));
+    assert!(!s.machine().is_running(attempt));
+    assert_fails!(s.machine().failure(attempt).expect("a failure"), ErrorKind::Cancelled);
+    s.run();
+    s
+}
+
+#[test]
+fn a_login_can_be_cancelled_at_every_point_and_begun_again() {
+    for point in [
+        "load",
+        "GET mcp.example.com/mcp",
+        "POST mcp.example.com/mcp",
+        "oauth-protected-resource",
+        "oauth-authorization-server",
+        "listen",
+        "/register",
+        "save",
+        "browse",
+        "redirect",
+    ] {
+        let mut s = cancelled_at(point);
+        assert_eq!(s.world.count(What::TokenRequests), 0, "{point}");
+        assert_eq!(s.call_tool("whoami").status(), 200, "{point}");
+        assert!(s.world.registrations() <= 1, "{point}: a registration was lost");
+        s.check_secrets();
+    }
+}
+
+#[test]
+fn a_code_that_is_being_paid_for_is_not_lost() {
+    let mut s = cancelled_at("/token");
+    // Nobody waits for it, but there it is.
+    s.grant();
+    s.restart();
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(s.browser_opened(), 1);
+}
+
+#[test]
+fn a_refresh_that_is_out_is_seen_through() {
+    for point in ["/token", "save"] {
+        let mut s = Scenario::new();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.sleep(4000);
+        let attempt = s.demand(Demand::background(need("whoami")));
+        s.run_until(point);
+        s.handle(Event::Cancel(attempt));
+        s.run();
+        s.grant();
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.world.count(What::Refreshes), 1);
+    }
+}
+
+#[test]
+fn who_comes_while_it_is_seen_through_gets_its_token() {
+    let mut s = Scenario::new();
+    let first = s.demand(Demand::interactive(need("whoami")));
+    s.run_until("/token");
+    s.handle(Event::Cancel(first));
+    let second = s.demand(Demand::interactive(need("whoami")));
+    assert_ne!(first, second);
+    s.settle(second).unwrap();
+    assert_eq!(s.browser_opened(), 1);
+    s.grant();
+}
+
+#[test]
+fn a_refresh_that_was_not_sent_yet_gives_the_lock_back() {
+    let mut s = Scenario::new();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.sleep(4000);
+    let attempt = s.demand(Demand::background(need("whoami")));
+    s.run_until("lock");
+    s.perform("lock");
+    s.handle(Event::Cancel(attempt));
+    s.run();
+    assert_eq!(s.store.locked_by, None);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(s.world.count(What::Refreshes), 1);
+}
+
+#[test]
+fn cancelling_what_is_over_changes_nothing() {
+    let mut s = Scenario::new();
+    let attempt = s.demand(Demand::interactive(need("whoami")));
+    s.settle(attempt).unwrap();
+    s.handle(Event::Cancel(attempt));
+    s.run();
+    s.grant();
+    assert!(s.machine().failure(attempt).is_none());
+}
+
+#[test]
+fn the_listener_is_closed_when_nobody_waits_any_more() {
+    for point in ["browse", "redirect"] {
+        let mut s = cancelled_at(point);
+        // It was asked to close: the next login can bind the same port again.
+        s.config.callback_port = None;
+        assert_eq!(s.call_tool("whoami").status(), 200, "{point}");
+    }
+}
+
+#[test]
+fn a_token_answer_that_comes_after_its_time_is_adopted() {
+    let mut s = Scenario::new();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.sleep(4000);
+    let attempt = s.demand(Demand::background(need("whoami")));
+    s.run_until("/token");
+    s.perform("/token");
+    // The host is silent for longer than a host may be; then the answer comes after all.
+    s.wait();
+    s.drain();
+    s.deliver("/token");
+    let _ = s.settle(attempt);
+    s.sleep(300);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!((s.browser_opened(), s.world.reuse_seen()), (1, false));
+}

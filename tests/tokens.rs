@@ -1,0 +1,322 @@
+//! The token endpoint: what it answers, what is made of it, and what a failure costs.
+
+use mcp_auth::{ErrorKind, Fault as Whose, Notice};
+use mcp_auth_world::scenario::Scenario;
+use mcp_auth_world::{
+    Canned, ClientAuthentication, ExpiresIn, Fault, NetworkError, RefreshTokens, TokenReply, What,
+    assert_fails,
+};
+use serde_json::json;
+
+fn logged_in() -> Scenario {
+    let mut s = Scenario::new();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s
+}
+
+/// A login whose access token has expired; what happens from here on is logged.
+fn expired() -> Scenario {
+    let mut s = logged_in();
+    s.sleep(4000);
+    s.take_log();
+    s
+}
+
+fn token_endpoint_answers(s: &mut Scenario, answer: Canned, times: u32) {
+    s.world.faults.push(Fault::answer("POST", "/token", answer).times(times));
+}
+
+mod reply {
+    use super::*;
+
+    #[test]
+    fn is_understood_in_each_of_its_forms() {
+        for reply in [
+            TokenReply::Json,
+            TokenReply::FormEncoded,
+            TokenReply::InsideAuthedUser,
+            TokenReply::ErrorsWith200,
+        ] {
+            let mut s = Scenario::new();
+            s.world.authorization[0].reply = reply;
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            s.sleep(4000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.world.count(What::Refreshes), 1);
+        }
+    }
+
+    #[test]
+    fn may_give_the_lifetime_as_a_number_or_a_string() {
+        for form in [ExpiresIn::Number, ExpiresIn::String, ExpiresIn::Raw(json!(3600.5))] {
+            let mut s = Scenario::new();
+            s.world.authorization[0].expires_in = form;
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            let status = s.machine().status().unwrap();
+            let life = status.obtained_at.until(status.expires_at.unwrap());
+            assert_eq!(life.as_secs(), 3600);
+        }
+    }
+
+    #[test]
+    fn without_a_lifetime_the_token_is_used_until_it_is_refused() {
+        for form in [ExpiresIn::Absent, ExpiresIn::Raw(json!("soon")), ExpiresIn::Raw(json!([]))] {
+            let mut s = Scenario::new();
+            s.world.authorization[0].expires_in = form;
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            s.sleep(3000);
+            s.take_log();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.take_log(), ["POST mcp.example.com/mcp 200"]);
+            s.sleep(3000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(
+                s.take_log(),
+                [
+                    "POST mcp.example.com/mcp 401",
+                    "POST auth.example.com/token 200",
+                    "POST mcp.example.com/mcp 200",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn with_no_lifetime_left_is_good_for_the_request_at_hand() {
+        for form in [ExpiresIn::Zero, ExpiresIn::Negative] {
+            let mut s = Scenario::new();
+            s.world.authorization[0].expires_in = form;
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!((s.browser_opened(), s.world.count(What::Refreshes)), (1, 0));
+        }
+    }
+
+    #[test]
+    fn for_a_token_of_unknown_type_is_refused() {
+        let mut s = Scenario::new();
+        s.world.authorization[0].token_type = "mac".to_owned();
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Unusable { .. });
+    }
+
+    #[test]
+    fn that_makes_no_sense_ends_the_login_without_repeating_the_code() {
+        for body in ["{}", "{\"access_token\": \"\"}", "{\"access_token\": \"a b\"}", "[", ""] {
+            let mut s = Scenario::new();
+            token_endpoint_answers(&mut s, Canned::json(200, body), 1);
+            assert_fails!(s.call_tool("whoami"), ErrorKind::Unusable { .. });
+            assert_eq!(s.world.count(What::TokenRequests), 1);
+        }
+    }
+}
+
+mod client {
+    use super::*;
+
+    #[test]
+    fn authenticates_as_it_was_registered_on_every_request() {
+        for method in ClientAuthentication::ALL {
+            let mut s = Scenario::new();
+            s.world.authorization[0].registration.assigns = Some(method);
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            s.sleep(4000);
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            let used: Vec<_> = s.world.token_requests().map(|token| token.authentication).collect();
+            assert_eq!(used, [Some(method), Some(method)]);
+            s.check_secrets();
+        }
+    }
+}
+
+mod refresh {
+    use super::*;
+
+    #[test]
+    fn is_one_request_and_keeps_what_the_reply_leaves_out() {
+        let mut s = Scenario::new();
+        s.world.authorization[0].refresh_tokens = RefreshTokens::Omitted;
+        s.world.authorization[0].reply_names_scopes = false;
+        assert_eq!(s.call_tool("write_note").status(), 200);
+        let scopes = s.machine().status().unwrap().scopes;
+        for _ in 0..3 {
+            s.sleep(4000);
+            s.take_log();
+            assert_eq!(s.call_tool_in_background("write_note").status(), 200);
+            let refreshed = ["POST auth.example.com/token 200", "POST mcp.example.com/mcp 200"];
+            assert_eq!(s.take_log(), refreshed);
+            let status = s.machine().status().unwrap();
+            assert_eq!((status.scopes, status.refreshable), (scopes.clone(), true));
+        }
+    }
+
+    #[test]
+    fn never_spends_a_refresh_token_twice() {
+        let mut s = logged_in();
+        for _ in 0..20 {
+            s.sleep(4000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        }
+        assert!(!s.world.reuse_seen());
+        assert_eq!((s.world.count(What::Refreshes), s.browser_opened()), (20, 1));
+    }
+
+    #[test]
+    fn names_the_same_resource_and_no_scope() {
+        let mut s = expired();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.form_field("resource").unwrap(), "https://mcp.example.com/mcp");
+        assert_eq!(s.form_field("scope"), None);
+    }
+
+    #[test]
+    fn without_a_refresh_token_is_a_login() {
+        let mut s = Scenario::new();
+        s.world.authorization[0].refresh_tokens = RefreshTokens::Never;
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.sleep(4000);
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 2);
+    }
+}
+
+mod a_dead_grant {
+    use super::*;
+
+    #[test]
+    fn needs_a_login_and_is_not_tried_again() {
+        for reply in [TokenReply::Json, TokenReply::ErrorsWith200] {
+            let mut s = expired();
+            s.world.authorization[0].reply = reply;
+            s.world.authorization[0].revoke_everything();
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+            assert_eq!(s.told(|notice| matches!(notice, Notice::GrantEnded { .. })), 1);
+            s.take_log();
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+            s.restart();
+            let _ = s.call_tool_in_background("whoami").error();
+            assert_eq!(s.world.count(What::Refreshes), 1);
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!(s.browser_opened(), 2);
+        }
+    }
+
+    #[test]
+    fn is_a_login_at_once_where_a_person_is_there() {
+        let mut s = expired();
+        s.world.authorization[0].revoke_everything();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!((s.browser_opened(), s.world.count(What::Refreshes)), (2, 1));
+    }
+
+    #[test]
+    fn does_not_take_the_last_seconds_of_the_access_token() {
+        let mut s = logged_in();
+        s.sleep(3580);
+        let dead = Canned::json(400, r#"{"error":"invalid_grant"}"#);
+        token_endpoint_answers(&mut s, dead, 1);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        s.sleep(30);
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+    }
+}
+
+mod a_passing_failure {
+    use super::*;
+
+    #[test]
+    fn keeps_everything_and_says_when_to_come_back() {
+        let outage = || Canned::new(503, "").header("retry-after", "120");
+        let mut s = expired();
+        token_endpoint_answers(&mut s, outage(), 1);
+        let answer = s.call_tool_in_background("whoami");
+        assert_fails!(answer, ErrorKind::Passing { .. });
+        assert_eq!(answer.error().retry_in().unwrap().as_secs(), 120);
+        assert_eq!(answer.error().fault(), Whose::Network);
+        s.take_log();
+
+        // Until then nobody is asked again, and no person is bothered.
+        s.sleep(60);
+        let answer = s.call_tool("whoami");
+        assert_fails!(answer, ErrorKind::Passing { .. });
+        assert_eq!(answer.error().retry_in().unwrap().as_secs(), 60);
+        assert!(s.take_log().is_empty());
+
+        s.sleep(61);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 1);
+    }
+
+    #[test]
+    fn is_waited_out_longer_each_time() {
+        let mut s = expired();
+        token_endpoint_answers(&mut s, Canned::new(500, ""), 100);
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let answer = s.call_tool_in_background("whoami");
+            let wait = answer.error().retry_in().unwrap().as_secs();
+            waits.push(wait);
+            s.sleep(wait);
+        }
+        assert_eq!(waits, [10, 20, 40, 80, 120, 120]);
+        s.world.faults.clear();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 1);
+    }
+
+    #[test]
+    fn is_repeated_once_and_quickly() {
+        for answer in [
+            Canned::new(502, "<html>bad gateway</html>"),
+            Canned::new(200, "<html>please wait</html>").header("content-type", "text/html"),
+            Canned::new(429, "").header("retry-after", "2"),
+            Canned::json(400, r#"{"error":"temporarily_unavailable"}"#),
+        ] {
+            let mut s = expired();
+            token_endpoint_answers(&mut s, answer, 1);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.world.count(What::Refreshes), 2);
+        }
+    }
+
+    #[test]
+    fn of_the_network_is_one_too() {
+        for error in [NetworkError::Unreachable, NetworkError::TimedOut, NetworkError::Tls] {
+            let mut s = expired();
+            s.world.faults.push(Fault::fails("POST", "/token", error).times(2));
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::Passing { .. });
+            s.sleep(60);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.browser_opened(), 1);
+        }
+    }
+
+    #[test]
+    fn that_swallowed_the_answer_is_mended_where_the_server_is_kind() {
+        let mut s = expired();
+        s.world.authorization[0].reuse_grace = Some(30);
+        s.world.faults.push(Fault::answer_lost("POST", "/token"));
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 1);
+    }
+
+    #[test]
+    fn ahead_of_expiry_is_no_failure_at_all() {
+        let mut s = logged_in();
+        s.sleep(3580);
+        token_endpoint_answers(&mut s, Canned::new(503, ""), 2);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        // Nor is the endpoint asked again for the next request.
+        s.take_log();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.take_log(), ["POST mcp.example.com/mcp 200"]);
+    }
+
+    #[test]
+    fn of_a_login_is_told_and_the_next_login_works() {
+        let mut s = Scenario::new();
+        token_endpoint_answers(&mut s, Canned::new(503, ""), 2);
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Passing { .. });
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(s.world.registrations(), 1);
+    }
+}
