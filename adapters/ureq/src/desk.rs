@@ -23,7 +23,7 @@ pub(crate) enum Job {
 
 /// Who waits for an attempt.
 #[derive(Default)]
-pub(crate) struct Waiters {
+struct Waiters {
     count: usize,
     failed: Option<Error>,
 }

@@ -4,19 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
+use mcp_auth::output::Limits;
 use mcp_auth::{TransportError, TransportErrorKind};
 use ureq::{Agent, AsSendBody, Body, Timeout};
 
-/// The bounds of one request.
-#[derive(Clone, Copy)]
-pub(crate) struct Bounds {
-    /// From the name lookup to the last byte.
-    pub(crate) deadline: Duration,
-    /// In bytes.
-    pub(crate) max_body: usize,
-    /// The body is not read: it may be endless.
-    pub(crate) head_only: bool,
-}
+/// Longer than anybody waits, and short enough to be added to any clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Proxies come from the environment, as ureq reads it.
 pub(crate) fn default_agent() -> Agent {
@@ -27,20 +20,20 @@ pub(crate) fn default_agent() -> Agent {
 pub(crate) fn exchange(
     agent: &Agent,
     request: &Request<Vec<u8>>,
-    bounds: Bounds,
+    limits: Limits,
 ) -> Result<Response<Vec<u8>>, TransportError> {
     // An empty body is none, where a method has none: some servers refuse `GET` with a length.
     let bare = request.body().is_empty() && [Method::GET, Method::HEAD].contains(request.method());
     let answered = if bare {
-        run(agent, with_body(request, ()), bounds.deadline)
+        run(agent, with_body(request, ()), limits.deadline)
     } else {
-        run(agent, with_body(request, request.body()), bounds.deadline)
+        run(agent, with_body(request, request.body()), limits.deadline)
     };
     let (parts, mut body) = answered.map_err(|error| failure(&error))?.into_parts();
-    let bytes = if bounds.head_only {
+    let bytes = if limits.head_only {
         Vec::new()
     } else {
-        let limit = u64::try_from(bounds.max_body).unwrap_or(u64::MAX);
+        let limit = u64::try_from(limits.max_body).unwrap_or(u64::MAX);
         body.with_config().limit(limit).read_to_vec().map_err(|error| failure(&error))?
     };
     Ok(Response::from_parts(parts, bytes))
@@ -67,7 +60,7 @@ fn run(
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .timeout_global(Some(deadline.max(Duration::from_millis(1))))
+        .timeout_global(Some(deadline.clamp(Duration::from_millis(1), LONGEST)))
         .build();
     agent.run(configured)
 }

@@ -8,7 +8,7 @@ use mcp_auth_host::browser::Browser;
 use mcp_auth_host::listener;
 use mcp_auth_host::store::{Lock, Store};
 
-use crate::exchange::{Bounds, exchange};
+use crate::exchange::exchange;
 
 /// The outside world, as one session uses it. Every method may block.
 pub(crate) struct Hands {
@@ -47,15 +47,9 @@ impl Hands {
     }
 
     pub(crate) fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
-        let limits = call.limits();
-        let bounds = Bounds {
-            deadline: limits.deadline,
-            max_body: limits.max_body,
-            head_only: limits.head_only,
-        };
         contain(
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
-            || exchange(&self.agent, call.request(), bounds),
+            || exchange(&self.agent, call.request(), call.limits()),
         )
     }
 

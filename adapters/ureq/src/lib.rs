@@ -1,17 +1,20 @@
 //! The blocking host of [`mcp_auth`]: log in to a remote MCP server, and call it, with [`ureq`].
 //!
-//! ```no_run
+//! ```
 //! use mcp_auth::Need;
 //! use mcp_auth_ureq::{Asking, Session};
 //!
-//! let session = Session::builder("https://mcp.example.com/mcp").program_name("Notes").build()?;
+//! # let server = mcp_auth_host::serve::Server::start(|_| http::Response::new(Vec::new()))?;
+//! # let url = server.url();
+//! let session = Session::builder(&url).program_name("Notes").build()?;
 //!
-//! // Takes the person through the browser if there is no login yet.
-//! let request = http::Request::post("https://mcp.example.com/mcp")
+//! // Takes the person through the browser if the server wants a login and there is none yet.
+//! let request = http::Request::post(&url)
 //!     .header("content-type", "application/json")
 //!     .header("accept", "application/json, text/event-stream")
 //!     .body(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.to_vec())?;
 //! let response = session.send(request, &Need::default(), Asking::Welcome)?;
+//! assert_eq!(response.status(), 200);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::{Request, Response};
+use mcp_auth::output::Limits;
 use mcp_auth::{
     AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
     Mono, Need, TokenState, TokenStatus, TransportError, TransportErrorKind,
@@ -14,7 +16,7 @@ use crate::builder::Builder;
 use crate::desk::{Desk, now};
 use crate::driver::Office;
 use crate::error::SendError;
-use crate::exchange::{Bounds, default_agent, exchange};
+use crate::exchange::{default_agent, exchange};
 use crate::hands::Hands;
 
 /// How often one call demands a token. More than once only where another caller's attempt was
@@ -169,8 +171,11 @@ impl Session {
         let mut grant = self.token_until(until, need, asking)?;
         let mut sends = 1;
         loop {
-            if let Some(grant) = &grant {
-                grant.authorize(&mut request)?;
+            match &grant {
+                Some(grant) => grant.authorize(&mut request)?,
+                // Ours, of the last round.
+                None if sends > 1 => drop(request.headers_mut().remove(AUTHORIZATION)),
+                None => {}
             }
             let response = self.exchange(until, &request)?;
             let sent_with = grant.as_ref().map(Grant::generation);
@@ -261,15 +266,15 @@ impl Session {
         until: Mono,
         request: &Request<Vec<u8>>,
     ) -> Result<Response<Vec<u8>>, SendError> {
-        let bounds = Bounds {
+        let limits = Limits {
             deadline: now().mono.until(until),
             max_body: self.0.max_body,
             head_only: false,
         };
-        let sent = if bounds.deadline.is_zero() {
+        let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            exchange(&self.0.office.hands.agent, request, bounds)
+            exchange(&self.0.office.hands.agent, request, limits)
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }

@@ -227,22 +227,44 @@ fn the_machines_own_patience_with_a_person_ends_too() {
 }
 
 #[test]
-fn one_who_leaves_does_not_end_what_another_still_waits_for() {
+fn a_cancellation_ends_the_wait_of_everybody() {
     let town = Town::new();
     let visitor = Visitor::default();
     visitor.leave();
     let session = town.session().browser(visitor.clone()).build().unwrap();
     thread::scope(|scope| {
-        let (first, second) = (scope.spawn(|| session.login()), scope.spawn(|| session.login()));
+        let waiting = [0, 1].map(|_| scope.spawn(|| session.login()));
         eventually("a window", || visitor.times_opened() == 1);
+        thread::sleep(Duration::from_millis(50));
         session.cancel();
-        for waiting in [first, second] {
+        for waiting in waiting {
             let error = waiting.join().unwrap().unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Cancelled), "{error}");
         }
     });
     visitor.come_back();
     assert!(session.login().unwrap().is_some());
+}
+
+#[test]
+fn one_who_leaves_does_not_end_what_another_still_waits_for() {
+    let town = Town::new();
+    let visitor = Visitor::default();
+    visitor.leave();
+    let limit = Duration::from_millis(1000);
+    let session = town.session().browser(visitor.clone()).timeout(limit).build().unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| session.login());
+        eventually("a window", || visitor.times_opened() == 1);
+        thread::sleep(limit / 2);
+        let second = scope.spawn(|| session.login());
+        let error = first.join().unwrap().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TimedOut(_)), "{error}");
+        let url = visitor.opened.lock().unwrap()[0].clone();
+        session.redirected(redirect_of(&url));
+        assert!(second.join().unwrap().unwrap().is_some());
+    });
+    assert_eq!(visitor.times_opened(), 1);
 }
 
 #[test]
