@@ -66,6 +66,10 @@ pub fn check(document: &'static str, url: &Url) -> Result<(), Malformed> {
     if !url.username().is_empty() || url.password().is_some() {
         return refuse(NO_USER);
     }
+    // The web's parser takes `{` and `"` in a host; a request can't be made of it.
+    if url.as_str().parse::<http::Uri>().is_err() {
+        return refuse("a URL whose host RFC 3986 knows");
+    }
     if url.fragment().is_some() {
         return refuse("a URL without a fragment");
     }

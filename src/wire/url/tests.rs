@@ -74,6 +74,14 @@ fn text_that_a_parser_would_repair_is_refused() {
 }
 
 #[test]
+fn a_url_that_no_request_can_be_made_of_is_refused() {
+    for refused in ["https://mcp.ex{ample.com/", "https://mcp.\"example.com/", "https://mcp`/"] {
+        assert!(Url::parse(refused).is_ok(), "{refused}");
+        assert!(parse("x", refused).is_err(), "{refused}");
+    }
+}
+
+#[test]
 fn a_url_has_a_length() {
     let long = |n: usize| format!("https://a.example/{}", "x".repeat(n - 18));
     assert!(parse("x", &long(8 * 1024)).is_ok());
