@@ -1,0 +1,152 @@
+//! How options and the configuration file become a [`Config`]: options override the file.
+
+use std::fs;
+use std::path::Path;
+
+use mcp_auth::wire::scope::ScopeSet;
+use mcp_auth::{Config, Need, Secret};
+
+use crate::args::{PersonArgs, SettingsArgs};
+use crate::failure::Failure;
+use crate::report::Report;
+
+impl SettingsArgs {
+    /// The settings of a command at which no person is asked.
+    pub fn config(&self, report: Report) -> Result<Config, Failure> {
+        self.config_with(&PersonArgs::default(), report)
+    }
+
+    pub fn config_with(&self, person: &PersonArgs, report: Report) -> Result<Config, Failure> {
+        let mut config = match &self.config {
+            Some(path) => from_file(path, report)?,
+            None => Config::default(),
+        };
+        if let Some(path) = &self.client_secret_file {
+            config.client_secret = Some(secret(path, report)?);
+        }
+        override_with(&mut config.client_id, &self.client_id);
+        override_with(&mut config.client_metadata_url, &self.client_metadata_url);
+        override_with(&mut config.resource, &self.resource);
+        override_with(&mut config.issuer, &self.issuer);
+        override_with(&mut config.authorize_url, &self.authorize_url);
+        override_with(&mut config.token_url, &self.token_url);
+        override_with(&mut config.callback_port, &person.callback_port);
+        config.callback_host = person.callback_host.unwrap_or(config.callback_host);
+        if !self.scopes.is_empty() {
+            config.scopes = Some(self.scopes());
+        }
+        config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
+        config.assume_s256 |= self.assume_s256;
+        config.omit_resource |= self.no_resource;
+        config.legacy_fallback &= !self.no_legacy;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// A token for less than what was asked for on the command line won't do.
+    pub fn need(&self) -> Need {
+        Need { operation: None, scopes: self.scopes() }
+    }
+
+    fn scopes(&self) -> ScopeSet {
+        ScopeSet::parse(&self.scopes.join(" "))
+    }
+}
+
+fn override_with<T: Clone>(setting: &mut Option<T>, option: &Option<T>) {
+    if let Some(value) = option {
+        *setting = Some(value.clone());
+    }
+}
+
+fn from_file(path: &Path, report: Report) -> Result<Config, Failure> {
+    let text = read(path)?;
+    // What the parser says of a broken value may quote it: only the place is told.
+    let config: Config = serde_json::from_str(&text).map_err(|e| {
+        let (line, column) = (e.line(), e.column());
+        Failure::Usage(format!("{}:{line}:{column}: not the settings as JSON", path.display()))
+    })?;
+    let secrets = [&config.client_secret, &config.initial_access_token, &config.bearer_token];
+    if secrets.into_iter().any(Option::is_some) {
+        warn_if_exposed(path, report);
+    }
+    Ok(config)
+}
+
+fn secret(path: &Path, report: Report) -> Result<Secret, Failure> {
+    let text = Secret::new(read(path)?);
+    let secret = text.expose().trim();
+    if secret.is_empty() {
+        return Err(Failure::Usage(format!("{} is empty: expected a secret", path.display())));
+    }
+    warn_if_exposed(path, report);
+    Ok(Secret::from(secret))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path)
+        .map_err(|e| Failure::Usage(format!("{} could not be read: {e}", path.display())))
+}
+
+#[cfg(unix)]
+fn warn_if_exposed(path: &Path, report: Report) {
+    use std::os::unix::fs::MetadataExt;
+    if fs::metadata(path).is_ok_and(|file| file.mode() & 0o077 != 0) {
+        let path = path.display();
+        report
+            .say(format_args!("warning: {path} holds a secret that others can read; chmod 600 it"));
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_exposed(_: &Path, _: Report) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Report = Report { json: false, verbose: false };
+
+    fn file(content: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    #[test]
+    fn options_override_the_file_and_switches_only_add_to_it() {
+        let file = file(
+            r#"{"client_id":"a","issuer":"https://i.example","assume_s256":true,
+            "trusted_issuers":["https://t.example"],"scopes":"x"}"#,
+        );
+        let args = SettingsArgs {
+            config: Some(file.path().into()),
+            client_id: Some("b".into()),
+            trust_issuers: vec!["https://u.example".into()],
+            scopes: vec!["y z".into(), "x".into()],
+            no_legacy: true,
+            ..SettingsArgs::default()
+        };
+        let config = args.config(QUIET).unwrap();
+        assert_eq!(config.client_id.as_deref(), Some("b"));
+        assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
+        assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
+        assert_eq!(config.scopes.unwrap().to_string(), "y z x");
+        assert!(config.assume_s256 && !config.legacy_fallback && !config.omit_resource);
+    }
+
+    #[test]
+    fn a_secret_is_trimmed_and_an_empty_one_is_an_error() {
+        assert_eq!(secret(file("  hush\n").path(), QUIET).unwrap().expose(), "hush");
+        let empty = secret(file(" \n").path(), QUIET).unwrap_err();
+        assert!(matches!(&empty, Failure::Usage(why) if why.contains("empty")), "{empty}");
+    }
+
+    #[test]
+    fn a_broken_file_is_not_quoted() {
+        let file = file(r#"{"client_secret": ["hush"]}"#);
+        let args = SettingsArgs { config: Some(file.path().into()), ..SettingsArgs::default() };
+        let failure = args.config(QUIET).unwrap_err().to_string();
+        assert!(failure.contains(":1:") && !failure.contains("hush"), "{failure}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The built command against a simulated MCP server and authorization server behind sockets.
+
+#[path = "../../src/demo/servers.rs"]
+mod servers;
+mod stage;
+#[path = "../../src/walker.rs"]
+mod walker;
+
+mod demo;
+mod inspect;
+mod login;
+mod request;
+mod secrets;
+mod status;
+mod token;
+mod usage;
