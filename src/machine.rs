@@ -239,6 +239,17 @@ impl AuthMachine {
         self.session.site.check_home(uri)
     }
 
+    /// Whether the server wants authorization; `None` until somebody has asked it: then a request
+    /// sent without a token finds out as well as a probe.
+    pub fn wants_authorization(&self) -> Option<bool> {
+        match self.session.requirement {
+            _ if self.config.bearer_token.is_some() => Some(true),
+            Requirement::Unknown => None,
+            Requirement::NotRequired => Some(false),
+            Requirement::Required => Some(true),
+        }
+    }
+
     /// The attempt that the last demand started or joined.
     pub fn last_attempt(&self) -> Option<AttemptId> {
         self.attempt

@@ -168,7 +168,7 @@ impl Session {
     ) -> Result<Response<Vec<u8>>, SendError> {
         let until = self.deadline();
         self.0.office.desk().machine.check_home(request.uri())?;
-        let mut grant = self.token_until(until, need, asking)?;
+        let mut grant = self.first_grant(until, need, asking)?;
         let mut sends = 1;
         loop {
             match &grant {
@@ -221,6 +221,19 @@ impl Session {
 
     fn timed_out(&self) -> Error {
         ErrorKind::TimedOut(self.0.timeout).into()
+    }
+
+    /// What a request is first sent with. Where nobody knows whether the server wants
+    /// authorization, its answer to this very request tells more than a probe would.
+    fn first_grant(
+        &self,
+        until: Mono,
+        need: &Need,
+        asking: Asking,
+    ) -> Result<Option<Grant>, Error> {
+        self.attempt(until, Demand::load())?;
+        let asked_before = self.0.office.desk().machine.wants_authorization().is_some();
+        if asked_before { self.token_until(until, need, asking) } else { Ok(None) }
     }
 
     fn token_until(

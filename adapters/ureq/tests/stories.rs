@@ -570,7 +570,13 @@ fn a_server_that_does_not_answer_is_given_up_on_in_time() {
     let start = Instant::now();
     let request = Request::post(&url).body(Vec::new()).unwrap();
     let error = session.send(request, &need(), Asking::Never).unwrap_err();
-    assert!(matches!(&error, SendError::Auth(e) if matches!(e.kind(), ErrorKind::TimedOut(_))));
+    assert!(matches!(&error, SendError::Transport { source, .. }
+        if source.kind == TransportErrorKind::Timeout));
+    assert!(start.elapsed() < limit + Duration::from_millis(500), "{:?}", start.elapsed());
+
+    let start = Instant::now();
+    let error = session.token(&need(), Asking::Never).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::TimedOut(_)));
     assert!(start.elapsed() < limit + Duration::from_millis(500), "{:?}", start.elapsed());
 }
 

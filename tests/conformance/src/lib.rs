@@ -1,0 +1,3 @@
+//! What the conformance client needs besides the public API.
+
+pub mod walker;
