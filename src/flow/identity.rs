@@ -96,8 +96,8 @@ pub(crate) fn choose(
 /// The client that tokens were issued to, as it is known now; `None` if it isn't any more.
 pub(crate) fn recall(config: &Config, record: &Record) -> Option<Identity> {
     let tokens = record.tokens.as_ref()?;
-    let registration = record.registrations.get(&tokens.issuer);
-    if let Some(known) = registration.filter(|known| known.client_id == tokens.client_id) {
+    let mut clients = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);
+    if let Some(known) = clients.find(|known| known.client_id == tokens.client_id) {
         return Some(registered(known, ClientSource::Remembered));
     }
     if config.client_metadata_url.as_deref() == Some(&tokens.client_id) {

@@ -91,7 +91,7 @@ impl Learned {
             record.registrations.remove(&issuer);
         }
         if let Some((issuer, registration)) = self.registered {
-            record.registrations.insert(issuer, registration);
+            record.register(issuer, registration);
         }
         record.document_rejected_by.extend(self.document_rejected);
         if self.client_home.is_some() {

@@ -8,18 +8,15 @@ use crate::flow::exchange::{Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
+use crate::machine::AuthMachine;
 use crate::machine::lane::{
     After, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
-use crate::machine::{AuthMachine, Backoff};
-use crate::notice::{ClientSource, Notice};
-use crate::output::{HostError, Output, Page};
-use crate::secret::Secret;
-use crate::session::record::Record;
-use crate::session::{Recovery, Requirement};
+use crate::machine::store::{Again, Loaded};
+use crate::notice::Notice;
+use crate::output::{Output, Page};
+use crate::session::Requirement;
 use crate::time::Now;
-
-type Loaded = Result<Option<Secret<Vec<u8>>>, HostError>;
 
 impl AuthMachine {
     pub(super) fn on_answer(&mut self, now: Now, answer: Answer) {
@@ -54,6 +51,9 @@ impl AuthMachine {
                     None => self.unlock(),
                 }
             }
+            (Flight::Lock(change, after), AnswerContent::Loaded(loaded)) => {
+                self.on_locked(now, out.lane, change, after, loaded);
+            }
             (Flight::Save(change, after), AnswerContent::Saved(result)) => {
                 self.on_saved(now, out.lane, change, after, result);
             }
@@ -71,63 +71,19 @@ impl AuthMachine {
         }
     }
 
-    fn on_loaded(&mut self, now: Now, loaded: Loaded) {
-        let result = match loaded {
-            Ok(bytes) => {
-                self.store.loaded = true;
-                if let Some(record) = self.read_record(bytes) {
-                    self.session.adopt(now, record, false);
-                }
-                Ok(())
-            }
-            Err(error) => Err(Error::from(ErrorKind::Store(error))),
-        };
-        if let Some((attempt, demand)) = self.waiting.take() {
-            match result {
-                Ok(()) => self.begin(now, attempt, demand),
-                Err(error) => self.fail(attempt, error),
-            }
-        }
-    }
-
-    fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
-        self.store.present = bytes.is_some();
-        match Record::parse(bytes?.expose(), &self.session.site.text) {
-            Ok(record) => Some(record),
-            Err(error) => {
-                self.store.damaged = true;
-                self.tell(Notice::RecordDamaged { why: error.to_string() });
-                None
-            }
-        }
-    }
-
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
     fn on_read(&mut self, now: Now, mut lane: Lane, loaded: Loaded) {
-        let was_present = self.store.present;
-        match loaded {
+        match self.read_again(now, loaded) {
+            Again::Same => {}
+            Again::Newer => return self.settle(&lane, Ok(())),
+            Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
-            Err(error) if error.is_busy() => {
-                let failed = ErrorKind::Store(error).into();
-                return self.settle(&lane, Err(failed));
+            Again::Unreadable(error) if error.is_busy() => {
+                return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
-            Err(error) => self.tell(Notice::SaveFailed(error)),
-            Ok(None) if was_present && self.store.is_saved() => {
-                self.store.present = false;
-                self.session.adopt(now, self.session.record.emptied(), false);
-                return self.log_in_instead(now, lane, "the login was ended elsewhere");
-            }
-            Ok(bytes) => {
-                let record = self.read_record(bytes);
-                let ours = self.session.record.generation();
-                if let Some(record) = record.filter(|theirs| theirs.generation() > ours) {
-                    self.session.adopt(now, record, false);
-                    self.tell(Notice::Adopted);
-                    return self.settle(&lane, Ok(()));
-                }
-            }
+            Again::Unreadable(error) => self.tell(Notice::SaveFailed(error)),
         }
         let record = &self.session.record;
         let (Some(identity), Some(tokens)) =
@@ -176,7 +132,10 @@ impl AuthMachine {
                     Err(Failed::Refused(error)) => {
                         self.tell(Notice::GrantEnded { why: error.to_string() });
                         let mut learned = Learned::default();
-                        if rejects_client(&error) && identity.source == ClientSource::Remembered {
+                        let registered = self.session.record.registrations.get(&purchase.issuer);
+                        if rejects_client(&error)
+                            && registered.is_some_and(|r| r.client_id == identity.client_id)
+                        {
                             learned.forgotten.push(purchase.issuer);
                         }
                         let change = Change::EndGrant(previous.generation, Box::new(learned));
@@ -238,42 +197,6 @@ impl AuthMachine {
         self.put_lane(lane);
     }
 
-    /// Save before lend: only now does the change become visible, whether or not it was saved.
-    fn on_saved(
-        &mut self,
-        now: Now,
-        lane: Option<LaneName>,
-        change: Change,
-        after: Option<After>,
-        result: Result<(), HostError>,
-    ) {
-        let obtained = matches!(change, Change::Tokens(..));
-        let mut record = self.session.record.clone();
-        change.apply(&mut record);
-        let erased = record.is_blank();
-        self.session.adopt(now, record, obtained);
-        let notice = self.store.answered(now.mono, result, erased);
-        self.take_notes(notice);
-        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
-        match (after, std::mem::replace(&mut lane.work, Work::Over)) {
-            (Some(After::Kept), Work::Login(login)) => {
-                let turn = login.on_kept();
-                self.login_turned(now, lane, turn);
-            }
-            (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
-            _ => {
-                self.session.recovery = match (lane.after_refusal, lane.name) {
-                    (false, _) => Recovery::None,
-                    (true, LaneName::Renewal) => Recovery::Refreshed,
-                    (true, LaneName::Login) => Recovery::LoggedIn,
-                };
-                self.session.challenge = None;
-                self.backoff = Backoff::default();
-                self.settle(&lane, Ok(()));
-            }
-        }
-    }
-
     /// A renewal that failed. Ahead of expiry that is no failure: what is left is lent meanwhile.
     fn renewal_failed(&mut self, now: Now, lane: &Lane, error: Error) {
         let left = self.session.grant(now, &lane.demand.need, &self.config, true).is_some();
@@ -286,7 +209,7 @@ impl AuthMachine {
 
     /// A renewal that can't be: its attempt becomes a login, if its demander welcomes one. Not
     /// before the token at hand has expired.
-    fn log_in_instead(&mut self, now: Now, lane: Lane, why: &str) {
+    pub(super) fn log_in_instead(&mut self, now: Now, lane: Lane, why: &str) {
         self.drop_lane(LaneName::Renewal);
         if lane.detached
             || self.session.grant(now, &lane.demand.need, &self.config, false).is_some()
@@ -447,7 +370,7 @@ pub(super) fn ready(now: Now, ask: Ask) -> State {
 fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
-        (Flight::Load | Flight::Read, AnswerContent::Loaded(_))
+        (Flight::Load | Flight::Read | Flight::Lock(..), AnswerContent::Loaded(_))
             | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Http(_), AnswerContent::Http(_))
     )

@@ -160,7 +160,9 @@ impl AuthMachine {
         self.backoff = Backoff::default();
         let mut record = self.session.record.clone();
         // What is being saved must not come back when its answer does; but its generation is used.
-        if let Some(InFlight { what: Flight::Save(change, _), .. }) = &mut self.exchange {
+        if let Some(InFlight { what, .. }) = &mut self.exchange
+            && let Flight::Lock(change, _) | Flight::Save(change, _) = what
+        {
             std::mem::replace(change, Change::None).apply(&mut record);
         }
         self.session = Session::new(self.session.site.clone());

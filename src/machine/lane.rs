@@ -117,6 +117,8 @@ pub(super) enum Flight {
     Load,
     Read,
     Http(Purpose),
+    /// Before a save: the store is locked and read again.
+    Lock(Change, Option<After>),
     Save(Change, Option<After>),
 }
 
@@ -201,6 +203,7 @@ impl std::fmt::Debug for Flight {
             Flight::Load => "Load",
             Flight::Read => "Read",
             Flight::Http(_) => "Http",
+            Flight::Lock(..) => "Lock",
             Flight::Save(..) => "Save",
         })
     }

@@ -12,7 +12,7 @@ use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
     Action, BrowseCall, CallId, HostError, HttpCall, Limits, ListenCall, LoadCall, Output, Purpose,
-    STORE_DEADLINE, SaveCall, TransportError, TransportErrorKind,
+    STORE_DEADLINE, TransportError, TransportErrorKind,
 };
 use crate::text::printable_url;
 use crate::time::{Mono, Now};
@@ -55,6 +55,8 @@ impl AuthMachine {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
             Flight::Load | Flight::Read => AnswerContent::Loaded(Err(silent())),
+            // Most likely somebody else has the lock.
+            Flight::Lock(..) => AnswerContent::Loaded(Err(HostError::busy("no answer in time"))),
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
             Flight::Http(purpose) => {
                 if *purpose == Purpose::Token
@@ -159,22 +161,7 @@ impl AuthMachine {
         }
     }
 
-    fn save(
-        &mut self,
-        now: Now,
-        lane: Option<LaneName>,
-        change: Change,
-        after: Option<crate::machine::lane::After>,
-    ) {
-        let mut record = self.session.record.clone();
-        change.clone().apply(&mut record);
-        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
-        let set_aside = self.store.damaged;
-        let record = (!record.is_blank()).then(|| record.to_bytes());
-        self.act(Action::Save(SaveCall { id, record, set_aside }));
-    }
-
-    fn fly(
+    pub(super) fn fly(
         &mut self,
         now: Now,
         deadline: Duration,
@@ -193,7 +180,7 @@ impl AuthMachine {
         call
     }
 
-    fn act(&mut self, action: Action) {
+    pub(super) fn act(&mut self, action: Action) {
         self.outputs.push_back(Output::Do(action));
     }
 }

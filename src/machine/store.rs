@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
+use crate::machine::lane::{After, Change, Flight, Lane, LaneName, Work};
+use crate::machine::{AuthMachine, Backoff};
 use crate::notice::Notice;
-use crate::output::HostError;
-use crate::time::Mono;
+use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
+use crate::secret::Secret;
+use crate::session::Recovery;
+use crate::session::record::Record;
+use crate::time::{Mono, Now};
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -69,6 +75,158 @@ impl Store {
                 true
             }
             _ => false,
+        }
+    }
+}
+
+/// What the store holds when it is read again, under its lock.
+pub(super) enum Again {
+    /// Nothing newer than what we have.
+    Same,
+    /// Another process's tokens; they are adopted.
+    Newer,
+    /// Nothing any more: somebody has logged out.
+    Gone,
+    Unreadable(HostError),
+}
+
+pub(super) type Loaded = Result<Option<Secret<Vec<u8>>>, HostError>;
+
+impl AuthMachine {
+    pub(super) fn on_loaded(&mut self, now: Now, loaded: Loaded) {
+        let result = match loaded {
+            Ok(bytes) => {
+                self.store.loaded = true;
+                if let Some(record) = self.read_record(bytes) {
+                    self.session.adopt(now, record, false);
+                }
+                Ok(())
+            }
+            Err(error) => Err(Error::from(ErrorKind::Store(error))),
+        };
+        if let Some((attempt, demand)) = self.waiting.take() {
+            match result {
+                Ok(()) => self.begin(now, attempt, demand),
+                Err(error) => self.fail(attempt, error),
+            }
+        }
+    }
+
+    fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
+        self.store.present = bytes.is_some();
+        match Record::parse(bytes?.expose(), &self.session.site.text) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                if !std::mem::replace(&mut self.store.damaged, true) {
+                    self.tell(Notice::RecordDamaged { why: error.to_string() });
+                }
+                None
+            }
+        }
+    }
+
+    /// A newer record is another process's work: ours would undo it.
+    pub(super) fn read_again(&mut self, now: Now, loaded: Loaded) -> Again {
+        match loaded {
+            Err(error) => Again::Unreadable(error),
+            Ok(None) if self.store.present && self.store.is_saved() => {
+                self.store.present = false;
+                self.session.adopt(now, self.session.record.emptied(), false);
+                Again::Gone
+            }
+            Ok(bytes) => {
+                let ours = self.session.record.last_generation;
+                match self.read_record(bytes).filter(|theirs| theirs.last_generation > ours) {
+                    Some(theirs) => {
+                        self.session.adopt(now, theirs, false);
+                        self.tell(Notice::Adopted);
+                        Again::Newer
+                    }
+                    None => Again::Same,
+                }
+            }
+        }
+    }
+
+    /// Saves. What brings no new tokens would undo another process's refresh if it wrote what is in
+    /// memory: it reads again before, under the lock.
+    pub(super) fn save(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+    ) {
+        if self.store.locked || matches!(change, Change::Tokens(..) | Change::Forget) {
+            return self.write(now, lane, change, after);
+        }
+        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
+        self.act(Action::Load(LoadCall { id, lock: true }));
+    }
+
+    pub(super) fn on_locked(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+        loaded: Loaded,
+    ) {
+        self.store.locked = loaded.is_ok();
+        match self.read_again(now, loaded) {
+            // It will be tried again.
+            Again::Unreadable(error) => self.on_saved(now, lane, change, after, Err(error)),
+            Again::Same | Again::Newer | Again::Gone => self.write(now, lane, change, after),
+        }
+    }
+
+    fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
+        let mut record = self.session.record.clone();
+        change.clone().apply(&mut record);
+        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
+        let set_aside = self.store.damaged;
+        let record = (!record.is_blank()).then(|| record.to_bytes());
+        self.act(Action::Save(SaveCall { id, record, set_aside }));
+    }
+
+    /// Save before lend: only now does the change become visible, whether or not it was saved.
+    pub(super) fn on_saved(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+        result: Result<(), HostError>,
+    ) {
+        let obtained = matches!(change, Change::Tokens(..));
+        let mut record = self.session.record.clone();
+        change.apply(&mut record);
+        let erased = record.is_blank();
+        self.session.adopt(now, record, obtained);
+        let notice = self.store.answered(now.mono, result, erased);
+        self.take_notes(notice);
+        // The lock was taken for this save alone, unless a renewal goes on under it.
+        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
+        if lane != Some(LaneName::Renewal) && !self.renewal.as_ref().is_some_and(renewing) {
+            self.unlock();
+        }
+        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
+        match (after, std::mem::replace(&mut lane.work, Work::Over)) {
+            (Some(After::Kept), Work::Login(login)) => {
+                let turn = login.on_kept();
+                self.login_turned(now, lane, turn);
+            }
+            (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            _ => {
+                self.session.recovery = match (lane.after_refusal, lane.name) {
+                    (false, _) => Recovery::None,
+                    (true, LaneName::Renewal) => Recovery::Refreshed,
+                    (true, LaneName::Login) => Recovery::LoggedIn,
+                };
+                self.session.challenge = None;
+                self.backoff = Backoff::default();
+                self.settle(&lane, Ok(()));
+            }
         }
     }
 }

@@ -29,6 +29,10 @@ pub(crate) struct Record {
     /// By issuer: a client is shown to the server that it was registered with, and to no other.
     #[serde(default)]
     pub(crate) registrations: BTreeMap<String, Registration>,
+    /// The client that the tokens were issued to, where another has taken its place since: no other
+    /// can renew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) former: Option<Registration>,
     /// Issuers that rejected our client ID metadata document.
     #[serde(default)]
     pub(crate) document_rejected_by: BTreeSet<String>,
@@ -131,6 +135,7 @@ impl Record {
             tokens: None,
             last_generation: Generation::default(),
             registrations: BTreeMap::new(),
+            former: None,
             document_rejected_by: BTreeSet::new(),
             client_home: None,
             discovery: None,
@@ -193,6 +198,17 @@ impl Record {
     pub(crate) fn put(&mut self, mut tokens: Tokens) {
         tokens.generation = self.next_generation();
         self.last_generation = tokens.generation;
+        self.former.take_if(|former| former.client_id != tokens.client_id);
         self.tokens = Some(tokens);
+    }
+
+    /// Remembers a client, and the one that it replaces as long as its tokens live.
+    pub(crate) fn register(&mut self, issuer: String, registration: Registration) {
+        let tokens = self.tokens.as_ref().filter(|tokens| tokens.issuer == issuer);
+        let client_id = tokens.map(|tokens| tokens.client_id.as_str());
+        let replaced = self.registrations.insert(issuer, registration);
+        if let Some(replaced) = replaced.filter(|old| Some(old.client_id.as_str()) == client_id) {
+            self.former = Some(replaced);
+        }
     }
 }
