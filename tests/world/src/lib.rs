@@ -24,6 +24,7 @@
 
 mod authorization_server;
 mod faults;
+pub mod fuzz;
 mod laws;
 mod log;
 mod mcp;

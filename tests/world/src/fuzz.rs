@@ -1,0 +1,75 @@
+//! The bodies of the fuzz targets in `fuzz/`, here so that the ordinary build checks them and other
+//! tests can use them. Each takes any bytes, and panics where a law is broken; what a law says is
+//! written where it is checked.
+
+mod host;
+mod laws;
+mod op;
+mod play;
+mod secrets;
+mod settings;
+mod twist;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use mcp_auth::Config;
+
+use op::Op;
+use play::Play;
+
+pub use wire::{
+    challenge, redirect, registration_reply, resource_metadata, server_metadata, token_reply,
+};
+
+/// Whole machines: the first byte picks the settings, and each four bytes are something that
+/// happens to one of two programs, which share a store, or in the world around them.
+pub fn machine(data: &[u8]) {
+    let Some((settings, story)) = data.split_first() else { return };
+    let Some(mut play) = Play::new(settings::pick(*settings)) else { return };
+    for (at, op) in op::story(story) {
+        play.perform(at, op);
+    }
+    play.end();
+}
+
+/// The story that [`machine`] reads from bytes, one thing a line, for people.
+pub fn told(data: &[u8]) -> String {
+    let Some((settings, story)) = data.split_first() else { return String::new() };
+    let lines = op::story(story).map(|(at, op)| format!("\n    program {at}: {op:?}"));
+    format!("settings {}{}", settings % 8, lines.collect::<String>())
+}
+
+/// A stored record, genuine or not: it is read, used, renewed and replaced.
+pub fn record(data: &[u8]) {
+    let Some(mut play) = Play::new(Config::default()) else { return };
+    play.store(data);
+    let demand = Op::Demand { welcome: true, fresh: false, inspect: false, need: 0 };
+    for op in [demand, Op::Step, Op::Call(0), demand, Op::Run, Op::Call(1), demand, Op::Run] {
+        play.perform(0, op);
+    }
+    play.end();
+}
+
+/// Settings in their JSON form.
+pub fn config(data: &[u8]) {
+    let Ok(config) = serde_json::from_slice::<Config>(data) else { return };
+    let written = serde_json::to_vec(&config).unwrap_or_default();
+    let Ok(again) = serde_json::from_slice::<Config>(&written) else {
+        panic!("settings that can't be read again")
+    };
+    assert_eq!(serde_json::to_vec(&again).unwrap_or_default(), written, "settings that change");
+    let usable = config.check().is_ok();
+    assert_eq!(usable, again.check().is_ok());
+    let Some(mut play) = Play::new(config) else {
+        assert!(!usable, "settings that are checked, and refused");
+        return;
+    };
+    assert!(usable, "settings that are refused, and used");
+    play.perform(0, Op::Demand { welcome: true, fresh: false, inspect: false, need: 0 });
+    for op in [Op::Run, Op::Call(0), Op::Run] {
+        play.perform(0, op);
+    }
+    play.end();
+}

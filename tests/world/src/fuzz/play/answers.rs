@@ -1,0 +1,157 @@
+//! Answers: the true ones, others, and what a machine makes of them.
+
+use mcp_auth::HostError;
+use mcp_auth::output::Purpose;
+
+use super::Play;
+use crate::Visit;
+use crate::fuzz::host::{self, Exchange, Program, Prompt, Reply, Said};
+use crate::fuzz::{settings, twist};
+use crate::text::Form;
+
+impl Play {
+    /// The true answer to what is asked for.
+    pub(super) fn answer(&mut self, at: usize) -> Option<Reply> {
+        let program = &mut self.programs[at];
+        let wall = self.now.wall.0;
+        if let Some(pending) = program.exchange.take() {
+            let mine = (at, pending.number);
+            return Some(pending.reply(|call| match call {
+                Exchange::Load(call) if call.lock() => {
+                    if self.lock.is_some_and(|(owner, _)| owner != at) {
+                        return (call.answer(Err(HostError::busy("locked"))), Said::Prompted);
+                    }
+                    self.lock = Some(mine);
+                    host::loaded(call, self.store.clone())
+                }
+                Exchange::Load(call) => host::loaded(call, self.store.clone()),
+                Exchange::Save(call) => {
+                    self.store = call.record().map(<[u8]>::to_vec);
+                    host::saved(call, Ok(()))
+                }
+                Exchange::Http(call) => {
+                    let response = host::ask(&mut self.world, wall, &call);
+                    host::answered(call, response, 0)
+                }
+            }));
+        }
+        let pending = program.prompt.take()?;
+        Some(pending.reply(|call| match call {
+            Prompt::Listen(call) => {
+                let bound = host::bound(&call);
+                (call.answer(Ok(bound)), Said::Prompted)
+            }
+            Prompt::Browse(call) => {
+                let (url, person) = (call.url().to_string(), self.world.person.clone());
+                if let Visit::Redirect(back) = self.world.visit(wall, &url, &person) {
+                    self.secrets.read_redirect(&back, &url);
+                    program.redirects.push(back);
+                }
+                (call.answer(Ok(())), Said::Prompted)
+            }
+        }))
+    }
+
+    /// Another answer than the true one.
+    pub(super) fn twist(&mut self, at: usize, how: u8, detail: u8) {
+        let Some(pending) = self.programs[at].exchange.take() else { return };
+        let mine = (at, pending.number);
+        let wall = self.now.wall.0;
+        let reply = pending.reply(|call| match call {
+            Exchange::Load(call) => {
+                let garbage: [&[u8]; 4] = [b"", b"{}", br#"{"version":2}"#, b"\xff{]"];
+                match how % 8 {
+                    0 => (call.answer(Err(HostError::new("no disk"))), Said::Prompted),
+                    1 => (call.answer(Err(HostError::busy("locked"))), Said::Prompted),
+                    _ if call.lock() && self.lock.is_some_and(|(owner, _)| owner != at) => {
+                        (call.answer(Err(HostError::busy("locked"))), Said::Prompted)
+                    }
+                    which => {
+                        if call.lock() {
+                            self.lock = self.lock.or(Some(mine));
+                        }
+                        host::loaded(call, garbage.get(usize::from(which)).map(|g| g.to_vec()))
+                    }
+                }
+            }
+            Exchange::Save(call) => host::saved(call, Err(HostError::new("the disk is full"))),
+            Exchange::Http(call) => {
+                let metadata =
+                    matches!(call.purpose(), Purpose::ServerMetadata | Purpose::ResourceMetadata);
+                self.honest &= !metadata;
+                let response = match how % 4 {
+                    0 => twist::instead(detail % 12, detail / 12),
+                    1 => {
+                        // The server acts, and the answer is lost.
+                        host::ask(&mut self.world, wall, &call);
+                        None
+                    }
+                    how => host::ask(&mut self.world, wall, &call).map(|mut response| {
+                        match how {
+                            2 => twist::change_member(&mut response, detail),
+                            _ => twist::change_bytes(&mut response, detail, how ^ detail),
+                        }
+                        response
+                    }),
+                };
+                host::answered(call, response, detail)
+            }
+        });
+        self.deliver(at, reply);
+    }
+
+    pub(super) fn deliver(&mut self, at: usize, reply: Reply) {
+        let Reply { event, said, number, base, forgotten, late, .. } = reply;
+        let wall = self.now.wall;
+        let program = &mut self.programs[at];
+        let generation = |p: &Program| p.machine.status().map(|status| status.generation);
+        let before = generation(program);
+        let was_saved = program.machine.status().is_none_or(|status| status.saved);
+        if late {
+            // A host that is late with a lock gives it back itself.
+            self.lock.take_if(|lock| *lock == (at, number));
+        }
+        match &said {
+            Said::Saved(record) if !forgotten => program.laws.saved(record.as_deref()),
+            Said::Http(purpose, request, Some(response)) => {
+                let from = request.uri().to_string();
+                self.secrets.read(*purpose, &from, response, wall);
+                if *purpose == Purpose::Token && forgotten {
+                    program.laws.forget_answer(response, wall);
+                } else if *purpose == Purpose::Token {
+                    let refresh = Form::parse(request.body()).get("refresh_token").is_some();
+                    let current = !late || program.given_up == Some(number);
+                    let in_time = current && (!refresh || base == before);
+                    program.laws.token_answer(request.body(), response, wall, in_time);
+                }
+            }
+            _ => {}
+        }
+        self.event_before(at, event);
+        let program = &mut self.programs[at];
+        if let Said::Loaded(record) = &said
+            && generation(program) != before
+        {
+            assert!(record.is_some() || was_saved, "an empty store took away what wasn't saved");
+            program.laws.adopted(record.as_deref());
+            settings::plant_record(record.as_deref(), &mut self.secrets);
+        }
+        self.settle(at);
+    }
+
+    pub(super) fn fail_prompt(&mut self, at: usize, how: u8) {
+        let Some(pending) = self.programs[at].prompt.take() else { return };
+        let failed = || Err(HostError::new("it can't be done"));
+        let reply = pending.reply(|call| match call {
+            Prompt::Listen(call) if how.is_multiple_of(2) => {
+                (call.answer(failed()), Said::Prompted)
+            }
+            Prompt::Listen(call) => (call.answer(Ok("nonsense".to_owned())), Said::Prompted),
+            Prompt::Browse(call) if how.is_multiple_of(2) => {
+                (call.answer(failed().map(|_: String| ())), Said::Prompted)
+            }
+            Prompt::Browse(call) => (call.answer(Ok(())), Said::Prompted),
+        });
+        self.deliver(at, reply);
+    }
+}

@@ -1,0 +1,167 @@
+//! What must not be shown, and where it may go.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{Request, header};
+use mcp_auth::UnixTime;
+use mcp_auth::output::Purpose;
+use mcp_auth::wire::registration::RegistrationReply;
+use mcp_auth::wire::server_metadata::ServerMetadata;
+use mcp_auth::wire::token::TokenReply;
+use mcp_auth::wire::url as address;
+use url::form_urlencoded;
+
+use crate::text::{self, Form, Response};
+
+/// Anything shorter may stand in a text by chance.
+const SHORTEST: usize = 12;
+
+/// Where a secret may be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// To this origin.
+    At(String),
+    /// To the endpoints that this issuer names.
+    OfIssuer(String),
+    /// To the token endpoint of whoever has its authorization endpoint at this origin.
+    OfAuthorization(String),
+    /// To the token endpoint of whoever has its registration endpoint at this origin.
+    OfRegistration(String),
+}
+
+/// All secrets that came up, and what the servers said about themselves.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    known: BTreeMap<String, Vec<Home>>,
+    /// With the origins that their metadata came from.
+    servers: Vec<(String, ServerMetadata)>,
+}
+
+impl Secrets {
+    /// A secret without a home is sent nowhere.
+    pub(super) fn add(&mut self, secret: &str, home: Option<Home>) {
+        if secret.len() >= SHORTEST {
+            self.known.entry(secret.to_owned()).or_default().extend(home);
+        }
+    }
+
+    /// Learns the secrets of an answer that a machine gets.
+    pub(super) fn read(
+        &mut self,
+        purpose: Purpose,
+        from: &str,
+        response: &Response,
+        now: UnixTime,
+    ) {
+        let (status, headers, body) = (response.status(), response.headers(), response.body());
+        let origin = text::origin(from);
+        match purpose {
+            Purpose::ServerMetadata => {
+                self.servers.extend(ServerMetadata::parse(body).map(|server| (origin, server)));
+            }
+            Purpose::Registration => {
+                let Ok(reply) = RegistrationReply::parse(status, headers, body, now) else {
+                    return;
+                };
+                if let Some(secret) = reply.client_secret {
+                    self.add(secret.expose(), Some(Home::OfRegistration(origin)));
+                }
+                if let Some(token) = reply.registration_access_token {
+                    self.add(token.expose(), None);
+                }
+            }
+            Purpose::Token => {
+                let Ok(reply) = TokenReply::parse(status, headers, body, now) else { return };
+                // The machine lends it, and sends it nowhere itself.
+                self.add(reply.access_token.expose(), None);
+                if let Some(token) = reply.refresh_token {
+                    self.add(token.expose(), Some(Home::At(origin)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A code and a state on their way back from the authorization endpoint at `from`.
+    pub(super) fn read_redirect(&mut self, redirect: &str, from: &str) {
+        let query = Form::parse(redirect.split_once('?').unwrap_or_default().1.as_bytes());
+        if let Some(code) = query.get("code") {
+            self.add(code, Some(Home::OfAuthorization(text::origin(from))));
+        }
+        self.read_state(&query);
+    }
+
+    pub(super) fn read_state(&mut self, query: &Form) {
+        if let Some(state) = query.get("state") {
+            self.add(state, None);
+        }
+    }
+
+    /// Law: what is shown to people, or written to logs, holds no secret.
+    pub(super) fn assert_hidden(&self, what: &str, shown: &str) {
+        let seen = self.known.keys().find(|secret| shown.contains(secret.as_str()));
+        assert_eq!(seen, None, "{what} shows a secret: {shown}");
+    }
+
+    /// Law: a request goes to `https` or this machine, and shows the receiver its own secrets only.
+    pub(super) fn assert_home(&mut self, request: &Request<Vec<u8>>, purpose: Purpose) {
+        let uri = request.uri().to_string();
+        assert!(address::parse("a request", &uri).is_ok(), "a request to {uri}");
+        let bare = !matches!(purpose, Purpose::Token | Purpose::Registration);
+        let headers = request.headers();
+        assert!(!bare || !headers.contains_key(header::AUTHORIZATION), "a {purpose} with a token");
+        let origin = text::origin(&uri);
+        if let Some(verifier) = Form::parse(request.body()).get("code_verifier") {
+            self.add(verifier, Some(Home::At(origin.clone())));
+        }
+        let aloud = read_aloud(request);
+        for (secret, homes) in self.known.iter().filter(|(secret, _)| aloud.contains(*secret)) {
+            assert!(!uri.contains(secret), "a secret in the URL {uri}");
+            let home = homes.iter().any(|home| self.is_at(home, &origin));
+            assert!(home, "{uri} is shown a secret that belongs to {homes:?}");
+        }
+    }
+
+    fn is_at(&self, home: &Home, origin: &str) -> bool {
+        let named = |endpoint: &Option<String>| endpoint.as_deref().map(text::origin);
+        let token_endpoint = |at: &str, own: fn(&ServerMetadata) -> &Option<String>| {
+            // Without metadata all endpoints are at one origin.
+            at == origin
+                || self.servers.iter().any(|(_, server)| {
+                    named(own(server)).as_deref() == Some(at)
+                        && named(&server.token_endpoint).as_deref() == Some(origin)
+                })
+        };
+        match home {
+            Home::At(at) => at == origin,
+            Home::OfIssuer(issuer) => self.servers.iter().any(|(from, server)| {
+                *from == text::origin(issuer)
+                    && address::issuers_match(issuer, &server.issuer)
+                    && [&server.token_endpoint, &server.registration_endpoint]
+                        .into_iter()
+                        .any(|endpoint| named(endpoint).as_deref() == Some(origin))
+            }),
+            Home::OfAuthorization(at) => token_endpoint(at, |s| &s.authorization_endpoint),
+            Home::OfRegistration(at) => token_endpoint(at, |s| &s.registration_endpoint),
+        }
+    }
+}
+
+/// Everything that the receiver can read, as it comes and decoded.
+fn read_aloud(request: &Request<Vec<u8>>) -> String {
+    let uri = request.uri().to_string();
+    let mut parts = vec![String::from_utf8_lossy(request.body()).into_owned()];
+    let pairs = |bytes: &[u8]| -> String {
+        form_urlencoded::parse(bytes).map(|(name, value)| format!("{name}={value}\n")).collect()
+    };
+    parts.extend([pairs(request.body()), pairs(uri.as_bytes()), uri]);
+    for value in request.headers().values() {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let basic = value.strip_prefix("Basic ").and_then(|text| STANDARD.decode(text).ok());
+        parts.extend(basic.map(|basic| pairs(&basic)));
+        parts.push(value);
+    }
+    parts.join("\n")
+}

@@ -1,0 +1,65 @@
+//! The settings that stories are told with, and the secrets in them.
+
+use mcp_auth::{Config, Secret};
+
+use super::secrets::{Home, Secrets};
+use crate::text;
+
+/// One of a few configurations.
+pub(super) fn pick(which: u8) -> Config {
+    let auth = || Some("https://auth.example.com".to_owned());
+    let base = Config::default();
+    match which % 8 {
+        0 => base,
+        1 => Config {
+            client_id: Some("configured-client".to_owned()),
+            client_secret: Some(Secret::from("configured-client-secret")),
+            client_issuer: auth(),
+            ..base
+        },
+        2 => Config {
+            client_metadata_url: Some("https://client.example/client.json".to_owned()),
+            ..base
+        },
+        3 => Config { bearer_token: Some(Secret::from("configured-bearer-token")), ..base },
+        4 => Config { login_timeout_seconds: 0, ..base },
+        5 => Config {
+            redirect_uri: Some("https://app.example/callback".to_owned()),
+            omit_resource: true,
+            ..base
+        },
+        6 => Config {
+            initial_access_token: Some(Secret::from("initial-access-token")),
+            issuer: auth(),
+            callback_port: Some(8666),
+            ..base
+        },
+        _ => Config { assume_s256: true, legacy_fallback: false, step_up_limit: 1, ..base },
+    }
+}
+
+/// The secrets of a configuration. Those that may be sent are for the one known server.
+pub(super) fn plant(config: &Config, secrets: &mut Secrets) {
+    let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());
+    let home = || issuer.cloned().map(Home::OfIssuer);
+    for (secret, home) in [
+        (&config.client_secret, home()),
+        (&config.initial_access_token, home()),
+        (&config.bearer_token, None),
+    ] {
+        if let Some(secret) = secret {
+            secrets.add(secret.expose(), home);
+        }
+    }
+}
+
+/// The secrets of a record that a machine has taken up.
+pub(super) fn plant_record(record: Option<&[u8]>, secrets: &mut Secrets) {
+    let Some(record) = record.and_then(|r| serde_json::from_slice::<serde_json::Value>(r).ok())
+    else {
+        return;
+    };
+    let text = |name: &str| record["tokens"][name].as_str().unwrap_or_default();
+    secrets.add(text("access_token"), None);
+    secrets.add(text("refresh_token"), Some(Home::At(text::origin(text("token_endpoint")))));
+}

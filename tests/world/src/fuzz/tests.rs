@@ -1,0 +1,125 @@
+//! The seeds keep the laws, random stories get somewhere, and the laws can be broken.
+
+use std::fs;
+use std::path::Path;
+
+use mcp_auth::output::Purpose;
+use mcp_auth::{AuthMachine, Config, Entropy, Mono, Need, Now, Secret, TokenState};
+
+use super::laws::Laws;
+use super::op::{self, Op};
+use super::play::Play;
+use super::secrets::{Home, Secrets};
+use crate::What;
+
+const DEMAND: Op = Op::Demand { welcome: true, fresh: false, inspect: false, need: 0 };
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files = fs::read_dir(folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+    files.collect()
+}
+
+#[test]
+fn every_seed_keeps_the_laws() {
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 9] = [
+        ("challenge", super::challenge),
+        ("config", super::config),
+        ("machine", super::machine),
+        ("record", super::record),
+        ("redirect", super::redirect),
+        ("registration_reply", super::registration_reply),
+        ("resource_metadata", super::resource_metadata),
+        ("server_metadata", super::server_metadata),
+        ("token_reply", super::token_reply),
+    ];
+    for (name, target) in targets {
+        let seeds = seeds(name);
+        assert!(seeds.len() >= 4, "{name}");
+        seeds.iter().for_each(|seed| target(seed));
+    }
+}
+
+#[test]
+fn a_story_logs_in_refreshes_and_steps_up() {
+    let mut play = Play::new(Config::default()).unwrap();
+    for op in [DEMAND, Op::Run, Op::Advance(5), DEMAND, Op::Run, Op::Call(1)] {
+        play.perform(0, op);
+    }
+    play.perform(0, Op::Demand { welcome: true, fresh: false, inspect: false, need: 1 });
+    play.perform(0, Op::Run);
+    assert_eq!(play.world.count(What::CodeExchanges), 2);
+    assert_eq!(play.world.count(What::Refreshes), 1);
+    play.end();
+}
+
+#[test]
+fn a_story_is_told_for_people() {
+    let told = super::told(&[9, 8, 0, 0, 0, 192 + 52, 0, 0, 0, 1]);
+    assert_eq!(told, "settings 1\n    program 0: Run\n    program 1: Forget");
+    assert_eq!(op::story(&[0; 4 * 1000]).count(), 96);
+}
+
+fn record(generation: u64, access: &str, refresh: &str) -> Vec<u8> {
+    let tokens = serde_json::json!({
+        "generation": generation, "access_token": access, "refresh_token": refresh,
+    });
+    serde_json::json!({ "tokens": tokens }).to_string().into_bytes()
+}
+
+#[test]
+#[should_panic = "the newest refresh token is saved no more"]
+fn a_record_without_the_newest_refresh_token_is_seen() {
+    let mut laws = Laws::default();
+    laws.adopted(Some(&record(1, "access", "refresh")));
+    laws.saving(Some(&record(2, "another", "stale")), Mono::default());
+}
+
+#[test]
+#[should_panic = "two tokens of"]
+fn a_generation_that_is_used_twice_is_seen() {
+    let mut laws = Laws::default();
+    laws.saving(Some(&record(1, "access", "refresh")), Mono::default());
+    laws.saving(Some(&record(1, "another", "refresh")), Mono::default());
+}
+
+#[test]
+#[should_panic = "lent before it was saved"]
+fn a_loan_before_the_save_is_seen() {
+    let bearer_token = Some(Secret::from("never-saved"));
+    let config = Config { bearer_token, ..Config::default() };
+    let seed = Entropy::from_bytes([1; 32]);
+    let machine = AuthMachine::new(super::play::SERVER, config.into(), seed).unwrap();
+    let TokenState::Ready(grant) = machine.token(Now::default(), &Need::default()) else {
+        panic!("no grant")
+    };
+    Laws::default().lent(&grant, None, Mono::default());
+}
+
+#[test]
+#[should_panic = "a prompt that no running demand welcomes"]
+fn a_browser_that_nobody_welcomed_is_seen() {
+    let config = Config::default().into();
+    let seed = Entropy::from_bytes([1; 32]);
+    let machine = AuthMachine::new(super::play::SERVER, config, seed).unwrap();
+    Laws::default().assert_welcome(&machine);
+}
+
+#[test]
+#[should_panic = "a notice shows a secret"]
+fn a_secret_in_a_notice_is_seen() {
+    let mut secrets = Secrets::default();
+    secrets.add("refresh-token-0001", None);
+    secrets.assert_hidden("a notice", "sent refresh-token-0001");
+}
+
+#[test]
+#[should_panic = "is shown a secret that belongs to"]
+fn a_refresh_token_for_a_stranger_is_seen() {
+    let mut secrets = Secrets::default();
+    secrets.add("refresh-token-0001", Some(Home::At("https://auth.example.com".to_owned())));
+    let body = b"refresh_token=refresh-token-0001".to_vec();
+    let request = http::Request::post("https://stray.example/token").body(body).unwrap();
+    secrets.assert_home(&request, Purpose::Token);
+}

@@ -1,0 +1,221 @@
+//! The wire formats: bytes in, and what must hold of whatever is read from them.
+
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mcp_auth::wire::authorization::AuthorizationResponse;
+use mcp_auth::wire::challenge::{BearerChallenge, Challenge};
+use mcp_auth::wire::failure::Failure;
+use mcp_auth::wire::registration::RegistrationReply;
+use mcp_auth::wire::resource_metadata::ResourceMetadata;
+use mcp_auth::wire::server_metadata::ServerMetadata;
+use mcp_auth::wire::token::{AuthMethod, TokenReply};
+use mcp_auth::wire::url as address;
+use mcp_auth::{Secret, UnixTime};
+use serde_json::json;
+
+use super::play::{Arrival, Play};
+
+const NOW: UnixTime = UnixTime(1_790_000_000);
+
+/// `WWW-Authenticate` lines, one a line: bounds, and what is read can be written and read again.
+pub fn challenge(data: &[u8]) {
+    let lines: Vec<&[u8]> = data.split(|b| *b == b'\n').collect();
+    let found = Challenge::parse_all(lines.iter().copied());
+    assert!(found.len() <= 64, "{} challenges", found.len());
+    for challenge in &found {
+        assert!(!challenge.scheme.is_empty() && challenge.params.len() <= 64);
+        assert!(challenge.params.iter().all(|(name, _)| *name == name.to_ascii_lowercase()));
+        let text = written(challenge);
+        if text.len() <= 64 * 1024 {
+            let again = Challenge::parse_all([text.as_bytes()]);
+            assert_eq!(again, std::slice::from_ref(challenge), "read from {text}");
+        }
+    }
+    let mut headers = HeaderMap::new();
+    let values = lines.iter().filter_map(|line| HeaderValue::from_bytes(line).ok());
+    for value in values.take(64) {
+        headers.append(WWW_AUTHENTICATE, value);
+    }
+    let found =
+        Challenge::parse_all(headers.get_all(WWW_AUTHENTICATE).iter().map(|v| v.as_bytes()));
+    let asks = found.iter().any(|c| c.is("bearer") || c.is("dpop"));
+    let bearer = BearerChallenge::from_headers(&headers);
+    assert_eq!(bearer.is_some(), asks);
+    if let Some(bearer) = bearer {
+        assert!(bearer.resource_metadata.len() <= 8);
+        assert!(bearer.resource_metadata.iter().all(|url| !url.is_empty()));
+        assert!(bearer.scope.is_none_or(|scope| !scope.is_empty()));
+        for shown in [bearer.error, bearer.error_description].into_iter().flatten() {
+            assert_printable(&shown);
+        }
+    }
+}
+
+fn written(challenge: &Challenge) -> String {
+    let quoted = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"");
+    let params =
+        challenge.params.iter().map(|(name, value)| format!("{name}=\"{}\"", quoted(value)));
+    let token68 = challenge.token68.iter().map(|token| format!("{token},"));
+    let parts: Vec<String> = token68.chain([params.collect::<Vec<_>>().join(", ")]).collect();
+    format!("{} {}", challenge.scheme, parts.join(" "))
+}
+
+/// Protected resource metadata: bounds, a round trip, and which server it may speak for.
+pub fn resource_metadata(data: &[u8]) {
+    let found = match ResourceMetadata::parse(data) {
+        Ok(found) => found,
+        Err(error) => return assert_printable(&error.got),
+    };
+    assert!(found.authorization_servers.len() <= 16);
+    assert!(found.authorization_servers.iter().all(|server| !server.is_empty()));
+    let scopes = found.scopes_supported.as_ref();
+    let again = json!({
+        "resource": found.resource, "authorization_servers": found.authorization_servers,
+        "scopes_supported": scopes.map(|scopes| scopes.iter().collect::<Vec<_>>()),
+        "resource_name": found.resource_name,
+    });
+    assert_eq!(ResourceMetadata::parse(again.to_string().as_bytes()), Ok(found.clone()));
+    let Ok(server) = url::Url::parse(super::play::SERVER) else { return };
+    if let Some(resource) = &found.resource
+        && address::resource_covers(resource, &server)
+    {
+        let resource = address::parse("resource", resource);
+        assert!(resource.is_ok_and(|resource| address::same_origin(&resource, &server)));
+    }
+    for issuer in found.authorization_servers {
+        let Ok(url) = address::parse("issuer", &issuer) else { continue };
+        assert_safe(&url);
+        for metadata in address::server_metadata_urls(&url) {
+            assert!(address::same_origin(&metadata, &url));
+            assert_safe(&metadata);
+        }
+    }
+}
+
+/// Authorization server metadata: every endpoint is one to use, and a record gives it back.
+pub fn server_metadata(data: &[u8]) {
+    let found = match ServerMetadata::parse(data) {
+        Ok(found) => found,
+        Err(error) => return assert_printable(&error.got),
+    };
+    for (text, url) in [
+        (&found.authorization_endpoint, found.authorization_endpoint()),
+        (&found.token_endpoint, found.token_endpoint()),
+        (&found.registration_endpoint, found.registration_endpoint()),
+        (&found.revocation_endpoint, found.revocation_endpoint()),
+    ] {
+        assert_eq!(text.is_some(), url.is_some());
+        url.iter().for_each(assert_safe);
+    }
+    let written = serde_json::to_vec(&found).unwrap_or_default();
+    let Ok(stored) = serde_json::from_slice::<ServerMetadata>(&written) else {
+        panic!("metadata that can't be stored")
+    };
+    assert_eq!(stored, found);
+}
+
+/// The answer to a registration, after two bytes for its status.
+pub fn registration_reply(data: &[u8]) {
+    let Some((status, headers, body)) = response(data) else { return };
+    match RegistrationReply::parse(status, &headers, body, NOW) {
+        Ok(reply) => {
+            assert!(status.is_success() && !reply.client_id.is_empty());
+            let hidden = [&reply.client_secret, &reply.registration_access_token];
+            assert_hidden(&format!("{reply:?}"), body, hidden.into_iter().flatten());
+            for asked in [AuthMethod::None, AuthMethod::Basic, AuthMethod::Post] {
+                let method = reply.auth_method(asked);
+                assert!(
+                    method.is_err()
+                        || reply.client_secret.is_some()
+                        || method == Ok(AuthMethod::None)
+                );
+            }
+        }
+        Err(failure) => assert_failure(&failure),
+    }
+}
+
+/// The answer to a token request, after two bytes for its status.
+pub fn token_reply(data: &[u8]) {
+    let Some((status, headers, body)) = response(data) else { return };
+    match TokenReply::parse(status, &headers, body, NOW) {
+        Ok(reply) => {
+            assert!(status.is_success());
+            let token = reply.access_token.expose();
+            assert!(!token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()));
+            assert!(reply.refresh_token.as_ref().is_none_or(|token| !token.expose().is_empty()));
+            let hundred_years = 101 * 366 * 86_400;
+            assert!(reply.expires_in.is_none_or(|life| life.as_secs() < hundred_years));
+            let hidden = [Some(&reply.access_token), reply.refresh_token.as_ref()];
+            assert_hidden(&format!("{reply:?}"), body, hidden.into_iter().flatten());
+        }
+        Err(failure) => assert_failure(&failure),
+    }
+}
+
+/// What comes to the callback address while a person is in the browser; `STATE` in it stands for the
+/// state that was sent. Only the answer to the request that is out leads on.
+pub fn redirect(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Some(mut play) = Play::new(mcp_auth::Config::default()) else { return };
+    let Some(state) = play.wait_for_person() else { panic!("nobody is asked") };
+    let text = text.replace("STATE", &state);
+    let response = AuthorizationResponse::parse(&text);
+    if let Ok(response) = &response {
+        for shown in [&response.error, &response.error_description, &response.error_uri] {
+            shown.iter().for_each(|shown| assert_printable(shown));
+        }
+    }
+    let genuine = response.ok().filter(|response| {
+        let issuer = Some("https://auth.example.com");
+        response.state == Some(Secret::new(state))
+            && response.duplicated.is_none()
+            && response.iss.as_deref() == issuer
+    });
+    match play.arrive(&text) {
+        Arrival::Waiting | Arrival::Failed => {}
+        Arrival::Paid(code) => {
+            let code = Some(Secret::new(code));
+            assert!(genuine.is_some_and(|genuine| genuine.code == code && genuine.error.is_none()));
+        }
+    }
+    play.end();
+}
+
+fn response(data: &[u8]) -> Option<(StatusCode, HeaderMap, &[u8])> {
+    let (status, body) = data.split_first_chunk::<2>()?;
+    let status = StatusCode::from_u16(100 + u16::from_le_bytes(*status) % 500).ok()?;
+    Some((status, HeaderMap::new(), body))
+}
+
+/// Law: a URL that is accepted leads to `https` or this machine, and nowhere else.
+fn assert_safe(url: &url::Url) {
+    let local = url.scheme() == "http" && address::is_loopback(url);
+    assert!(url.scheme() == "https" || local, "{url}");
+    assert!(url.has_host() && url.username().is_empty() && url.password().is_none(), "{url}");
+    assert_eq!(url.fragment(), None, "{url}");
+}
+
+/// Law: foreign text that is shown is one bounded line.
+fn assert_printable(shown: &str) {
+    assert!(!shown.chars().any(char::is_control), "{shown:?}");
+    assert!(shown.chars().count() <= 210, "{} characters", shown.chars().count());
+}
+
+fn assert_failure(failure: &Failure) {
+    let shown = failure.to_string();
+    assert!(!shown.chars().any(char::is_control), "{shown:?}");
+    assert!(shown.len() < 4096, "{} bytes", shown.len());
+    if let Failure::Passing { retry_after: Some(wait), .. } = failure {
+        assert!(wait.as_secs() <= 86_400);
+    }
+}
+
+/// Law: what is printed holds no secret, unless the server wrote it somewhere else as well.
+fn assert_hidden<'a>(shown: &str, body: &[u8], secrets: impl Iterator<Item = &'a Secret>) {
+    let body = String::from_utf8_lossy(body);
+    for secret in secrets.map(Secret::expose) {
+        let planted = secret.len() >= 12 && body.matches(secret.as_str()).count() == 1;
+        assert!(!planted || !shown.contains(secret.as_str()), "a secret in {shown}");
+    }
+}
