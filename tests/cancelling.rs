@@ -106,12 +106,16 @@ fn cancelling_what_is_over_changes_nothing() {
 
 #[test]
 fn the_listener_is_closed_when_nobody_waits_any_more() {
-    for point in ["browse", "redirect"] {
+    for point in ["listen", "/register", "browse", "redirect"] {
         let mut s = cancelled_at(point);
-        // It was asked to close: the next login can bind the same port again.
-        s.config.callback_port = None;
-        assert_eq!(s.call_tool("whoami").status(), 200, "{point}");
+        assert_eq!(s.listening(), None, "{point}");
     }
+    let mut s = Scenario::new();
+    s.demand(Demand::interactive(need("whoami")));
+    s.run_until("redirect");
+    assert!(s.listening().is_some());
+    s.run();
+    assert_eq!(s.listening(), None);
 }
 
 #[test]

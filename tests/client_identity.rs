@@ -4,7 +4,8 @@
 use mcp_auth::{ErrorKind, Notice};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{
-    Canned, Cimd, ClientAuthentication, Fault, Outcome, Redirects, What, World, assert_fails,
+    Canned, Cimd, ClientAuthentication, Fault, Outcome, Person, Redirects, What, World,
+    assert_fails,
 };
 use serde_json::Value;
 
@@ -264,6 +265,32 @@ mod registered {
         s.taken_ports.insert(port);
         s.log_in().unwrap();
         assert_ne!(s.authorize_param("redirect_uri"), registered);
+        assert_eq!(s.world.registrations(), 2);
+    }
+
+    #[test]
+    fn one_that_is_replaced_goes_on_renewing_the_tokens_that_it_got() {
+        let mut s = Scenario::new();
+        s.world.authorization[0].registration.assigns = Some(ClientAuthentication::Basic);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let first = last_client(&s);
+        // A login that had to register another client, and that nobody finished.
+        s.taken_ports.insert(url_port(&s.authorize_param("redirect_uri").unwrap()));
+        s.person = Person::Ignores;
+        s.log_in().unwrap_err();
+        assert_eq!(s.world.registrations(), 2);
+        for _ in 0..2 {
+            s.restart();
+            s.sleep(4000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(last_client(&s), first);
+        }
+        // The next login is the other client's, and so are its tokens.
+        s.person = Person::Approves;
+        s.log_in().unwrap();
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_ne!(last_client(&s), first);
         assert_eq!(s.world.registrations(), 2);
     }
 

@@ -185,6 +185,11 @@ impl Scenario {
         &self.program().machine
     }
 
+    /// The redirect URI that the current program listens at.
+    pub fn listening(&mut self) -> Option<String> {
+        self.program().listening.clone()
+    }
+
     /// Both clocks, as the current program reads them.
     pub fn now(&mut self) -> Now {
         let started = self.program().started;

@@ -123,6 +123,12 @@ impl Scenario {
         panic!("the story doesn't end");
     }
 
+    /// Takes one output, or performs or delivers one thing; `false` if there is nothing to do but
+    /// wait.
+    pub fn advance_one(&mut self) -> bool {
+        !matches!(self.step(), Stepped::Waits(_)) || self.perform_one("")
+    }
+
     /// The same, until something whose name contains `what` is open: it is left as it is.
     ///
     /// # Panics
@@ -257,6 +263,8 @@ impl Scenario {
         let now = self.now().mono;
         let open = Open::asked(action, now, Duration::from_secs(self.config.login_timeout_seconds));
         let label = open.label.clone();
+        let relocks = label == "lock" && self.store.locked_by == Some(self.current);
+        assert!(!relocks, "the lock is asked for by the program that holds it");
         let program = self.program();
         // One that the program has given up on may still be answered, late.
         let rival = program.open.iter().find(|other| {

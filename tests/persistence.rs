@@ -1,0 +1,313 @@
+//! What survives: restarts, crashes at every point, damaged records, disks that fail.
+
+use mcp_auth::{Demand, ErrorKind, Event, Notice, TokenState};
+use mcp_auth_world::scenario::{Scenario, need};
+use mcp_auth_world::{What, assert_fails};
+
+fn logged_in() -> Scenario {
+    let mut s = Scenario::new();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.take_log();
+    s
+}
+
+const LENT: [&str; 1] = ["POST mcp.example.com/mcp 200"];
+const RENEWED: [&str; 2] = ["POST auth.example.com/token 200", "POST mcp.example.com/mcp 200"];
+
+mod a_restart {
+    use super::*;
+
+    #[test]
+    fn needs_no_request_while_the_token_is_good() {
+        let mut s = logged_in();
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.take_log(), LENT);
+        assert_eq!(s.store.saves, 2);
+    }
+
+    #[test]
+    fn needs_one_refresh_and_no_discovery_after_expiry() {
+        for _ in 0..3 {
+            let mut s = logged_in();
+            s.restart();
+            s.sleep(100_000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.take_log(), RENEWED);
+        }
+    }
+
+    #[test]
+    fn goes_on_counting_generations() {
+        let mut s = logged_in();
+        let first = s.grant().generation();
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.grant().generation(), first);
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert!(s.grant().generation() > first);
+    }
+
+    #[test]
+    fn for_another_server_does_not_take_this_ones_tokens() {
+        let mut s = logged_in();
+        s.server = Some("https://other.example.com/mcp".to_owned());
+        s.restart();
+        s.demand(Demand::background(need("whoami")));
+        s.run();
+        assert!(matches!(s.token(), TokenState::Missing | TokenState::Failed(..)));
+        s.check_secrets();
+    }
+}
+
+/// The promise of the crash table, row by row: what happened before the crash, and what the next
+/// start has to do.
+mod a_crash {
+    use super::*;
+
+    /// A refresh that has come to this action.
+    fn refreshing(point: &str) -> Scenario {
+        let mut s = logged_in();
+        s.sleep(4000);
+        s.demand(Demand::background(need("whoami")));
+        s.run_until(point);
+        s.take_log();
+        s
+    }
+
+    #[test]
+    fn before_the_refresh_is_sent_costs_nothing() {
+        for point in ["load", "lock", "/token"] {
+            let mut s = logged_in();
+            s.sleep(4000);
+            s.restart();
+            s.demand(Demand::background(need("whoami")));
+            s.run_until(point);
+            s.restart();
+            assert_eq!(s.store.locked_by, None);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{point}");
+            assert_eq!((s.world.reuse_seen(), s.world.count(What::Refreshes)), (false, 1));
+        }
+    }
+
+    #[test]
+    fn before_the_answer_is_seen_costs_a_login_at_most() {
+        for grace in [None, Some(60)] {
+            let mut s = refreshing("/token");
+            s.world.authorization[0].reuse_grace = grace;
+            s.perform("/token");
+            s.restart();
+            match grace {
+                Some(_) => assert_eq!(s.call_tool_in_background("whoami").status(), 200),
+                None => {
+                    let answer = s.call_tool_in_background("whoami");
+                    assert_fails!(answer, ErrorKind::LoginRequired { .. });
+                }
+            }
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!(s.world.count(What::Refreshes), 2);
+        }
+    }
+
+    #[test]
+    fn before_the_save_is_done_is_the_same() {
+        let mut s = refreshing("save");
+        s.restart();
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        assert_eq!(s.call_tool("whoami").status(), 200);
+    }
+
+    #[test]
+    fn after_the_save_costs_nothing() {
+        let mut s = refreshing("save");
+        s.perform("save");
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.take_log(), LENT);
+    }
+
+    #[test]
+    fn at_any_point_of_a_login_leaves_a_store_that_can_be_read() {
+        let mut steps = 0;
+        loop {
+            let mut s = Scenario::new();
+            s.demand(Demand::interactive(need("whoami")));
+            let finished = !(0..steps).all(|_| s.advance_one());
+            s.restart();
+            assert_eq!(s.call_tool("whoami").status(), 200, "after {steps} steps");
+            assert_eq!(s.told(|notice| matches!(notice, Notice::RecordDamaged { .. })), 0);
+            assert!(s.world.registrations() <= 2);
+            s.check_secrets();
+            if finished {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 15, "{steps}");
+    }
+}
+
+mod a_damaged_record {
+    use super::*;
+
+    #[test]
+    fn is_set_aside_and_the_login_goes_on() {
+        let valid = logged_in().store.text();
+        let newer = valid.replace("\"version\":1", "\"version\":99");
+        assert_ne!(newer, valid);
+        let torn = valid.split_at(valid.len() / 2).0;
+        for damaged in [torn, &newer, "", "null", "{}", "\u{0}\u{1}", "[[[["] {
+            let mut s = Scenario::new();
+            s.store.overwrite(damaged);
+            s.eavesdrop();
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!(s.told(|notice| matches!(notice, Notice::RecordDamaged { .. })), 1);
+            assert_eq!(s.store.set_aside, [damaged.as_bytes()]);
+            // Once: what replaced it is good.
+            s.restart();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.store.set_aside.len(), 1);
+            s.check_secrets();
+        }
+    }
+
+    #[test]
+    fn is_not_touched_before_there_is_something_better() {
+        let mut s = Scenario::new();
+        s.store.overwrite("{\"version\":99}");
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        assert_eq!((s.store.text().as_str(), s.store.saves), ("{\"version\":99}", 0));
+    }
+}
+
+mod a_failing_disk {
+    use super::*;
+
+    fn saves_failed(s: &Scenario) -> (usize, usize) {
+        let failed = s.told(|notice| matches!(notice, Notice::SaveFailed(_)));
+        (failed, s.told(|notice| matches!(notice, Notice::SaveRecovered)))
+    }
+
+    #[test]
+    fn does_not_take_the_token_away_and_is_told_once() {
+        let mut s = Scenario::new();
+        s.store.fail_saves(true);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert!(!s.machine().status().unwrap().saved);
+        s.advance(1000);
+        assert_eq!((saves_failed(&s), s.store.bytes.is_none()), ((1, 0), true));
+
+        s.store.fail_saves(false);
+        s.advance(130);
+        assert_eq!(saves_failed(&s), (1, 1));
+        assert!(s.machine().status().unwrap().saved);
+        s.restart();
+        s.take_log();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.take_log(), LENT);
+    }
+
+    #[test]
+    fn does_not_stop_refreshing() {
+        let mut s = logged_in();
+        s.store.fail_saves(true);
+        for _ in 0..3 {
+            s.advance(4000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        }
+        assert_eq!((saves_failed(&s).0, s.world.reuse_seen()), (1, false));
+        s.store.fail_saves(false);
+        s.advance(130);
+        s.restart();
+        s.take_log();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.take_log(), LENT);
+    }
+
+    #[test]
+    fn that_cannot_be_read_is_an_error_and_nothing_is_overwritten() {
+        let mut s = logged_in();
+        let before = s.store.text();
+        s.restart();
+        s.store.fail_loads(true);
+        let answer = s.call_tool("whoami");
+        assert_fails!(answer, ErrorKind::Store(_));
+        assert!(answer.error().advice().contains("nothing was overwritten"));
+        assert_eq!((s.store.text(), s.browser_opened()), (before, 1));
+        s.store.fail_loads(false);
+        s.take_log();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(s.take_log(), LENT);
+    }
+
+    #[test]
+    fn that_cannot_be_read_before_a_refresh_does_not_end_the_login() {
+        let mut s = logged_in();
+        s.sleep(4000);
+        s.store.fail_loads(true);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        s.store.fail_loads(false);
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.world.count(What::Refreshes), 1);
+    }
+}
+
+mod a_new_token {
+    use super::*;
+
+    #[test]
+    fn is_not_lent_before_its_save_was_answered() {
+        let mut s = Scenario::new();
+        let attempt = s.demand(Demand::interactive(need("whoami")));
+        s.run_until("/token");
+        s.perform("/token");
+        s.deliver("/token");
+        s.run_until("save");
+        assert!(matches!(s.token(), TokenState::Pending(id) if id == attempt));
+        s.perform("save");
+        assert!(matches!(s.token(), TokenState::Pending(_)));
+        s.deliver("save");
+        s.grant();
+    }
+
+    #[test]
+    fn is_lent_after_the_save_was_waited_for_in_vain() {
+        let mut s = Scenario::new();
+        s.demand(Demand::interactive(need("whoami")));
+        s.run_until("/token");
+        s.perform("/token");
+        s.deliver("/token");
+        s.run_until("save");
+        s.lose("save");
+        s.wait();
+        s.drain();
+        s.grant();
+    }
+
+    #[test]
+    fn that_replaces_one_in_use_leaves_that_in_use_until_then() {
+        let mut s = logged_in();
+        let old = s.grant().generation();
+        s.demand(Demand::interactive(need("whoami")).fresh());
+        s.run_until("save");
+        assert_eq!(s.grant().generation(), old);
+        s.run();
+        assert!(s.grant().generation() > old);
+    }
+}
+
+#[test]
+fn a_save_that_belongs_to_a_forgotten_login_does_not_bring_it_back() {
+    let mut s = Scenario::new();
+    s.demand(Demand::interactive(need("whoami")));
+    s.run_until("/token");
+    s.perform("/token");
+    s.deliver("/token");
+    s.run_until("save");
+    s.handle(Event::Forget);
+    s.run();
+    assert_eq!(s.store.bytes, None);
+    assert!(!matches!(s.token(), TokenState::Ready(_)));
+}

@@ -1,0 +1,128 @@
+//! Secrets: none is printed by anything that a log could hold, and none goes to the wrong server.
+
+use http::Request;
+use mcp_auth::{Demand, ErrorKind, Event};
+use mcp_auth_world::scenario::{Scenario, need};
+use mcp_auth_world::{Canned, ClientAuthentication, Fault, Person, World, assert_fails};
+
+#[test]
+fn nothing_that_can_be_printed_holds_one() {
+    let mut s = Scenario::new();
+    s.eavesdrop();
+    s.config.client_name = "overheard".to_owned();
+    s.world.authorization[0].registration.assigns = Some(ClientAuthentication::Basic);
+    s.world.authorization[0].registration.manageable = true;
+    s.person = Person::Denies;
+    let _ = s.call_tool("whoami");
+    s.person = Person::Approves;
+    assert_eq!(s.call_tool("write_note").status(), 200);
+    s.sleep(4000);
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.store.fail_saves(true);
+    s.sleep(4000);
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.store.fail_saves(false);
+    s.restart();
+    let _ = s.call_tool("whoami");
+    s.world.authorization[0].revoke_everything();
+    s.sleep(4000);
+    let attempt = s.demand(Demand::interactive(need("whoami")));
+    s.run_until("redirect");
+    let state = s.authorize_param("state").unwrap();
+    s.redirect(&format!("http://127.0.0.1:1/x?code=elsewhere-code&state={state}"));
+    s.handle(Event::Cancel(attempt));
+    s.run();
+    assert!(s.overheard().contains("AuthMachine") && s.overheard().contains("waiting for"));
+    assert!(!s.overheard().contains("elsewhere-code"));
+    s.check_secrets();
+}
+
+#[test]
+fn what_the_settings_hold_is_not_printed() {
+    let mut s = Scenario::new();
+    s.eavesdrop();
+    s.world.authorization[0].preregister("by-hand", Some("configured-secret"));
+    s.config.client_id = Some("by-hand".to_owned());
+    s.config.client_secret = Some("configured-secret".into());
+    s.config.initial_access_token = Some("initial-token".into());
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert!(!format!("{:?}", s.config).contains("configured-secret"));
+    assert!(!format!("{:?}", s.config).contains("initial-token"));
+    s.check_secrets();
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_not_quoted() {
+    for (content_type, body) in [
+        ("application/json", r#"{"access_token":"planted","token_type":"Bearer""#),
+        ("application/json", r#"{"access_token":"planted with spaces"}"#),
+        ("application/json", r#"{"access_token":["planted"]}"#),
+        ("application/json", r#"{"refresh_token":"planted"}"#),
+        ("application/json", r#""planted""#),
+        ("text/html", "<html>planted</html>"),
+        ("text/plain", "planted"),
+    ] {
+        for status in [200, 400, 401, 403, 500] {
+            let mut s = Scenario::new();
+            s.eavesdrop();
+            let answer = Canned::new(status, body).header("content-type", content_type);
+            s.world.faults.push(Fault::answer("POST", "/token", answer).times(2));
+            let answer = s.call_tool("whoami");
+            assert!(!format!("{answer:?} {}", answer.error()).contains("planted"));
+            assert!(!s.overheard().contains("planted"), "{status} {body}");
+        }
+    }
+}
+
+#[test]
+fn a_stored_record_that_cannot_be_read_is_not_quoted() {
+    let mut s = Scenario::new();
+    s.eavesdrop();
+    s.store.overwrite(r#"{"version":1,"server":5,"tokens":{"access_token":"planted"#);
+    let _ = s.call_tool("whoami");
+    assert!(!s.overheard().contains("planted"));
+}
+
+#[test]
+fn a_token_is_not_added_to_a_request_that_goes_elsewhere() {
+    let mut s = Scenario::new();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    let grant = s.grant();
+    for elsewhere in [
+        "https://mcp.example.com.evil.example/mcp",
+        "https://evil.example/mcp.example.com/mcp",
+        "http://mcp.example.com/mcp",
+        "https://mcp.example.com:8443/mcp",
+        "https://auth.example.com/mcp",
+        "/mcp",
+    ] {
+        let mut request = Request::post(elsewhere).body(()).unwrap();
+        let error = grant.authorize(&mut request).unwrap_err();
+        assert_fails!(error, ErrorKind::ForeignRequest { .. });
+        assert!(request.headers().is_empty());
+    }
+    for home in ["https://mcp.example.com/mcp", "https://MCP.example.com:443/other?x=1"] {
+        let mut request = Request::post(home).body(()).unwrap();
+        grant.authorize(&mut request).unwrap();
+        assert!(request.headers()["authorization"].is_sensitive());
+    }
+}
+
+#[test]
+fn each_server_sees_its_own_secrets_alone_through_a_long_life() {
+    let two = ["https://auth.example.com", "https://new.example.com"];
+    let mut s = Scenario::in_world(World::with_urls("https://mcp.example.com/mcp", &two));
+    for server in &mut s.world.authorization {
+        server.registration.assigns = Some(ClientAuthentication::Post);
+    }
+    for home in [0, 1, 0, 1] {
+        s.world.migrate_to(home);
+        assert_eq!(s.call_tool("write_note").status(), 200);
+        s.sleep(4000);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.restart();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+    }
+    assert_eq!(s.world.registrations(), 2);
+    s.check_secrets();
+}
