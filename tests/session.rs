@@ -204,6 +204,17 @@ mod a_step_up {
     }
 
     #[test]
+    fn is_not_made_again_for_a_late_refusal_of_the_older_token() {
+        let mut s = logged_in();
+        let old = s.grant();
+        let refusal = s.send("write_note", Some(&old));
+        assert_eq!(s.call_tool("write_note").status(), 200);
+        assert!(s.report("write_note", &refusal, Some(&old)));
+        assert_eq!(s.call_tool_in_background("write_note").status(), 200);
+        assert_eq!(s.browser_opened(), 2);
+    }
+
+    #[test]
     fn is_made_ahead_where_the_caller_knows_what_it_needs() {
         let mut s = logged_in();
         let need = Need { scopes: ScopeSet::parse("notes:write"), ..need("write_note") };
