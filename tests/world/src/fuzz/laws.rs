@@ -45,6 +45,9 @@ pub(super) struct Laws {
     /// Saves that weren't answered yet: they count as answered at their deadline.
     saving: Vec<(Saved, Mono)>,
     forgotten: BTreeSet<String>,
+    /// A record was taken up that we can't read: its unused parts are no JSON. What it lends isn't
+    /// known.
+    unread: bool,
     generations: BTreeMap<Generation, String>,
     last_lent: Option<Generation>,
     newest: Option<Kept>,
@@ -93,6 +96,7 @@ impl Laws {
     /// The machine has taken up what was loaded.
     pub(super) fn adopted(&mut self, record: Option<&[u8]>) {
         let saved = record.and_then(Saved::read);
+        self.unread = record.is_some() && saved.is_none();
         if let Some(saved) = &saved {
             self.lendable.insert(saved.access.clone());
             self.generations.insert(saved.generation, saved.access.clone());
@@ -154,7 +158,7 @@ impl Laws {
     /// generations only go up. A configured token needs none of it.
     pub(super) fn lent(&mut self, grant: &Grant, configured: Option<&Secret>, now: Mono) {
         let token = grant.access_token().expose().clone();
-        if configured.is_some_and(|configured| *configured.expose() == token) {
+        if self.unread || configured.is_some_and(|configured| *configured.expose() == token) {
             return;
         }
         let given_up = self.saving.iter().any(|(saved, due)| saved.access == token && *due <= now);

@@ -38,6 +38,20 @@ pub(super) fn pick(which: u8) -> Config {
     }
 }
 
+/// The same with secrets that occur nowhere else, so that they can be told from other text.
+pub(super) fn with_known_secrets(mut config: Config) -> Config {
+    for (secret, known) in [
+        (&mut config.client_secret, "configured-client-secret"),
+        (&mut config.bearer_token, "configured-bearer-token"),
+        (&mut config.initial_access_token, "initial-access-token"),
+    ] {
+        if secret.is_some() {
+            *secret = Some(Secret::from(known));
+        }
+    }
+    config
+}
+
 /// The secrets of a configuration. Those that may be sent are for the one known server.
 pub(super) fn plant(config: &Config, secrets: &mut Secrets) {
     let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());

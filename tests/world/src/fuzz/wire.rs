@@ -159,7 +159,8 @@ pub fn redirect(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Some(mut play) = Play::new(mcp_auth::Config::default()) else { return };
     let Some(state) = play.wait_for_person() else { panic!("nobody is asked") };
-    let text = text.replace("STATE", &state);
+    // Once: a server that writes the state into its own words shows it itself.
+    let text = text.replacen("STATE", &state, 1);
     let response = AuthorizationResponse::parse(&text);
     if let Ok(response) = &response {
         for shown in [&response.error, &response.error_description, &response.error_uri] {
