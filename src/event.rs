@@ -45,9 +45,21 @@ pub struct Need {
 pub struct Demand {
     pub(crate) need: Need,
     pub(crate) browser_welcome: bool,
-    pub(crate) fresh: bool,
-    pub(crate) inspect: bool,
-    pub(crate) only_load: bool,
+    pub(crate) goal: Goal,
+}
+
+/// How far a demand goes; the later ones include the earlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Goal {
+    /// The stored record is read.
+    Load,
+    /// What a login would meet is known.
+    Inspect,
+    /// There is a token.
+    #[default]
+    Token,
+    /// There is a token from a new login.
+    Login,
 }
 
 impl Demand {
@@ -64,20 +76,29 @@ impl Demand {
     /// Log in anew, even though there is a usable token.
     #[must_use]
     pub fn fresh(mut self) -> Self {
-        self.fresh = true;
+        self.goal = Goal::Login;
         self
     }
 
     /// Detection and discovery only: nothing is registered, nobody is asked, no token is sent.
     /// What was found is then in [`AuthMachine::discovery`](crate::AuthMachine::discovery).
     pub fn inspect() -> Self {
-        Self { inspect: true, fresh: true, ..Self::default() }
+        Self { goal: Goal::Inspect, ..Self::default() }
     }
 
     /// Only read the stored record: nothing is sent, nobody is asked. What was read is then in
     /// [`AuthMachine::status`](crate::AuthMachine::status).
     pub fn load() -> Self {
-        Self { only_load: true, ..Self::default() }
+        Self { goal: Goal::Load, ..Self::default() }
+    }
+
+    /// Both demands in one: what is wanted more decides.
+    pub(crate) fn join(&mut self, other: Demand) {
+        let browser_welcome = self.browser_welcome | other.browser_welcome;
+        if other.goal > self.goal {
+            *self = other;
+        }
+        self.browser_welcome = browser_welcome;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands: what a demand, a cancellation and a logout start or end.
 
 use crate::error::{Error, ErrorKind};
-use crate::event::{AttemptId, Demand};
+use crate::event::{AttemptId, Demand, Goal};
 use crate::flow::discover::Evidence;
 use crate::flow::job::Job;
 use crate::flow::login::Login;
@@ -26,13 +26,7 @@ impl AuthMachine {
             self.begin(now, attempt, demand);
         } else if let Some((attempt, waiting)) = &mut self.waiting {
             self.attempt = Some(*attempt);
-            if waiting.only_load {
-                *waiting = demand;
-            } else if !demand.only_load {
-                waiting.browser_welcome |= demand.browser_welcome;
-                waiting.fresh |= demand.fresh;
-                waiting.inspect &= demand.inspect;
-            }
+            waiting.join(demand);
         } else {
             let attempt = self.new_attempt();
             self.waiting = Some((attempt, demand));
@@ -41,12 +35,14 @@ impl AuthMachine {
 
     /// Starts or joins what `demand` leads to.
     pub(super) fn begin(&mut self, now: Now, attempt: AttemptId, demand: Demand) {
-        if demand.only_load {
-            return;
-        }
-        if demand.fresh {
-            self.session.start_over();
-            return self.start_login(now, attempt, demand, "a new login was asked for");
+        match demand.goal {
+            Goal::Load => return,
+            Goal::Inspect => return self.start_login(now, attempt, demand, ""),
+            Goal::Login => {
+                self.session.start_over();
+                return self.start_login(now, attempt, demand, "a new login was asked for");
+            }
+            Goal::Token => {}
         }
         let quiet = self.backoff.left(now.mono);
         let lent = self.session.grant(now, &demand.need, &self.config, quiet.is_some()).is_some();
@@ -86,17 +82,18 @@ impl AuthMachine {
             return;
         }
         let hopeless = self.session.requirement == Requirement::Required;
-        if !demand.browser_welcome && !demand.inspect && hopeless {
+        let inspect = demand.goal == Goal::Inspect;
+        if !demand.browser_welcome && !inspect && hopeless {
             return self.fail(attempt, login_required(why));
         }
         let record = &self.session.record;
-        let evidence = self.session.challenge.clone().filter(|_| !demand.inspect);
+        let evidence = self.session.challenge.clone().filter(|_| !inspect);
         let job = Job {
             site: self.session.site.clone(),
             config: self.config.clone(),
             entropy: self.entropy.split(),
             browser_welcome: demand.browser_welcome,
-            inspect: demand.inspect,
+            inspect,
             wanted: self.session.wanted(&demand.need),
             earlier: record.tokens.as_ref().map(|t| (t.issuer.clone(), t.requested.clone())),
             registrations: record.registrations.clone(),
