@@ -278,6 +278,9 @@ impl Error {
             }
             K::StaticTokenRefused => "Replace `bearer_token`.".into(),
             K::ForeignRequest { .. } => "Use a session of its own for the other server.".into(),
+            K::Store(error) if error.is_busy() => {
+                "Another program is renewing the tokens: try again in a moment.".into()
+            }
             K::Store(_) => "Mend the store, then try again; nothing was overwritten.".into(),
             K::Listener(_) => "Free the port, or choose another `callback_port`.".into(),
             K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),

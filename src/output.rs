@@ -68,7 +68,8 @@ pub struct LoadCall {
 
 impl LoadCall {
     /// Take the store's exclusive lock first, and hold it until [`Output::Release`]. Where it can't
-    /// be had within [`Self::deadline`], answer with the error.
+    /// be had within [`Self::deadline`], answer with the error. A lock that is taken only after the
+    /// deadline has passed is given back by the host: no release comes for it.
     pub fn lock(&self) -> bool {
         self.lock
     }

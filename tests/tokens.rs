@@ -47,6 +47,13 @@ mod reply {
     }
 
     #[test]
+    fn may_not_be_bound_to_a_key_that_nobody_showed() {
+        let mut s = Scenario::new();
+        s.world.authorization[0].token_type = "DPoP".into();
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Unusable { .. });
+    }
+
+    #[test]
     fn may_give_the_lifetime_as_a_number_or_a_string() {
         for form in [ExpiresIn::Number, ExpiresIn::String, ExpiresIn::Raw(json!(3600.5))] {
             let mut s = Scenario::new();

@@ -124,7 +124,15 @@ impl Exchange {
         let response = reply
             .map_err(|error| Trouble::Passing { what: error.to_string(), retry_after: None })?;
         let (head, body) = response.into_parts();
-        TokenReply::parse(head.status, &head.headers, &body, now).map_err(|failure| match failure {
+        let reply = TokenReply::parse(head.status, &head.headers, &body, now);
+        if let Ok(reply) = &reply
+            && reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
+        {
+            // Bound to a key that was never shown: it would be refused as a bearer token.
+            let what = Malformed::new("token reply", "a bearer token", "a DPoP-bound one");
+            return Err(Trouble::Unusable(what));
+        }
+        reply.map_err(|failure| match failure {
             Failure::Refused { error, .. } => Trouble::Refused(error),
             Failure::Malformed(what) => Trouble::Unusable(what),
             Failure::Passing { status, retry_after, .. } => {

@@ -243,9 +243,12 @@ fn one_guard_excludes_another_until_it_is_dropped() {
 #[test]
 fn a_lock_is_felt_in_another_process_and_dies_with_its_holder() {
     let (_dir, store, entry) = entry();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "holds_a_lock_until_killed", "--ignored", "--nocapture"])
-        .env("STORE_DIR", store.dir())
+    // Tests lie in `target/…/deps`, examples beside that folder.
+    let tests = std::env::current_exe().unwrap();
+    let holder = tests.ancestors().nth(2).unwrap().join("examples/holder");
+    let mut child = Command::new(holder)
+        .arg(store.dir())
+        .args([SERVER, "work"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -255,14 +258,4 @@ fn a_lock_is_felt_in_another_process_and_dies_with_its_holder() {
     child.kill().unwrap();
     child.wait().unwrap();
     let _guard = entry.lock(Duration::ZERO).unwrap();
-}
-
-#[test]
-#[ignore = "the other process of the test above"]
-#[expect(clippy::print_stdout, reason = "tells the parent process that the lock is held")]
-fn holds_a_lock_until_killed() {
-    let store = FileStore::open(std::env::var_os("STORE_DIR").unwrap()).unwrap();
-    let _guard = store.entry(SERVER, "work").lock(Duration::ZERO).unwrap();
-    println!("locked");
-    thread::sleep(Duration::from_secs(60));
 }
