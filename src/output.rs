@@ -35,7 +35,7 @@ pub enum Output {
     /// Something happened that a log, a progress line or a metric may want.
     Tell(Notice),
     /// Nothing to do until an event comes, or until this moment: then send
-    /// [`Event::Tick`](crate::Event::Tick). `None`: nothing is pending.
+    /// [`Event::Tick`]. `None`: nothing is pending.
     Wait(Option<Mono>),
 }
 
@@ -260,7 +260,7 @@ impl ListenCall {
     }
 
     /// The redirect URI, e.g. `http://127.0.0.1:49152/callback`. Requests that come to it are
-    /// [`Event::Redirected`](crate::Event::Redirected), until [`Output::Dismiss`].
+    /// [`Event::Redirected`], until [`Output::Dismiss`].
     pub fn answer(self, result: Result<String, HostError>) -> Event {
         answer(self.id, AnswerContent::Listening(result))
     }
@@ -279,7 +279,7 @@ impl BrowseCall {
     }
 
     /// `Ok` once the person has the URL, however it was handed over. Their return is an
-    /// [`Event::Redirected`](crate::Event::Redirected).
+    /// [`Event::Redirected`].
     pub fn answer(self, result: Result<(), HostError>) -> Event {
         answer(self.id, AnswerContent::Browsed(result))
     }
