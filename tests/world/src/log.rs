@@ -30,9 +30,9 @@ pub struct Exchange {
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The program, through [`World::handle`].
+    /// The program, through [`World::handle`](crate::World::handle).
     Program,
-    /// The person's browser, through [`World::visit`].
+    /// The person's browser, through [`World::visit`](crate::World::visit).
     Browser,
 }
 
@@ -41,7 +41,7 @@ pub enum By {
 pub enum Who {
     /// The MCP server.
     Resource,
-    /// The authorization server with this index in [`World::authorization`].
+    /// The authorization server with this index in [`World::authorization`](crate::World::authorization).
     Authorization(usize),
     /// An origin that nobody in this world answers for.
     Stray,
