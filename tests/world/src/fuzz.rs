@@ -65,7 +65,9 @@ pub fn config(data: &[u8]) {
         assert!(Play::new(config).is_none(), "settings that are refused, and used");
         return;
     }
-    let Some(mut play) = Play::new(settings::with_known_secrets(config)) else {
+    let Some(mut play) =
+        Play::new(settings::with_known_secrets(config, &String::from_utf8_lossy(data)))
+    else {
         panic!("settings that are checked, and refused")
     };
     play.perform(0, Op::Demand { welcome: true, fresh: false, inspect: false, need: 0 });

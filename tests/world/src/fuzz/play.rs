@@ -84,8 +84,9 @@ impl Play {
         Some(play)
     }
 
-    /// Puts a record into the store, whatever it is.
+    /// Puts a record into the store, whatever it is, and whoever it says the tokens are for.
     pub(super) fn store(&mut self, record: &[u8]) {
+        self.honest = false;
         self.store = Some(record.to_vec());
     }
 

@@ -38,15 +38,15 @@ pub(super) fn pick(which: u8) -> Config {
     }
 }
 
-/// The same with secrets that occur nowhere else, so that they can be told from other text.
-pub(super) fn with_known_secrets(mut config: Config) -> Config {
-    for (secret, known) in [
-        (&mut config.client_secret, "configured-client-secret"),
-        (&mut config.bearer_token, "configured-bearer-token"),
-        (&mut config.initial_access_token, "initial-access-token"),
-    ] {
+/// The same with secrets that nobody could have put elsewhere in what it is `made_of`.
+pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
+    for (count, secret) in (1..).zip([
+        &mut config.client_secret,
+        &mut config.bearer_token,
+        &mut config.initial_access_token,
+    ]) {
         if secret.is_some() {
-            *secret = Some(Secret::from(known));
+            *secret = Some(Secret::new(text::opaque("configured", made_of, count)));
         }
     }
     config
