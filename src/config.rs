@@ -32,8 +32,10 @@ pub struct Config {
     /// Its secret, if it has one.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<Secret>,
-    /// The issuer that `client_id` belongs to. With it, the client is never shown to another
-    /// server. Default: `issuer`, if that is given.
+    /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
+    /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
+    /// secret stays with the issuer that it first logged in with, for each MCP server and account:
+    /// give it whenever a configuration serves more than one server.
     pub client_issuer: Option<String>,
     /// The URL of our client ID metadata document; used where the server supports it.
     pub client_metadata_url: Option<String>,
@@ -41,7 +43,8 @@ pub struct Config {
     pub client_name: String,
     /// A page about the program, for dynamic registration.
     pub client_uri: Option<String>,
-    /// For registration endpoints that want a token (RFC 7591 §3).
+    /// For registration endpoints that want a token (RFC 7591 §3). It needs `client_issuer` or
+    /// `issuer` beside it, and is shown to no other.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub initial_access_token: Option<Secret>,
 
@@ -88,6 +91,7 @@ pub struct Config {
     /// stolen code is a stolen login, and the specification says to refuse.
     pub assume_s256: bool,
     /// Issuers that this server's metadata may name though they differ from the one asked for.
+    /// Credentials are kept by the identifier that was asked for, whatever the document claims.
     pub trusted_issuers: Vec<String>,
     /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
     /// reaches only the server's own origin.
@@ -160,6 +164,9 @@ impl Config {
         if self.client_secret.is_some() && self.client_id.is_none() {
             return bad("client_secret", "a client_id beside it", "none");
         }
+        if self.initial_access_token.is_some() && self.client_home().is_none() {
+            return bad("initial_access_token", "a client_issuer or issuer beside it", "none");
+        }
         if let Some(resource) = &self.resource
             && !url::Url::parse(resource).is_ok_and(|url| url.fragment().is_none())
         {
@@ -188,10 +195,12 @@ impl Config {
 
     /// Whether the configured client may be shown to this issuer.
     pub(crate) fn client_belongs_to(&self, issuer: &str) -> bool {
-        self.client_issuer
-            .as_deref()
-            .or(self.issuer.as_deref())
-            .is_none_or(|home| address::issuers_match(home, issuer))
+        self.client_home().is_none_or(|home| address::issuers_match(home, issuer))
+    }
+
+    /// The issuer that our credentials belong to, where the settings say so.
+    pub(crate) fn client_home(&self) -> Option<&str> {
+        self.client_issuer.as_deref().or(self.issuer.as_deref())
     }
 }
 

@@ -148,7 +148,8 @@ pub enum Leniency {
 }
 
 /// How a client identity was come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ClientSource {
     /// From the configuration.
@@ -213,6 +214,16 @@ impl fmt::Display for Notice {
                 if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
             }
             Notice::Failed(error) => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+impl ClientSource {
+    /// The kind of client, whenever it was come by.
+    pub(crate) fn kind(self) -> Self {
+        match self {
+            ClientSource::Remembered => ClientSource::Registered,
+            other => other,
         }
     }
 }

@@ -164,7 +164,8 @@ fn configured_endpoints(config: &Config) -> Option<Server> {
         ..ServerMetadata::legacy(&token)
     };
     let provenance = Provenance::Configured;
-    Some(Server { metadata, url: None, provenance, leniencies: Vec::new() })
+    let issuer = metadata.issuer.clone();
+    Some(Server { issuer, metadata, url: None, provenance, leniencies: Vec::new() })
 }
 
 fn conclude(resource: Option<Resource>, server: Server, site: &Site) -> Discovery {
@@ -177,6 +178,7 @@ fn conclude(resource: Option<Resource>, server: Server, site: &Site) -> Discover
         None => (site.indicator(), None, None),
     };
     Discovery {
+        issuer: server.issuer,
         resource: indicator,
         resource_metadata_url: url,
         scopes_supported: scopes.filter(|scopes| !scopes.is_empty()),

@@ -37,7 +37,7 @@ impl Known<'_> {
     /// A server that names another authorization server must not get the secret that was made for
     /// the first one.
     fn lives_elsewhere(&self, issuer: &str) -> bool {
-        let bound = self.config.client_issuer.is_some() || self.config.issuer.is_some();
+        let bound = self.config.client_home().is_some();
         let home =
             self.client_home.filter(|h| Some(&h.client_id) == self.config.client_id.as_ref());
         !bound && self.config.client_secret.is_some() && home.is_some_and(|h| h.issuer != issuer)
@@ -53,14 +53,14 @@ pub(crate) fn choose(
     let Known { config, registration, document_rejected, .. } = known;
     let server = &found.server;
     let refuse = |why: &str| {
-        Err(ErrorKind::NoClient { issuer: printable_url(&server.issuer), why: why.to_owned() })
+        Err(ErrorKind::NoClient { issuer: printable_url(&found.issuer), why: why.to_owned() })
     };
     let mut closed = Vec::new();
     match &config.client_id {
-        Some(_) if known.lives_elsewhere(&server.issuer) => {
+        Some(_) if known.lives_elsewhere(&found.issuer) => {
             closed.push("the configured client has a secret and logged in with another issuer before (name its issuer in `client_issuer`)");
         }
-        Some(_) if config.client_belongs_to(&server.issuer) => {
+        Some(_) if config.client_belongs_to(&found.issuer) => {
             return match configured(config, server.token_endpoint_auth_methods_supported.as_deref())
             {
                 Some(identity) => Ok(Choice::Use(identity)),
@@ -96,22 +96,27 @@ pub(crate) fn choose(
 /// The client that tokens were issued to, as it is known now; `None` if it isn't any more.
 pub(crate) fn recall(config: &Config, record: &Record) -> Option<Identity> {
     let tokens = record.tokens.as_ref()?;
-    let mut clients = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);
-    if let Some(known) = clients.find(|known| known.client_id == tokens.client_id) {
-        return Some(registered(known, ClientSource::Remembered));
+    match tokens.client_source.kind() {
+        ClientSource::Registered => {
+            let known = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);
+            let mut buyers = known.filter(|known| known.bought(tokens));
+            buyers.next().map(|known| registered(known, ClientSource::Remembered))
+        }
+        ClientSource::MetadataDocument => {
+            let ours = config.client_metadata_url.as_ref() == Some(&tokens.client_id);
+            ours.then(|| document(&tokens.client_id))
+        }
+        _ => {
+            let ours = config.client_id.as_ref() == Some(&tokens.client_id);
+            if !ours || !config.client_belongs_to(&tokens.issuer) {
+                return None;
+            }
+            let found = record.discovery.as_ref().filter(|found| found.issuer == tokens.issuer);
+            let methods = found
+                .and_then(|found| found.server.token_endpoint_auth_methods_supported.as_deref());
+            configured(config, methods)
+        }
     }
-    if config.client_metadata_url.as_deref() == Some(&tokens.client_id) {
-        return Some(document(&tokens.client_id));
-    }
-    let ours = config.client_id.as_deref() == Some(&tokens.client_id);
-    if !ours || !config.client_belongs_to(&tokens.issuer) {
-        return None;
-    }
-    let server = record.discovery.as_ref().map(|found| &found.server);
-    let methods = server
-        .filter(|server| server.issuer == tokens.issuer)
-        .and_then(|server| server.token_endpoint_auth_methods_supported.as_deref());
-    configured(config, methods)
 }
 
 pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity {

@@ -45,7 +45,7 @@ impl Job {
     }
 
     pub(super) fn known<'a>(&'a self, found: &Discovery) -> Known<'a> {
-        let issuer = &found.server.issuer;
+        let issuer = &found.issuer;
         Known {
             config: &self.config,
             registration: self.registrations.get(issuer),
@@ -88,7 +88,7 @@ impl Job {
             .or(self.challenge_scope.as_ref())
             .or(found.scopes_supported.as_ref());
         let mut scopes = match &self.earlier {
-            Some((issuer, scopes)) if *issuer == found.server.issuer => scopes.clone(),
+            Some((issuer, scopes)) if *issuer == found.issuer => scopes.clone(),
             _ => ScopeSet::new(),
         };
         scopes = scopes.union(&suggested.cloned().unwrap_or_default()).union(&self.wanted);

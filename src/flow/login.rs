@@ -245,7 +245,7 @@ impl Login {
             let redirect_uri = uri.clone();
             return Self::identify(job, Place { found, redirect_uri }, now, notes);
         }
-        let known = job.registrations.get(&found.server.issuer);
+        let known = job.registrations.get(&found.issuer);
         let port = known.and_then(|known| url::Url::parse(&known.redirect_uri).ok()?.port());
         let spec = ListenSpec {
             host: job.config.callback_host,
@@ -286,9 +286,8 @@ impl Login {
             Step::Done(registration) => {
                 let identity = registered(&registration, ClientSource::Registered);
                 notes.push(tell(&identity));
-                let issuer = place.found.server.issuer.clone();
-                job.registrations.insert(issuer.clone(), registration.clone());
-                job.learned.registered = Some((issuer, registration));
+                job.registrations.insert(registration.issuer.clone(), registration.clone());
+                job.learned.registered = Some(registration);
                 // Kept before the person is asked: a crash in the browser must not cost another.
                 let learned = Box::new(job.learned_with(&place.found));
                 Step::Ask(Self { job, stage: Stage::Keep(identity, place) }, Ask::Keep(learned))
@@ -313,9 +312,10 @@ impl Login {
     fn pay(job: Job, authorize: Authorize, code: Secret) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
         let purchase = Purchase {
-            issuer: found.server.issuer.clone(),
+            issuer: found.issuer.clone(),
             token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
             client_id: identity.client_id.clone(),
+            client_source: identity.source.kind(),
             requested,
             resource,
         };
@@ -367,7 +367,7 @@ impl Login {
         now: UnixTime,
         notes: &mut Notes,
     ) -> Turn {
-        let issuer = place.found.server.issuer.clone();
+        let issuer = place.found.issuer.clone();
         if std::mem::replace(&mut job.replaced_client, true) {
             return Err(otherwise.into());
         }

@@ -76,7 +76,7 @@ pub(crate) type Notes = Vec<Notice>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Learned {
     pub(crate) discovery: Option<Discovery>,
-    pub(crate) registered: Option<(String, Registration)>,
+    pub(crate) registered: Option<Registration>,
     /// Issuers that no longer know the registered client.
     pub(crate) forgotten: Vec<String>,
     /// Issuers that rejected our client ID metadata document.
@@ -90,8 +90,8 @@ impl Learned {
         for issuer in self.forgotten {
             record.registrations.remove(&issuer);
         }
-        if let Some((issuer, registration)) = self.registered {
-            record.register(issuer, registration);
+        if let Some(registration) = self.registered {
+            record.register(registration);
         }
         record.document_rejected_by.extend(self.document_rejected);
         if self.client_home.is_some() {

@@ -18,6 +18,7 @@ use crate::wire::url as address;
 use std::time::Duration;
 
 pub(crate) struct Register {
+    issuer: String,
     endpoint: Url,
     client: ClientMetadata,
     redirect_uri: String,
@@ -35,7 +36,7 @@ impl Register {
     ) -> Result<Step<Self, Registration>, Error> {
         let server = &found.server;
         let Some(endpoint) = server.registration_endpoint() else {
-            let (issuer, why) = (printable_url(&server.issuer), "no registration endpoint".into());
+            let (issuer, why) = (printable_url(&found.issuer), "no registration endpoint".into());
             return Err(ErrorKind::NoClient { issuer, why }.into());
         };
         let mut client = ClientMetadata::new(redirect_uri, config.client_name.clone());
@@ -48,11 +49,14 @@ impl Register {
         client.scope = scope;
         let (without_scope, other_type) = (!client.scope.is_empty(), true);
         let redirect_uri = redirect_uri.to_owned();
-        Ok(Self { endpoint, client, redirect_uri, without_scope, other_type }.ask(config))
+        let issuer = found.issuer.clone();
+        Ok(Self { issuer, endpoint, client, redirect_uri, without_scope, other_type }.ask(config))
     }
 
     fn ask(self, config: &Config) -> Step<Self, Registration> {
-        let token = config.initial_access_token.as_ref();
+        // Made for one server; any other that an MCP server names is not to see it.
+        let token =
+            config.initial_access_token.as_ref().filter(|_| config.client_belongs_to(&self.issuer));
         let request = registration::request(&self.endpoint, &self.client, token);
         Step::Ask(self, Ask::http(request, Purpose::Registration))
     }
@@ -113,6 +117,7 @@ impl Register {
                 .is_ok_and(|uri| address::same_origin(&uri, &self.endpoint))
         });
         Ok(Registration {
+            issuer: self.issuer,
             client_id: reply.client_id,
             client_secret: reply.client_secret,
             // A secret that had expired before it was issued is a server's mistake about "never".

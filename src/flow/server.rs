@@ -29,6 +29,8 @@ pub(crate) struct Candidate {
 /// An authorization server.
 #[derive(Clone)]
 pub(crate) struct Server {
+    /// The identifier that was looked up.
+    pub(crate) issuer: String,
     pub(crate) metadata: ServerMetadata,
     pub(crate) url: Option<Url>,
     pub(crate) provenance: Provenance,
@@ -201,8 +203,8 @@ fn read(
             return Err(unusable(Malformed::new("authorization server metadata", name, "none")));
         }
     }
-    let provenance = candidate.provenance;
-    Ok(Server { metadata, url: Some(url.clone()), provenance, leniencies })
+    let (provenance, issuer) = (candidate.provenance, candidate.issuer.clone());
+    Ok(Server { issuer, metadata, url: Some(url.clone()), provenance, leniencies })
 }
 
 /// Whether a registration endpoint is wanted, and missing.
@@ -216,8 +218,10 @@ fn lacks_registration(server: &Server, config: &Config) -> bool {
 
 /// The default endpoints of the specification of 2025-03-26.
 fn legacy(site: &Site) -> Server {
+    let metadata = ServerMetadata::legacy(&site.url);
     Server {
-        metadata: ServerMetadata::legacy(&site.url),
+        issuer: metadata.issuer.clone(),
+        metadata,
         url: None,
         provenance: Provenance::Origin,
         leniencies: vec![Leniency::LegacyEndpoints],

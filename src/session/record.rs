@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::notice::Leniency;
+use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
@@ -48,6 +48,8 @@ pub(crate) struct Record {
 /// A client that was registered dynamically (RFC 7591 §3.2.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Registration {
+    /// Whom it was registered with.
+    pub(crate) issuer: String,
     pub(crate) client_id: String,
     #[serde(default, with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub(crate) client_secret: Option<Secret>,
@@ -70,6 +72,12 @@ pub(crate) struct ClientHome {
 }
 
 impl Registration {
+    /// Whether these tokens were issued to this client.
+    pub(crate) fn bought(&self, tokens: &Tokens) -> bool {
+        tokens.client_source == ClientSource::Registered
+            && (&self.issuer, &self.client_id) == (&tokens.issuer, &tokens.client_id)
+    }
+
     pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
         self.client_secret.is_some() && self.secret_expires_at.is_some_and(|at| at <= now)
     }
@@ -95,7 +103,11 @@ impl StepUp {
 
 /// What discovery found, where, and which leniency it needed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Discovery {
+    /// The authorization server's identifier, as it was looked up: what credentials are kept by.
+    /// The metadata's own `issuer` differs from it only by a named leniency.
+    pub issuer: String,
     /// The resource indicator (RFC 8707), byte for byte as it is sent.
     pub resource: String,
     /// Where the protected resource metadata was; `None` where there was none.
@@ -170,6 +182,10 @@ impl Record {
         if record.server != server {
             return Err(bad(server, "a record of another server"));
         }
+        // Nobody counts so far: from there on no new tokens could be told from old ones.
+        if record.next_generation() == Generation::LAST {
+            return Err(bad("a generation that was counted", "the last one"));
+        }
         Ok(record)
     }
 
@@ -198,16 +214,15 @@ impl Record {
     pub(crate) fn put(&mut self, mut tokens: Tokens) {
         tokens.generation = self.next_generation();
         self.last_generation = tokens.generation;
-        self.former.take_if(|former| former.client_id != tokens.client_id);
+        self.former.take_if(|former| !former.bought(&tokens));
         self.tokens = Some(tokens);
     }
 
     /// Remembers a client, and the one that it replaces as long as its tokens live.
-    pub(crate) fn register(&mut self, issuer: String, registration: Registration) {
-        let tokens = self.tokens.as_ref().filter(|tokens| tokens.issuer == issuer);
-        let client_id = tokens.map(|tokens| tokens.client_id.as_str());
-        let replaced = self.registrations.insert(issuer, registration);
-        if let Some(replaced) = replaced.filter(|old| Some(old.client_id.as_str()) == client_id) {
+    pub(crate) fn register(&mut self, registration: Registration) {
+        let replaced = self.registrations.insert(registration.issuer.clone(), registration);
+        let tokens = self.tokens.as_ref();
+        if let Some(replaced) = replaced.filter(|old| tokens.is_some_and(|t| old.bought(t))) {
             self.former = Some(replaced);
         }
     }

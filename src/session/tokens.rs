@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
+use crate::notice::ClientSource;
 use crate::secret::{Secret, exposed};
 use crate::session::grant::bearer;
 use crate::time::UnixTime;
@@ -20,6 +21,8 @@ use crate::wire::token::TokenReply;
 pub struct Generation(pub(crate) u64);
 
 impl Generation {
+    pub(crate) const LAST: Self = Self(u64::MAX);
+
     pub(crate) fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -40,6 +43,9 @@ pub(crate) struct Purchase {
     pub(crate) issuer: String,
     pub(crate) token_endpoint: String,
     pub(crate) client_id: String,
+    /// What kind of client that is: one kind's secret isn't another's, even if a server gives both
+    /// the same name.
+    pub(crate) client_source: ClientSource,
     pub(crate) requested: ScopeSet,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource: Option<String>,
@@ -153,6 +159,7 @@ mod tests {
                 issuer: "https://i.example".into(),
                 token_endpoint: "https://i.example/token".into(),
                 client_id: "c".into(),
+                client_source: ClientSource::Configured,
                 requested: ScopeSet::parse("x y z"),
                 resource: None,
             },
