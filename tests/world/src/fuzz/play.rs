@@ -197,7 +197,9 @@ impl Play {
             return self.redirected(at, &url);
         }
         let opened = program.opened.clone().unwrap_or_default();
-        let query = opened.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let (endpoint, query) = opened.split_once('?').unwrap_or_default();
+        // Whoever forges a redirect knows all that is public.
+        let iss = endpoint.trim_end_matches("/authorize");
         let query = Form::parse(query.as_bytes());
         let state = query.get("state").unwrap_or("no-state");
         let back = query.get("redirect_uri").unwrap_or("http://127.0.0.1:49152/callback");
@@ -205,13 +207,13 @@ impl Play {
         self.secrets.add(forged, None);
         let url = match kind % 8 {
             0 => "not a URL at all".to_owned(),
-            1 => format!("{back}?code={forged}&state=another-state"),
-            2 => format!("{back}?code={forged}"),
-            3 => format!("{back}?code={forged}&state={state}&state={state}"),
+            1 => format!("{back}?code={forged}&state=another-state&iss={iss}"),
+            2 => format!("{back}?code={forged}&iss={iss}"),
+            3 => format!("{back}?code={forged}&state={state}&state={state}&iss={iss}"),
             4 => format!("{back}?code={forged}&state={state}&iss=https%3A%2F%2Fstray.example"),
-            5 => format!("{back}/elsewhere?code={forged}&state={state}"),
-            6 => format!("{back}?error=access_denied&state=another-state"),
-            _ => format!("https://stray.example/callback?code={forged}&state={state}"),
+            5 => format!("{back}/elsewhere?code={forged}&state={state}&iss={iss}"),
+            6 => format!("{back}?error=access_denied&state=another-state&iss={iss}"),
+            _ => format!("https://stray.example/callback?code={forged}&state={state}&iss={iss}"),
         };
         self.redirected(at, &url);
     }
