@@ -45,6 +45,8 @@ pub(super) struct Laws {
     /// Saves that weren't answered yet: they count as answered at their deadline.
     saving: Vec<(Saved, Mono)>,
     forgotten: BTreeSet<String>,
+    /// What is stored is still to be erased, or replaced.
+    forgetting: bool,
     /// A record was taken up that we can't read: its unused parts are no JSON. What it lends isn't
     /// known.
     unread: bool,
@@ -68,10 +70,12 @@ impl Laws {
     }
 
     /// A record is about to be saved. Laws: one generation, one token; the newest refresh token is
-    /// in every record.
+    /// in every record, and nothing that was forgotten.
     pub(super) fn saving(&mut self, record: Option<&[u8]>, due: Mono) {
         let saved = record.and_then(Saved::read);
+        self.forgetting = false;
         if let Some(saved) = &saved {
+            assert!(!self.forgotten.contains(&saved.access), "saved after it was forgotten");
             let known = self.generations.entry(saved.generation).or_insert(saved.access.clone());
             assert_eq!(*known, saved.access, "two tokens of {:?}", saved.generation);
             self.saving.push((saved.clone(), due));
@@ -142,6 +146,7 @@ impl Laws {
     /// Whatever was known is not to be lent again.
     pub(super) fn forget(&mut self) {
         self.newest = None;
+        self.forgetting = true;
         self.late.clear();
         self.forgotten.append(&mut self.lendable);
         self.forgotten.extend(self.saving.drain(..).map(|(saved, _)| saved.access));
@@ -170,8 +175,9 @@ impl Laws {
         assert_eq!(known, Some(&token), "a token of another generation");
     }
 
-    /// Law: the newest refresh token was saved.
+    /// Laws: the newest refresh token was saved, and what was forgotten is no longer stored.
     pub(super) fn assert_kept(&self) {
+        assert!(!self.forgetting, "what was forgotten is still stored");
         if let Some(newest) = &self.newest {
             assert!(newest.saved, "the newest refresh token was never saved");
         }
