@@ -130,6 +130,24 @@ fn silent_and_slow_connections_do_not_hold_up_the_redirect() {
 }
 
 #[test]
+fn answered_connections_that_linger_do_not_keep_the_redirect_out() {
+    let (_running, port, _) = running(&CallbackAddress::default());
+    let lingering: Vec<TcpStream> = (0..40)
+        .map(|n| {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let request = format!("GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut response = String::new();
+            stream.read_to_string(&mut response).unwrap();
+            assert!(response.starts_with("HTTP/1.1 404"), "{n}: {response}");
+            stream
+        })
+        .collect();
+    assert!(get(port, "/callback?code=c").starts_with("HTTP/1.1 200"));
+    drop(lingering);
+}
+
+#[test]
 fn a_connection_that_never_asks_is_closed() {
     let (_running, port, _) = running(&CallbackAddress::default());
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();

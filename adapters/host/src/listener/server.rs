@@ -13,7 +13,8 @@ use super::page::{Page, Response};
 use super::request::{self, Asked};
 use super::{CallbackListener, ListenError};
 
-/// The most connections at a time. One more pushes out the oldest that hasn't asked anything yet.
+/// The most connections at a time. One more pushes out the oldest that has its answer, or else the
+/// oldest that hasn't asked anything yet.
 const MAX_CONNECTIONS: usize = 16;
 /// The longest request head: request line and header fields, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -83,10 +84,11 @@ impl Drop for RunningListener {
         }
         let mut room = self.shared.room();
         room.guests.retain(|guest| {
-            if guest.silent {
+            let silent = guest.stage == Stage::Silent;
+            if silent {
                 let _ = guest.stream.shutdown(Shutdown::Both);
             }
-            !guest.silent
+            !silent
         });
         drop(self.shared.left.wait_timeout_while(room, FAREWELL, |room| !room.guests.is_empty()));
     }
@@ -120,8 +122,18 @@ struct Room {
 struct Guest {
     id: u64,
     stream: TcpStream,
+    stage: Stage,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
     /// It hasn't sent a whole request yet.
-    silent: bool,
+    Silent,
+    /// Its answer is being found or written.
+    Asked,
+    /// It has its answer, and is to close.
+    Answered,
 }
 
 /// A connection's place in the room, given up when it ends, however it ends.
@@ -169,15 +181,16 @@ impl Shared {
 }
 
 impl Room {
-    /// `None` where every connection is being answered, and none can be pushed out.
+    /// `None` where every connection waits for its answer, and none can be pushed out.
     fn enter(&mut self, stream: TcpStream) -> Option<u64> {
         if self.guests.len() >= MAX_CONNECTIONS {
-            let oldest = self.guests.iter().position(|guest| guest.silent)?;
+            let oldest = |stage| self.guests.iter().position(|guest| guest.stage == stage);
+            let oldest = oldest(Stage::Answered).or_else(|| oldest(Stage::Silent))?;
             let _ = self.guests.remove(oldest)?.stream.shutdown(Shutdown::Both);
         }
         let id = self.next_id;
         self.next_id += 1;
-        self.guests.push_back(Guest { id, stream, silent: true });
+        self.guests.push_back(Guest { id, stream, stage: Stage::Silent });
         Some(id)
     }
 }
@@ -185,15 +198,25 @@ impl Room {
 impl Seat {
     fn serve(self, mut stream: TcpStream) {
         let Some(head) = read_head(&mut stream) else { return };
-        match self.shared.room().guests.iter_mut().find(|guest| guest.id == self.id) {
-            Some(guest) => guest.silent = false,
-            None => return, // pushed out meanwhile
+        if !self.reaches(Stage::Asked) {
+            return;
         }
         let response = self.shared.respond_to(&head).into_bytes();
         let _ = stream.set_write_timeout(Some(PATIENCE));
-        if stream.write_all(&response).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+        // The other side may linger from here on, but not at a newcomer's expense.
+        if stream.write_all(&response).is_ok()
+            && self.reaches(Stage::Answered)
+            && stream.shutdown(Shutdown::Write).is_ok()
+        {
             drain(&mut stream);
         }
+    }
+
+    /// `false` where the connection was pushed out meanwhile.
+    fn reaches(&self, stage: Stage) -> bool {
+        let mut room = self.shared.room();
+        let guest = room.guests.iter_mut().find(|guest| guest.id == self.id);
+        guest.map(|guest| guest.stage = stage).is_some()
     }
 }
 
