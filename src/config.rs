@@ -187,6 +187,9 @@ impl Config {
         {
             return bad("bearer_token", "visible ASCII without spaces", "other characters");
         }
+        if self.oauth_params.contains_key("resource") {
+            return bad("oauth_params", "`resource` in the setting of that name", "it in here");
+        }
         if self.scope_param_name.is_empty() {
             return bad("scope_param_name", "a parameter name", "nothing");
         }

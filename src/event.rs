@@ -19,8 +19,8 @@ pub enum Event {
     Challenged(Challenged),
     /// A redirect arrived at the callback address, or was pasted.
     Redirected(Redirected),
-    /// The demander of this attempt has lost interest. A token request that is under way is still
-    /// seen through.
+    /// Nobody waits for this attempt any more: it is for the host to know whether others have joined
+    /// it. A token request that is under way is still seen through.
     Cancel(AttemptId),
     /// Forget everything about this server: tokens, registrations, and the stored record.
     Forget,

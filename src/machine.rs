@@ -27,7 +27,7 @@ use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Event, Need};
 use crate::notice::Notice;
-use crate::output::{CallId, Output};
+use crate::output::{CallId, Output, Page};
 use crate::secret::Secret;
 use crate::session::grant::{Grant, Site, bearer};
 use crate::session::policy::Plan;
@@ -83,15 +83,23 @@ pub struct AuthMachine {
     login: Option<Lane>,
     /// Came while the record was being loaded.
     waiting: Option<(AttemptId, Demand)>,
-    /// A token request that was given up on; its answer is adopted all the same.
-    orphan: Option<Orphan>,
+    /// Token requests that were given up on; their answers are adopted all the same.
+    orphans: VecDeque<Orphan>,
     /// Saves that belong to no lane.
     chores: VecDeque<Change>,
     backoff: Backoff,
     attempt: Option<AttemptId>,
-    failed: Option<(AttemptId, Error)>,
-    /// Redirect URI and state of the last request that was answered.
-    answered: Option<(String, Secret)>,
+    /// The last failures, the newest last.
+    failures: VecDeque<(AttemptId, Error)>,
+    answered: Option<Answered>,
+}
+
+/// The last authorization request that was answered: browsers repeat redirects.
+#[derive(Debug)]
+struct Answered {
+    uri: String,
+    state: Secret,
+    page: Page,
 }
 
 /// An unanswered prompt.
@@ -118,6 +126,9 @@ pub enum TokenState {
     /// Nothing is under way: send a [`Demand`].
     Missing,
 }
+
+/// More than attempts that can end in the same moment.
+const MAX_FAILURES: usize = 16;
 
 /// After a passing failure of the token endpoint, when the next try is due.
 #[derive(Debug, Default)]
@@ -166,11 +177,11 @@ impl AuthMachine {
             renewal: None,
             login: None,
             waiting: None,
-            orphan: None,
+            orphans: VecDeque::new(),
             chores: VecDeque::new(),
             backoff: Backoff::default(),
             attempt: None,
-            failed: None,
+            failures: VecDeque::new(),
             answered: None,
         })
     }
@@ -223,7 +234,7 @@ impl AuthMachine {
         if let Some(lane) = lane.filter(|lane| !lane.detached) {
             return TokenState::Pending(lane.attempt);
         }
-        match &self.failed {
+        match self.failures.back() {
             Some((attempt, error)) => TokenState::Failed(*attempt, error.clone()),
             None => TokenState::Missing,
         }
@@ -261,9 +272,9 @@ impl AuthMachine {
             || self.lanes().any(|lane| lane.attempt == attempt && !lane.detached)
     }
 
-    /// Why this attempt failed, if it did and no other has failed since.
+    /// Why this attempt failed, if it did; the last sixteen failures are remembered.
     pub fn failure(&self, attempt: AttemptId) -> Option<&Error> {
-        self.failed.as_ref().filter(|(id, _)| *id == attempt).map(|(_, error)| error)
+        self.failures.iter().find(|(id, _)| *id == attempt).map(|(_, error)| error)
     }
 
     /// What discovery found when it was last done.
@@ -301,7 +312,10 @@ impl AuthMachine {
 
     fn fail(&mut self, attempt: AttemptId, error: Error) {
         self.tell(Notice::Failed(error.clone()));
-        self.failed = Some((attempt, error));
+        self.failures.push_back((attempt, error));
+        if self.failures.len() > MAX_FAILURES {
+            self.failures.pop_front();
+        }
     }
 
     /// The next moment at which something is due without an event.
@@ -309,7 +323,9 @@ impl AuthMachine {
         let lanes = self.lanes().filter_map(Lane::deadline);
         let exchange = self.exchange.iter().map(|out| out.deadline);
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
-        lanes.chain(exchange).chain(prompt).chain(self.store.retry_at()).min()
+        // A save is tried again once the exchange is free.
+        let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
+        lanes.chain(exchange).chain(prompt).chain(retry).min()
     }
 }
 

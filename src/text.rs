@@ -18,7 +18,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{00AD}' | '\u{061C}' | '\u{E0000}'..='\u{E007F}' | '\u{FEFF}')
 }
 
 /// A URL without what may hold a secret: user information, query and fragment.

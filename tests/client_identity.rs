@@ -303,6 +303,7 @@ mod registered {
         assert!(answer.error().advice().contains("initial_access_token"));
 
         s.config.initial_access_token = Some("let-me-in".into());
+        s.config.client_issuer = Some("https://auth.example.com".to_owned());
         s.restart();
         assert_eq!(s.call_tool("whoami").status(), 200);
     }

@@ -45,6 +45,7 @@ fn what_the_settings_hold_is_not_printed() {
     s.config.client_id = Some("by-hand".to_owned());
     s.config.client_secret = Some("configured-secret".into());
     s.config.initial_access_token = Some("initial-token".into());
+    s.config.client_issuer = Some("https://auth.example.com".into());
     assert_eq!(s.call_tool("whoami").status(), 200);
     assert!(!format!("{:?}", s.config).contains("configured-secret"));
     assert!(!format!("{:?}", s.config).contains("initial-token"));

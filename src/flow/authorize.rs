@@ -113,6 +113,8 @@ impl Authorize {
     fn check_issuer(&self, got: Option<&str>) -> Result<(), ErrorKind> {
         let server = &self.found.server;
         match got {
+            // Endpoints from the settings, without an issuer: nothing to compare with.
+            _ if !self.found.knows_issuer => Ok(()),
             Some(got) if got == server.issuer => Ok(()),
             None if !server.authorization_response_iss_parameter_supported => Ok(()),
             got => Err(ErrorKind::MixUp {

@@ -63,7 +63,11 @@ impl Detect {
                 let conclusive = match self {
                     // A page for people says nothing about the endpoint; an event stream does.
                     Detect::Get => is(headers, "text/event-stream"),
-                    Detect::Post => true,
+                    Detect::Post => {
+                        is(headers, "text/event-stream")
+                            || is(headers, "application/json")
+                            || matches!(status, 202 | 204)
+                    }
                 };
                 if response.status().is_success() && conclusive {
                     return Step::Done(Detected::NotRequired);

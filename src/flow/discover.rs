@@ -64,7 +64,7 @@ impl Discover {
             }
             Stage::Server(find, resource) => {
                 let step = find.on_http(config, site, reply, notes)?;
-                Ok(Self::after_server(self.evidence, resource, step, site))
+                Ok(Self::after_server(self.evidence, resource, step, config, site))
             }
         }
     }
@@ -96,17 +96,18 @@ impl Discover {
         if let Some(server) = configured_endpoints(config) {
             let (issuer, url) = (printable_url(&server.metadata.issuer), None);
             notes.push(Notice::ServerFound { issuer, url });
-            return Ok(Self::after_server(evidence, resource, Step::Done(server), site));
+            return Ok(Self::after_server(evidence, resource, Step::Done(server), config, site));
         }
         let issuers = candidates(config, resource.as_ref(), evidence.challenge(), site);
         let step = FindServer::start(issuers, uncertain, config, site, notes)?;
-        Ok(Self::after_server(evidence, resource, step, site))
+        Ok(Self::after_server(evidence, resource, step, config, site))
     }
 
     fn after_server(
         evidence: Evidence,
         resource: Option<Resource>,
         step: Step<FindServer, Server>,
+        config: &Config,
         site: &Site,
     ) -> Step<Self, Discovered> {
         match step {
@@ -114,7 +115,7 @@ impl Discover {
                 Step::Ask(Self { evidence, stage: Stage::Server(Box::new(find), resource) }, ask)
             }
             Step::Done(server) => {
-                Step::Done(Discovered::Found(Box::new(conclude(resource, server, site))))
+                Step::Done(Discovered::Found(Box::new(conclude(resource, server, config, site))))
             }
         }
     }
@@ -168,7 +169,8 @@ fn configured_endpoints(config: &Config) -> Option<Server> {
     Some(Server { issuer, metadata, url: None, provenance, leniencies: Vec::new() })
 }
 
-fn conclude(resource: Option<Resource>, server: Server, site: &Site) -> Discovery {
+fn conclude(resource: Option<Resource>, server: Server, config: &Config, site: &Site) -> Discovery {
+    let named = config.issuer.is_some();
     let mut leniencies = server.leniencies;
     let (indicator, url, scopes) = match resource {
         Some(found) => {
@@ -179,6 +181,7 @@ fn conclude(resource: Option<Resource>, server: Server, site: &Site) -> Discover
     };
     Discovery {
         issuer: server.issuer,
+        knows_issuer: server.url.is_some() || server.provenance != Provenance::Configured || named,
         resource: indicator,
         resource_metadata_url: url,
         scopes_supported: scopes.filter(|scopes| !scopes.is_empty()),

@@ -124,7 +124,9 @@ impl Exchange {
         let response = reply
             .map_err(|error| Trouble::Passing { what: error.to_string(), retry_after: None })?;
         let (head, body) = response.into_parts();
-        let reply = TokenReply::parse(head.status, &head.headers, &body, now);
+        let parse = |body: &[u8]| TokenReply::parse(head.status, &head.headers, body, now);
+        // Some servers quote in their error what they were sent.
+        let reply = parse(&body).or_else(|_| parse(&self.without_secrets(&body)));
         if let Ok(reply) = &reply
             && reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
         {
@@ -139,6 +141,21 @@ impl Exchange {
                 Trouble::Passing { what: format!("HTTP {status}"), retry_after }
             }
         })
+    }
+
+    fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
+        let (first, second) = match &self.paid_with {
+            PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
+            PaidWith::RefreshToken(token) => (token, None),
+        };
+        let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
+        let mut text = String::from_utf8_lossy(body).into_owned();
+        for secret in secrets.into_iter().flatten().map(|secret| secret.expose().as_str()) {
+            if !secret.is_empty() {
+                text = text.replace(secret, "…");
+            }
+        }
+        text.into_bytes()
     }
 
     pub(crate) fn url(&self) -> String {

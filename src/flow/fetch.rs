@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::flow::{Ask, HttpResult, Notes};
 use crate::notice::Notice;
-use crate::output::Purpose;
+use crate::output::{Purpose, TransportErrorKind};
 use crate::text::printable_url;
 use crate::wire::url as address;
 
@@ -46,7 +46,10 @@ impl Fetch {
     pub(crate) fn on_http(mut self, reply: HttpResult, notes: &mut Notes) -> Fetched {
         let response = match reply {
             Ok(response) => response,
-            Err(error) => return Fetched::Nothing { why: error.to_string(), passing: true },
+            Err(error) => {
+                let passing = error.kind != TransportErrorKind::TooLarge;
+                return Fetched::Nothing { why: error.to_string(), passing };
+            }
         };
         let status = response.status();
         if status == StatusCode::OK {

@@ -172,9 +172,7 @@ impl Login {
                 let page = Page::Failure(error.to_string());
                 let Authorize { found, identity, redirect_uri, .. } = *authorize;
                 let place = Place { found, redirect_uri };
-                let rejects_client =
-                    matches!(error.error.as_str(), "invalid_client" | "unauthorized_client");
-                let turn = if rejects_client {
+                let turn = if rejects_client(&error) {
                     let otherwise = ErrorKind::Denied(error);
                     Self::replace_client(self.job, identity, place, otherwise, now, notes)
                 } else {

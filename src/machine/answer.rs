@@ -1,6 +1,8 @@
 //! Answers: each goes to the lane that waits for it; one that nobody waits for is ignored, except
 //! the answer to a token request.
 
+use std::time::Duration;
+
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
 use crate::flow::authorize::parse_at;
@@ -8,30 +10,35 @@ use crate::flow::exchange::{Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
-use crate::machine::AuthMachine;
 use crate::machine::lane::{
-    After, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
+    After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
 use crate::machine::store::{Again, Loaded};
-use crate::notice::Notice;
+use crate::machine::{Answered, AuthMachine};
+use crate::notice::{ClientSource, Notice};
 use crate::output::{Output, Page};
 use crate::session::Requirement;
+use crate::session::tokens::Tokens;
 use crate::time::Now;
+use crate::wire::failure::OAuthError;
 
 impl AuthMachine {
     pub(super) fn on_answer(&mut self, now: Now, answer: Answer) {
         let Answer { call, content } = answer;
         match content {
             AnswerContent::Listening(_) | AnswerContent::Browsed(_) => {
-                if let Some(prompt) = self.prompt.take_if(|prompt| prompt.call == call) {
-                    self.on_prompted(now, prompt.abandoned, content);
+                // A listener that comes after its time is nobody's.
+                let prompt = self.prompt.take_if(|prompt| prompt.call == call);
+                if prompt.is_some() || !self.listening {
+                    self.on_prompted(now, prompt.is_none_or(|prompt| prompt.abandoned), content);
                 }
             }
             content => match self.exchange.take_if(|out| out.call == call && fits(out, &content)) {
                 Some(out) => self.on_exchanged(now, out, content),
                 None => {
-                    if let (AnswerContent::Http(HttpReply(reply)), Some(orphan)) =
-                        (content, self.orphan.take_if(|orphan| orphan.call == call))
+                    let orphan = self.orphans.iter().position(|orphan| orphan.call == call);
+                    if let (AnswerContent::Http(HttpReply(reply)), Some(index)) = (content, orphan)
+                        && let Some(orphan) = self.orphans.remove(index)
                     {
                         self.on_late(now, orphan, reply);
                     }
@@ -114,7 +121,7 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             Work::Refreshing(exchange, previous) => {
-                let (identity, purchase) = (exchange.identity.clone(), exchange.purchase.clone());
+                let (source, purchase) = (exchange.identity.source, exchange.purchase.clone());
                 let result = exchange.on_http(now.wall, reply, &mut notes);
                 self.take_notes(notes);
                 match result {
@@ -125,23 +132,13 @@ impl AuthMachine {
                     }
                     Ok(Step::Done(reply)) => {
                         let learned = Learned::default();
+                        let base = Base::Exactly(Some(previous.generation));
                         let previous = Some(&*previous);
-                        let change = obtained(reply, purchase, previous, learned, now.wall);
+                        let change = obtained(reply, purchase, previous, base, learned, now.wall);
                         self.save_tokens(lane, change);
                     }
                     Err(Failed::Refused(error)) => {
-                        self.tell(Notice::GrantEnded { why: error.to_string() });
-                        let mut learned = Learned::default();
-                        let registered = self.session.record.registrations.get(&purchase.issuer);
-                        if rejects_client(&error)
-                            && registered.is_some_and(|r| r.client_id == identity.client_id)
-                        {
-                            learned.forgotten.push(purchase.issuer);
-                        }
-                        let change = Change::EndGrant(previous.generation, Box::new(learned));
-                        let after = After::LogIn(format!("the refresh was refused: {error}"));
-                        lane.state = State::Ready(Want::Save(change, after));
-                        self.renewal = Some(lane);
+                        self.refresh_refused(now, lane, source, &previous, error);
                     }
                     Err(Failed::Error(error)) => {
                         let error = self.back_off(now, error);
@@ -151,6 +148,32 @@ impl AuthMachine {
             }
             Work::Reading | Work::Over => {}
         }
+    }
+
+    /// Only a dead grant, or a registration that the server has forgotten, ends the grant: a mistake
+    /// in the settings, or of the server, may be mended while the refresh token lives.
+    fn refresh_refused(
+        &mut self,
+        now: Now,
+        mut lane: Lane,
+        source: ClientSource,
+        previous: &Tokens,
+        error: OAuthError,
+    ) {
+        let why = format!("the refresh was refused: {error}");
+        let forgotten = source == ClientSource::Remembered && rejects_client(&error);
+        if !forgotten && !error.is_dead_grant() {
+            self.backoff.extend(now.mono, Duration::ZERO);
+            return self.log_in_instead(now, lane, &why);
+        }
+        self.tell(Notice::GrantEnded { why: error.to_string() });
+        let mut learned = Learned::default();
+        if forgotten {
+            learned.forgotten.push(previous.issuer.clone());
+        }
+        let change = Change::EndGrant(previous.generation, Box::new(learned));
+        lane.state = State::Ready(Want::Save(change, After::LogIn(why)));
+        self.renewal = Some(lane);
     }
 
     /// What the login flow says next.
@@ -178,7 +201,7 @@ impl AuthMachine {
                 self.settle(&lane, Ok(()));
             }
             Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
-                let change = obtained(*reply, purchase, None, learned, now.wall);
+                let change = obtained(*reply, purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }
             Err(error) => {
@@ -220,28 +243,24 @@ impl AuthMachine {
         self.start_login(now, lane.attempt, lane.demand, why);
     }
 
-    /// The answer to a token request that was given up on. A grant once sent is seen through.
+    /// The answer to a token request that was given up on. A grant once sent is seen through, but
+    /// nothing newer is replaced by it.
     fn on_late(&mut self, now: Now, orphan: Orphan, reply: HttpResult) {
-        let Orphan { exchange, previous, learned, .. } = orphan;
-        let base = previous.as_ref().map(|tokens| tokens.generation);
-        // Something newer is there already: it must not be replaced by what is older.
-        if previous.is_some() && self.session.record.generation() != base {
+        let Orphan { exchange, previous, base, learned, .. } = orphan;
+        let Ok(reply) = exchange.read(now.wall, reply) else { return };
+        if base != Base::Exactly(self.session.record.generation()) {
             return;
         }
-        if let Ok(reply) = exchange.read(now.wall, reply) {
-            let previous = previous.as_deref();
-            let change = obtained(reply, exchange.purchase, previous, learned, now.wall);
-            let name = if previous.is_some() { LaneName::Renewal } else { LaneName::Login };
-            match self.take_lane(name) {
-                // It was about to ask again, and here is its answer.
-                Some(lane) if matches!(lane.state, State::Paused(_)) => {
-                    self.save_tokens(lane, change);
-                }
-                lane => {
-                    lane.into_iter().for_each(|lane| self.put_lane(lane));
-                    self.tell_renewed(&change);
-                    self.chores.push_back(change);
-                }
+        let change =
+            obtained(reply, exchange.purchase, previous.as_deref(), base, learned, now.wall);
+        let name = if previous.is_some() { LaneName::Renewal } else { LaneName::Login };
+        match self.take_lane(name) {
+            // It was about to ask again, and here is its answer.
+            Some(lane) if matches!(lane.state, State::Paused(_)) => self.save_tokens(lane, change),
+            lane => {
+                lane.into_iter().for_each(|lane| self.put_lane(lane));
+                self.tell_renewed(&change);
+                self.chores.push_back(change);
             }
         }
     }
@@ -288,7 +307,11 @@ impl AuthMachine {
                     let state = login.request().map(|(uri, state)| (uri.to_owned(), state.clone()));
                     match login.on_redirect(&url, now.wall, &mut notes) {
                         Ok((page, turn)) => {
-                            self.answered = state;
+                            self.answered = state.map(|(uri, state)| Answered {
+                                uri,
+                                state,
+                                page: page.clone(),
+                            });
                             self.take_notes(notes);
                             self.login_turned(now, lane, turn);
                             page
@@ -305,10 +328,10 @@ impl AuthMachine {
             },
             // Browsers repeat requests: the second one gets the page of the first.
             None => match &self.answered {
-                Some((uri, state))
+                Some(Answered { uri, state, page })
                     if parse_at(uri, &url).is_ok_and(|r| r.state.as_ref() == Some(state)) =>
                 {
-                    Page::Success
+                    page.clone()
                 }
                 _ => Page::NotForUs,
             },
@@ -324,7 +347,7 @@ impl AuthMachine {
                 ErrorKind::Passing { url: url.clone(), what: what.clone(), retry_in }.into()
             }
             _ => {
-                self.backoff.extend(now.mono, std::time::Duration::ZERO);
+                self.backoff.extend(now.mono, Duration::ZERO);
                 error
             }
         }
@@ -349,7 +372,7 @@ impl AuthMachine {
     }
 
     fn tell_renewed(&mut self, change: &Change) {
-        if let Change::Tokens(tokens, _) = change {
+        if let Change::Tokens(_, tokens, _) = change {
             self.tell(Notice::Renewed {
                 expires_in: tokens.expires_at.map(|at| tokens.obtained_at.until(at).as_secs()),
                 refreshable: tokens.refresh_token.is_some(),

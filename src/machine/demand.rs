@@ -87,7 +87,7 @@ impl AuthMachine {
             return self.fail(attempt, login_required(why));
         }
         let record = &self.session.record;
-        let evidence = self.session.challenge.clone().filter(|_| !inspect);
+        let evidence = self.session.refusal.clone().filter(|_| !inspect);
         let job = Job {
             site: self.session.site.clone(),
             config: self.config.clone(),
@@ -106,7 +106,7 @@ impl AuthMachine {
         let after_refusal = self.session.refused();
         let lane = new_lane(LaneName::Login, attempt, demand, after_refusal, Work::Over);
         let mut notes = Notes::new();
-        let evidence = evidence.map(|challenge| Evidence::Challenge(Some(challenge)));
+        let evidence = evidence.map(Evidence::Challenge);
         let turn = Login::start(job, evidence, now.wall, &mut notes);
         self.take_notes(notes);
         self.login_turned(now, lane, turn);
@@ -153,7 +153,7 @@ impl AuthMachine {
         let waiting = self.waiting.take().map(|(attempt, _)| attempt);
         self.drop_lane(LaneName::Renewal);
         self.drop_lane(LaneName::Login);
-        self.orphan = None;
+        self.orphans.clear();
         self.backoff = Backoff::default();
         let mut record = self.session.record.clone();
         // What is being saved must not come back when its answer does; but its generation is used.
@@ -165,6 +165,8 @@ impl AuthMachine {
         self.session = Session::new(self.session.site.clone());
         self.session.record = record.emptied();
         self.store.loaded = true;
+        self.store.damaged = false;
+        self.store.erasing = true;
         self.chores.clear();
         self.chores.push_back(Change::Forget);
         for attempt in attempts.into_iter().chain(waiting) {
@@ -203,7 +205,11 @@ impl AuthMachine {
         }
     }
 
+    /// Gives the lock back, unless a save under it is out: that does it when it is answered.
     pub(super) fn unlock(&mut self) {
+        if matches!(&self.exchange, Some(InFlight { what: Flight::Save(..), .. })) {
+            return;
+        }
         if std::mem::take(&mut self.store.locked) {
             self.outputs.push_back(Output::Release);
         }
@@ -213,11 +219,10 @@ impl AuthMachine {
     pub(super) fn settle(&mut self, lane: &Lane, result: Result<(), Error>) {
         self.drop_lane(lane.name);
         match result {
-            Ok(()) if self.failed.as_ref().is_some_and(|(id, _)| *id != lane.attempt) => {
-                self.failed = None;
-            }
+            // What failed before says nothing any more, save to who still waits for it.
+            Ok(()) => {}
             Err(error) if !lane.detached => self.fail(lane.attempt, error),
-            _ => {}
+            Err(_) => {}
         }
     }
 

@@ -66,20 +66,33 @@ pub(super) enum Change {
     /// Write what is there.
     None,
     Learn(Box<Learned>),
-    Tokens(Box<Tokens>, Box<Learned>),
+    /// New tokens, in the place of these and of no others.
+    Tokens(Base, Box<Tokens>, Box<Learned>),
     /// The refresh token of this generation, and of no other, is dead.
     EndGrant(Generation, Box<Learned>),
     Forget,
 }
 
+/// What new tokens were obtained in the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// A person has just logged in: whatever is there.
+    Any,
+    /// This generation, or nothing. Anything else that is there by now is newer.
+    Exactly(Option<Generation>),
+}
+
 impl Change {
     pub(super) fn apply(self, record: &mut Record) {
         match self {
-            Change::None | Change::Forget => {}
+            Change::None => {}
+            Change::Forget => *record = record.emptied(),
             Change::Learn(learned) => learned.apply(record),
-            Change::Tokens(tokens, learned) => {
-                learned.apply(record);
-                record.put(*tokens);
+            Change::Tokens(base, tokens, learned) => {
+                if base == Base::Any || base == Base::Exactly(record.generation()) {
+                    learned.apply(record);
+                    record.put(*tokens);
+                }
             }
             Change::EndGrant(generation, learned) => {
                 learned.apply(record);
@@ -127,6 +140,8 @@ pub(super) struct Orphan {
     pub(super) call: CallId,
     pub(super) exchange: Exchange,
     pub(super) previous: Option<Box<Tokens>>,
+    /// What was there when it was given up on.
+    pub(super) base: Base,
     pub(super) learned: Learned,
 }
 
@@ -139,7 +154,7 @@ impl Lane {
     }
 
     /// The token request that is out, should its answer come late.
-    pub(super) fn orphan(&self, call: CallId) -> Option<Orphan> {
+    pub(super) fn orphan(&self, call: CallId, there: Option<Generation>) -> Option<Orphan> {
         let (exchange, previous, learned) = match &self.work {
             Work::Login(login) => {
                 let (exchange, learned) = login.exchange()?;
@@ -150,7 +165,8 @@ impl Lane {
             }
             Work::Reading | Work::Over => return None,
         };
-        Some(Orphan { call, exchange, previous, learned })
+        let base = Base::Exactly(previous.as_ref().map_or(there, |tokens| Some(tokens.generation)));
+        Some(Orphan { call, exchange, previous, base, learned })
     }
 
     /// Whether it must go on though nobody waits for it.
@@ -168,11 +184,12 @@ pub(super) fn obtained(
     reply: TokenReply,
     purchase: Purchase,
     previous: Option<&Tokens>,
+    base: Base,
     learned: Learned,
     now: UnixTime,
 ) -> Change {
     let tokens = Tokens::from_reply(reply, purchase, previous, now);
-    Change::Tokens(Box::new(tokens), Box::new(learned))
+    Change::Tokens(base, Box::new(tokens), Box::new(learned))
 }
 
 impl std::fmt::Debug for Lane {

@@ -19,6 +19,8 @@ use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
 const GRACE: Duration = Duration::from_secs(5);
+/// Token requests that were given up on and may still be answered.
+const MAX_ORPHANS: usize = 4;
 /// How long a host may take to bind a port.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -44,9 +46,6 @@ impl AuthMachine {
                 self.resume(now, lane);
             }
         }
-        if self.store.take_due(now.mono) {
-            self.chores.push_back(Change::None);
-        }
     }
 
     /// The host has not answered. What it may still do counts as failed, but a token answer that
@@ -54,16 +53,22 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load | Flight::Read => AnswerContent::Loaded(Err(silent())),
+            Flight::Load => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
-            Flight::Lock(..) => AnswerContent::Loaded(Err(HostError::busy("no answer in time"))),
+            Flight::Read | Flight::Lock(..) => {
+                AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
+            }
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
             Flight::Http(purpose) => {
+                let there = self.session.record.generation();
+                let lane = out.lane.and_then(|name| self.lane(name));
                 if *purpose == Purpose::Token
-                    && let Some(orphan) =
-                        out.lane.and_then(|name| self.lane(name)).and_then(|l| l.orphan(out.call))
+                    && let Some(orphan) = lane.and_then(|lane| lane.orphan(out.call, there))
                 {
-                    self.orphan = Some(orphan);
+                    self.orphans.push_back(orphan);
+                    if self.orphans.len() > MAX_ORPHANS {
+                        self.orphans.pop_front();
+                    }
                 }
                 let error = TransportError::new(TransportErrorKind::Timeout, "no answer in time");
                 AnswerContent::Http(HttpReply(Err(error)))
@@ -116,6 +121,11 @@ impl AuthMachine {
             )
         };
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
+            // A save that failed waits for those who wait for something.
+            if self.store.take_due(now.mono) {
+                let change = if self.store.erasing { Change::Forget } else { Change::None };
+                self.save(now, None, change, None);
+            }
             return;
         };
         let Some(lane) = self.lane(name) else { return };

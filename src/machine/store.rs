@@ -21,6 +21,8 @@ pub(super) struct Store {
     pub(super) locked: bool,
     /// Something of ours is stored: if it is gone, somebody has logged out.
     pub(super) present: bool,
+    /// A logout is not saved yet: what is stored doesn't count.
+    pub(super) erasing: bool,
     unsaved: Option<Unsaved>,
 }
 
@@ -52,6 +54,7 @@ impl Store {
         match result {
             Ok(()) => {
                 self.damaged = false;
+                self.erasing = false;
                 self.present = !erased;
                 self.unsaved.take().map(|_| Notice::SaveRecovered)
             }
@@ -94,6 +97,10 @@ pub(super) type Loaded = Result<Option<Secret<Vec<u8>>>, HostError>;
 
 impl AuthMachine {
     pub(super) fn on_loaded(&mut self, now: Now, loaded: Loaded) {
+        // Forgotten meanwhile: what was read is to be erased.
+        if self.store.loaded {
+            return;
+        }
         let result = match loaded {
             Ok(bytes) => {
                 self.store.loaded = true;
@@ -135,21 +142,26 @@ impl AuthMachine {
                 Again::Gone
             }
             Ok(bytes) => {
-                let ours = self.session.record.last_generation;
-                match self.read_record(bytes).filter(|theirs| theirs.last_generation > ours) {
-                    Some(theirs) => {
-                        self.session.adopt(now, theirs, false);
-                        self.tell(Notice::Adopted);
-                        Again::Newer
-                    }
-                    None => Again::Same,
+                let theirs = self.read_record(bytes).filter(|_| !self.store.erasing);
+                let Some(theirs) = theirs else { return Again::Same };
+                let ours = &self.session.record;
+                let ours_is_newer =
+                    !self.store.is_saved() && ours.last_generation >= theirs.last_generation;
+                if ours_is_newer {
+                    return Again::Same;
                 }
+                let same = ours.same_tokens(&theirs);
+                self.session.adopt(now, ours.replaced_by(theirs), false);
+                if same {
+                    return Again::Same;
+                }
+                self.tell(Notice::Adopted);
+                Again::Newer
             }
         }
     }
 
-    /// Saves. What brings no new tokens would undo another process's refresh if it wrote what is in
-    /// memory: it reads again before, under the lock.
+    /// Saves, under the lock, what another process has left there: what is in memory may be older.
     pub(super) fn save(
         &mut self,
         now: Now,
@@ -157,7 +169,7 @@ impl AuthMachine {
         change: Change,
         after: Option<After>,
     ) {
-        if self.store.locked || matches!(change, Change::Tokens(..) | Change::Forget) {
+        if self.store.locked {
             return self.write(now, lane, change, after);
         }
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
@@ -173,11 +185,18 @@ impl AuthMachine {
         loaded: Loaded,
     ) {
         self.store.locked = loaded.is_ok();
-        match self.read_again(now, loaded) {
-            // It will be tried again.
-            Again::Unreadable(error) => self.on_saved(now, lane, change, after, Err(error)),
-            Again::Same | Again::Newer | Again::Gone => self.write(now, lane, change, after),
+        // A logout looks at nothing, and neither it nor new tokens wait for a store in trouble.
+        let urgent = matches!(change, Change::Forget | Change::Tokens(..));
+        if !matches!(change, Change::Forget) {
+            match self.read_again(now, loaded) {
+                // It will be tried again.
+                Again::Unreadable(error) if !urgent => {
+                    return self.on_saved(now, lane, change, after, Err(error));
+                }
+                _ => {}
+            }
         }
+        self.write(now, lane, change, after);
     }
 
     fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
@@ -198,10 +217,11 @@ impl AuthMachine {
         after: Option<After>,
         result: Result<(), HostError>,
     ) {
-        let obtained = matches!(change, Change::Tokens(..));
+        let brought = matches!(change, Change::Tokens(..));
         let mut record = self.session.record.clone();
         change.apply(&mut record);
         let erased = record.is_blank();
+        let obtained = brought && record.generation() != self.session.record.generation();
         self.session.adopt(now, record, obtained);
         let notice = self.store.answered(now.mono, result, erased);
         self.take_notes(notice);
@@ -223,7 +243,7 @@ impl AuthMachine {
                     (true, LaneName::Renewal) => Recovery::Refreshed,
                     (true, LaneName::Login) => Recovery::LoggedIn,
                 };
-                self.session.challenge = None;
+                self.session.refusal = None;
                 self.backoff = Backoff::default();
                 self.settle(&lane, Ok(()));
             }

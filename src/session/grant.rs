@@ -20,9 +20,10 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// The server's URL as a resource indicator (RFC 8707 §2): without a fragment, else as written.
+    /// The server's URL as a resource indicator (RFC 8707 §2): as written; the machine took off a
+    /// fragment when it was made.
     pub(crate) fn indicator(&self) -> String {
-        self.text.split('#').next().unwrap_or_default().to_owned()
+        self.text.clone()
     }
 
     /// Whether a request to `uri` stays at this server's origin.

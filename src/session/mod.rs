@@ -12,6 +12,7 @@ use http::HeaderValue;
 
 use crate::config::Config;
 use crate::event::{Challenged, Need};
+use crate::flow::identity::recall;
 use crate::time::{Mono, Now, UnixTime};
 use crate::wire::challenge::BearerChallenge;
 use crate::wire::scope::ScopeSet;
@@ -45,8 +46,9 @@ pub(crate) struct Session {
     pub(crate) site: Arc<Site>,
     pub(crate) record: Record,
     pub(crate) requirement: Requirement,
-    /// The last challenge: where discovery starts from.
-    pub(crate) challenge: Option<BearerChallenge>,
+    /// The last refusal that a host saw, and its challenge if it had one: where discovery starts
+    /// from.
+    pub(crate) refusal: Option<Option<BearerChallenge>>,
     pub(crate) recovery: Recovery,
     header: Option<HeaderValue>,
     /// When the tokens were taken up, and when they expire, on the clock that can't be set.
@@ -72,7 +74,7 @@ impl Session {
             site,
             record,
             requirement: Requirement::Unknown,
-            challenge: None,
+            refusal: None,
             recovery: Recovery::None,
             header: None,
             taken_up: None,
@@ -83,7 +85,13 @@ impl Session {
 
     /// Makes `record` the visible one. `obtained`: its tokens are new, from a server, just now.
     pub(crate) fn adopt(&mut self, now: Now, record: Record, obtained: bool) {
-        let changed = record.generation() != self.record.generation();
+        let changed = match (&record.tokens, &self.record.tokens) {
+            (Some(new), Some(old)) => {
+                new.generation != old.generation || new.access_token != old.access_token
+            }
+            (None, None) => false,
+            _ => true,
+        };
         self.record = record;
         if !changed {
             return;
@@ -114,12 +122,13 @@ impl Session {
             return;
         }
         self.requirement = Requirement::Required;
-        if status == 403 {
-            self.needs_more(now, operation, challenge.as_ref());
-        } else if generation.is_some() {
-            self.refused = generation;
+        if generation.is_some() {
+            match status {
+                403 => self.needs_more(now, operation, challenge.as_ref()),
+                _ => self.refused = generation,
+            }
         }
-        self.challenge = challenge.map(|challenge| self.completed(challenge));
+        self.refusal = Some(challenge.map(|challenge| self.completed(challenge)));
     }
 
     /// A challenge that names nothing leads to where the earlier one led: many servers say where
@@ -194,7 +203,7 @@ impl Session {
     pub(crate) fn plan(&self, now: Now, need: &Need, config: &Config) -> Plan {
         let tokens = self.record.tokens.as_ref().map(|tokens| TokenFacts {
             freshness: self.freshness(now, config),
-            refreshable: tokens.refresh_token.is_some(),
+            refreshable: tokens.refresh_token.is_some() && recall(config, &self.record).is_some(),
             refused: self.refused == Some(tokens.generation),
             recovery: if self.young(now) { self.recovery } else { Recovery::None },
             granted: &tokens.granted,

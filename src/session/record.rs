@@ -13,7 +13,7 @@ use crate::wire::scope::ScopeSet;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
 
-/// The version that is written. Older ones are migrated when read, newer ones are left alone.
+/// The version that is written, and the only one so far. A record of a newer program is kept aside.
 const VERSION: u64 = 1;
 
 /// Everything about one server that must survive a restart.
@@ -108,6 +108,8 @@ pub struct Discovery {
     /// The authorization server's identifier, as it was looked up: what credentials are kept by.
     /// The metadata's own `issuer` differs from it only by a named leniency.
     pub issuer: String,
+    /// Whether `issuer` is one that somebody named: not where endpoints were configured without.
+    pub knows_issuer: bool,
     /// The resource indicator (RFC 8707), byte for byte as it is sent.
     pub resource: String,
     /// Where the protected resource metadata was; `None` where there was none.
@@ -159,6 +161,32 @@ impl Record {
     /// token isn't taken for a new one's.
     pub(crate) fn emptied(&self) -> Self {
         Self { last_generation: self.last_generation, ..Self::new(&self.server) }
+    }
+
+    /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are
+    /// newer, whatever their number: they get one that was not used here.
+    pub(crate) fn replaced_by(&self, mut theirs: Self) -> Self {
+        let new =
+            |t: &Tokens| !self.tokens.as_ref().is_some_and(|o| o.access_token == t.access_token);
+        let last = self.last_generation;
+        if let Some(tokens) = theirs.tokens.as_mut().filter(|tokens| new(tokens))
+            && tokens.generation <= last
+        {
+            tokens.generation = last.next();
+        }
+        theirs.last_generation =
+            theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
+        theirs.step_ups.clone_from(&self.step_ups);
+        theirs
+    }
+
+    /// Whether the tokens of both are the same.
+    pub(crate) fn same_tokens(&self, other: &Self) -> bool {
+        match (&self.tokens, &other.tokens) {
+            (Some(ours), Some(theirs)) => ours.same(theirs),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// Reads a stored record.

@@ -102,6 +102,11 @@ impl Tokens {
         }
     }
 
+    /// Whether these are the same secrets.
+    pub(crate) fn same(&self, other: &Tokens) -> bool {
+        (&self.access_token, &self.refresh_token) == (&other.access_token, &other.refresh_token)
+    }
+
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         bearer(&self.access_token)
     }

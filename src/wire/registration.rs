@@ -160,7 +160,7 @@ impl RegistrationReply {
             return Err(failure());
         }
         Ok(Self {
-            client_id: fields.required_text("client_id")?,
+            client_id: fields.identifier("client_id")?,
             client_secret: fields.secret("client_secret"),
             client_secret_expires_at: time(&mut fields, "client_secret_expires_at"),
             client_id_issued_at: time(&mut fields, "client_id_issued_at"),

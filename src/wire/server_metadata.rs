@@ -66,7 +66,7 @@ impl ServerMetadata {
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::json(DOCUMENT, body)?;
         Ok(Self {
-            issuer: fields.required_text("issuer")?,
+            issuer: fields.identifier("issuer")?,
             authorization_endpoint: endpoint(&mut fields, "authorization_endpoint")?,
             token_endpoint: endpoint(&mut fields, "token_endpoint")?,
             registration_endpoint: endpoint(&mut fields, "registration_endpoint")?,

@@ -11,6 +11,8 @@ use crate::wire::scope::ScopeSet;
 
 /// The most entries of a list that are kept; a scope list has its own bound.
 const MAX_ENTRIES: usize = 64;
+/// The longest entry of a list, and the longest identifier, in bytes: they end up in the record.
+const MAX_TEXT: usize = 2048;
 
 /// The members of a JSON object (RFC 8259) or a form. Members are taken out, so that a secret is
 /// moved and never copied.
@@ -72,6 +74,16 @@ impl Fields {
                 Err(Malformed::new(self.document, expected, kind(other.as_ref())))
             }
         }
+    }
+
+    /// A name that has to be there, short enough to be remembered.
+    pub(in crate::wire) fn identifier(&mut self, name: &str) -> Result<String, Malformed> {
+        let text = self.required_text(name)?;
+        if text.len() <= MAX_TEXT {
+            return Ok(text);
+        }
+        let expected = format!("`{name}`, at most {MAX_TEXT} bytes");
+        Err(Malformed::new(self.document, expected, format!("{} bytes", text.len())))
     }
 
     /// A string that has to be one if it's there at all.
@@ -156,7 +168,7 @@ pub(super) fn content(body: &[u8]) -> &[u8] {
 
 fn into_text(value: Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.is_empty() => Some(text),
+        Value::String(text) if !text.is_empty() && text.len() <= MAX_TEXT => Some(text),
         _ => None,
     }
 }
