@@ -12,6 +12,7 @@ pub struct AttemptId(pub(crate) u64);
 
 /// What goes into [`AuthMachine::handle`](crate::AuthMachine::handle).
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event {
     /// Somebody needs a token.
     Demand(Demand),

@@ -331,6 +331,7 @@ impl AuthMachine {
 
 /// The tokens of a session, described.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenStatus {
     /// Which generation.
     pub generation: Generation,

@@ -118,6 +118,7 @@ pub enum Notice {
 
 /// What a login would ask for, and as whom.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Proposal {
     /// How it would come by its client, and the client's public name: `None` for one that would be
     /// registered. Or why there is no way to one.

@@ -115,6 +115,7 @@ impl fmt::Display for OAuthError {
 ///
 /// It never holds text of the body but an OAuth error's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Failure {
     /// The server's final word: asking the same again is of no use.
     #[error("refused (HTTP {status}): {error}")]

@@ -110,6 +110,7 @@ pub fn request(
 
 /// The client that a server made (RFC 7591 §3.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RegistrationReply {
     /// The client identifier, byte for byte.
     pub client_id: String,

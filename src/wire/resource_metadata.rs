@@ -9,6 +9,7 @@ const MAX_SERVERS: usize = 16;
 
 /// What a resource server says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResourceMetadata {
     /// The resource identifier, the server's own bytes: they come back as the resource indicator
     /// (RFC 8707). Required by the RFC, yet some servers leave it out.

@@ -16,6 +16,7 @@ const DOCUMENT: &str = "authorization server metadata";
 /// Endpoints are the server's own bytes of a URL that [`url::parse`] accepted; the methods of the
 /// same names parse it again, because a record may have been tampered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ServerMetadata {
     /// The issuer identifier, byte for byte.
     pub issuer: String,

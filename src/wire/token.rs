@@ -22,6 +22,7 @@ const MAX_LIFETIME: f64 = 100.0 * 365.25 * 86_400.0;
 
 /// How a client authenticates at the token endpoint (RFC 7591 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum AuthMethod {
     /// `none`: a public client, its identifier in the body.
     #[serde(rename = "none")]
@@ -73,6 +74,7 @@ impl AuthMethod {
 
 /// What is given for the tokens.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub enum Grant<'a> {
     /// The code of an authorization response (RFC 6749 §4.1.3).
     AuthorizationCode {
@@ -195,6 +197,7 @@ pub(super) fn set_authorization(request: &mut Request<Vec<u8>>, credentials: &st
 
 /// The tokens that a server gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenReply {
     /// The access token: visible ASCII, fit for a header.
     pub access_token: Secret<String>,
