@@ -80,7 +80,7 @@ impl Builder {
     }
 
     /// Sends all requests with this agent: for its proxy, certificates, or resolver. What this
-    /// crate promises of redirects, status and time holds for it all the same.
+    /// crate promises of redirects, status, time and this machine holds for it all the same.
     #[must_use]
     pub fn agent(self, agent: ureq::Agent) -> Self {
         Self { agent: Some(agent), ..self }

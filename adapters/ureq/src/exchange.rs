@@ -1,15 +1,22 @@
-//! One HTTP request within its bounds: no redirect is followed, no status is an error.
+//! One HTTP request within its bounds: no redirect is followed, no status is an error, and what is
+//! for this machine stays on it.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use mcp_auth::output::Limits;
+use mcp_auth::wire::url::is_loopback;
 use mcp_auth::{TransportError, TransportErrorKind};
 use ureq::{Agent, AsSendBody, Body, Timeout};
+use url::Url;
 
 /// Longer than anybody waits, and short enough to be added to any clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Where names of this machine lead, best first.
+const LOOPBACK: [&str; 2] = ["127.0.0.1", "[::1]"];
 
 /// Proxies come from the environment, as ureq reads it.
 pub(crate) fn default_agent() -> Agent {
@@ -22,13 +29,7 @@ pub(crate) fn exchange(
     request: &Request<Vec<u8>>,
     limits: Limits,
 ) -> Result<Response<Vec<u8>>, TransportError> {
-    // An empty body is none, where a method has none: some servers refuse `GET` with a length.
-    let bare = request.body().is_empty() && [Method::GET, Method::HEAD].contains(request.method());
-    let answered = if bare {
-        run(agent, with_body(request, ()), limits.deadline)
-    } else {
-        run(agent, with_body(request, request.body()), limits.deadline)
-    };
+    let answered = dial(agent, request, limits.deadline);
     let (parts, mut body) = answered.map_err(|error| failure(&error))?.into_parts();
     let bytes = if limits.head_only {
         Vec::new()
@@ -39,14 +40,73 @@ pub(crate) fn exchange(
     Ok(Response::from_parts(parts, bytes))
 }
 
-/// The same request around another body: what the body holds is not copied.
-fn with_body<B>(request: &Request<Vec<u8>>, body: B) -> Request<B> {
-    let mut copy = Request::new(body);
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    request.headers().clone_into(copy.headers_mut());
-    request.extensions().clone_into(copy.extensions_mut());
-    copy
+/// Sends the request to where its URL leads. What is for this machine takes no proxy, and its names
+/// are not looked up: whoever answered for them would get tokens in clear text (RFC 6761 §6.3).
+/// With https a name stays, for the certificate to prove it.
+fn dial(
+    agent: &Agent,
+    request: &Request<Vec<u8>>,
+    deadline: Duration,
+) -> Result<Response<Body>, ureq::Error> {
+    let (head, body) = (head_of(request), request.body());
+    let url = Url::parse(&request.uri().to_string()).ok();
+    let Some(url) = url.filter(is_loopback) else {
+        return call(agent, head, body, deadline);
+    };
+    if url.scheme() != "http" || url.domain().is_none() {
+        return call(agent, unproxied(agent, head), body, deadline);
+    }
+    let start = Instant::now();
+    let at = |address| Ok::<_, ureq::Error>(unproxied(agent, moved(head.clone(), address)?));
+    match call(agent, at(LOOPBACK[0])?, body, deadline) {
+        Err(refused) if nobody_there(&refused) => {
+            let left = deadline.saturating_sub(start.elapsed());
+            call(agent, at(LOOPBACK[1])?, body, left)
+                .map_err(|error| if nobody_there(&error) { refused } else { error })
+        }
+        answered => answered,
+    }
+}
+
+/// The request without its body: that is not copied.
+fn head_of(request: &Request<Vec<u8>>) -> Request<()> {
+    let mut head = Request::new(());
+    request.method().clone_into(head.method_mut());
+    request.uri().clone_into(head.uri_mut());
+    request.headers().clone_into(head.headers_mut());
+    request.extensions().clone_into(head.extensions_mut());
+    head
+}
+
+/// The same request to another host, which is told the name that it is called by.
+fn moved(mut head: Request<()>, address: &str) -> Result<Request<()>, http::Error> {
+    let port = head.uri().port().map_or_else(String::new, |port| format!(":{port}"));
+    let host = format!("{}{port}", head.uri().host().unwrap_or_default());
+    if !head.headers().contains_key(header::HOST) {
+        head.headers_mut().insert(header::HOST, HeaderValue::try_from(host)?);
+    }
+    let mut parts = head.uri().clone().into_parts();
+    parts.authority = Some(Authority::try_from(format!("{address}{port}"))?);
+    *head.uri_mut() = Uri::from_parts(parts)?;
+    Ok(head)
+}
+
+fn unproxied(agent: &Agent, head: Request<()>) -> Request<()> {
+    agent.configure_request(head).proxy(None).build()
+}
+
+fn call(
+    agent: &Agent,
+    head: Request<()>,
+    body: &[u8],
+    deadline: Duration,
+) -> Result<Response<Body>, ureq::Error> {
+    // An empty body is none, where a method has none: some servers refuse `GET` with a length.
+    if body.is_empty() && [Method::GET, Method::HEAD].contains(head.method()) {
+        run(agent, head, deadline)
+    } else {
+        run(agent, head.map(|()| body), deadline)
+    }
 }
 
 /// What is demanded here holds for an agent that somebody else has configured, too.
@@ -73,19 +133,11 @@ fn failure(error: &ureq::Error) -> TransportError {
         E::Timeout(Timeout::Resolve | Timeout::Connect) => Kind::Connect,
         E::Timeout(_) => Kind::Timeout,
         E::BodyExceedsLimit(_) => Kind::TooLarge,
-        E::HostNotFound | E::ConnectionFailed | E::InvalidProxyUrl | E::ConnectProxyFailed(_) => {
-            Kind::Connect
-        }
+        E::InvalidProxyUrl | E::ConnectProxyFailed(_) => Kind::Connect,
         E::Tls(_) | E::Rustls(_) | E::TlsRequired | E::Pem(_) => Kind::Connect,
         E::BadUri(_) | E::Http(_) | E::RequireHttpsOnly(_) => Kind::Connect,
-        E::Io(error) => match error.kind() {
-            io::ErrorKind::TimedOut => Kind::Timeout,
-            io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::AddrNotAvailable => Kind::Connect,
-            _ => Kind::Other,
-        },
+        error if nobody_there(error) => Kind::Connect,
+        E::Io(error) if error.kind() == io::ErrorKind::TimedOut => Kind::Timeout,
         _ => Kind::Other,
     };
     match error {
@@ -93,5 +145,18 @@ fn failure(error: &ureq::Error) -> TransportError {
         E::RequireHttpsOnly(_) => TransportError::new(kind, "the agent allows https only"),
         E::Io(error) => TransportError::new(kind, error),
         error => TransportError::new(kind, error),
+    }
+}
+
+/// Whether nothing was sent, because nobody listens there.
+fn nobody_there(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable
+        ),
+        _ => false,
     }
 }

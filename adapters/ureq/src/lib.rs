@@ -28,6 +28,9 @@
 //! limits of time and size. No redirect is followed by itself, no cookie is kept unless somebody
 //! switches ureq's `cookies` on, and proxies come from the environment as ureq reads it.
 //!
+//! What is for this machine stays on it: `localhost`, `*.localhost` and loopback addresses take no
+//! proxy, and with `http` such a name is not looked up but dialled at `127.0.0.1`, or else `[::1]`.
+//!
 //! # Threads
 //!
 //! What the core wants done is done by one thread, which is there only while there is something to

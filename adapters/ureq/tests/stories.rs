@@ -1,5 +1,6 @@
 //! Whole logins and calls, over real sockets on the loopback address.
 
+mod this_machine;
 mod town;
 
 use std::sync::{Arc, Barrier, Mutex};

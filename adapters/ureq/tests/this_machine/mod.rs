@@ -1,0 +1,134 @@
+//! Servers on this machine are called directly: no proxy and no name server has a say.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use http::{Request, Response, Uri, header};
+use mcp_auth::TransportErrorKind;
+use mcp_auth_host::serve::Server;
+use mcp_auth_ureq::{Asking, SendError, Session};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+use crate::need;
+use crate::town::Town;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A name server that sends every name to the same stranger.
+#[derive(Debug)]
+struct Liar(SocketAddr);
+
+impl Resolver for Liar {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        if host.parse::<IpAddr>().is_ok() {
+            return DefaultResolver::default().resolve(uri, config, timeout);
+        }
+        let mut addresses = self.empty();
+        addresses.push(self.0);
+        Ok(addresses)
+    }
+}
+
+/// Somebody who must not be called.
+struct Stranger(TcpListener);
+
+impl Stranger {
+    fn new() -> Self {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self(socket)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    fn was_called(&self) -> bool {
+        self.0.accept().is_ok()
+    }
+}
+
+#[test]
+fn a_login_on_this_machine_takes_no_proxy() {
+    let town = Town::new();
+    let proxy = Stranger::new();
+    let through = ureq::Proxy::new(&format!("http://{}", proxy.address())).unwrap();
+    let agent = ureq::Agent::config_builder().proxy(Some(through)).build().into();
+    let session = town.session().agent(agent).build().unwrap();
+    let login = session.login();
+    assert!(!proxy.was_called());
+    login.unwrap();
+    let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!proxy.was_called());
+}
+
+#[test]
+fn another_machine_is_called_through_the_proxy() {
+    let proxy = Stranger::new();
+    let through = ureq::Proxy::new(&format!("http://{}", proxy.address())).unwrap();
+    let agent = ureq::Agent::config_builder().proxy(Some(through)).build().into();
+    let session = Session::builder("https://mcp.example/mcp")
+        .agent(agent)
+        .timeout(Duration::from_millis(300))
+        .build()
+        .unwrap();
+    session.inspect().unwrap_err();
+    assert!(proxy.was_called());
+}
+
+#[test]
+fn a_name_of_this_machine_leads_to_this_machine_whatever_a_resolver_says() {
+    let stranger = Stranger::new();
+    let server =
+        Server::start(|request| Response::new(request.headers()[header::HOST].as_bytes().to_vec()))
+            .unwrap();
+    for name in ["localhost", "mcp.localhost"] {
+        let agent = ureq::Agent::with_parts(
+            ureq::Agent::config_builder().proxy(None).build(),
+            DefaultConnector::default(),
+            Liar(stranger.address()),
+        );
+        let url = server.url().replace("127.0.0.1", name);
+        let session = Session::builder(&url).agent(agent).timeout(PATIENCE).build().unwrap();
+        let request = Request::post(&url).body(Vec::new()).unwrap();
+        let sent = session.send(request, &need(), Asking::Never);
+        assert!(!stranger.was_called());
+        // The server is told the name that it was called by.
+        assert_eq!(format!("http://{}", String::from_utf8_lossy(sent.unwrap().body())), url);
+    }
+}
+
+#[test]
+fn a_server_on_the_ipv6_loopback_alone_is_found_by_name() {
+    let Ok(socket) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+    let url = format!("http://localhost:{}", socket.local_addr().unwrap().port());
+    thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 1024]).unwrap(), 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+    });
+    let session = Session::builder(&url).timeout(PATIENCE).build().unwrap();
+    let request = Request::post(&url).body(Vec::new()).unwrap();
+    let response = session.send(request, &need(), Asking::Never).unwrap();
+    assert_eq!(response.body(), b"hello");
+}
+
+#[test]
+fn a_name_of_this_machine_where_nobody_listens_is_a_refused_connection() {
+    let url = format!("http://mcp.localhost:{}", Stranger::new().address().port());
+    let session = Session::builder(&url).timeout(PATIENCE).build().unwrap();
+    let request = Request::post(&url).body(Vec::new()).unwrap();
+    let error = session.send(request, &need(), Asking::Never).unwrap_err();
+    let SendError::Transport { source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.kind, TransportErrorKind::Connect);
+}
