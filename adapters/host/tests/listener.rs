@@ -59,7 +59,7 @@ fn a_redirect_reaches_the_closure_and_a_page_the_user() {
     assert_eq!(running.redirect_uri(), format!("http://127.0.0.1:{port}/callback"));
     let response = get(port, "/callback?code=c&state=s");
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
-    assert!(response.contains("go back to Tester."));
+    assert!(response.contains("Tester finishes the login."));
     assert_eq!(*seen.lock().unwrap(), ["/callback?code=c&state=s"]);
 }
 
@@ -287,7 +287,7 @@ fn closing_waits_for_a_page_that_is_on_its_way() {
         running.close();
         // The program may end now.
         assert!(decided.load(Ordering::SeqCst));
-        assert!(user.join().unwrap().contains("You are signed in"));
+        assert!(user.join().unwrap().contains("Authorization received"));
     });
 }
 

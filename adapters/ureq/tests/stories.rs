@@ -39,7 +39,7 @@ fn a_person_logs_in_and_the_token_is_used_again() {
     assert_eq!(town.count(What::CodeExchanges), 1);
     eventually("a page", || !visitor.pages.lock().unwrap().is_empty());
     let pages = visitor.pages.lock().unwrap();
-    assert!(pages[0].contains("You are signed in") && pages[0].contains("Notes &amp; Co"));
+    assert!(pages[0].contains("Authorization received") && pages[0].contains("Notes &amp; Co"));
     let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
     assert_eq!(response.status(), 200);
     assert!(town.world().leaks().is_empty());
@@ -288,7 +288,9 @@ fn a_forged_redirect_does_not_end_the_login() {
     assert_eq!(*ignored.lock().unwrap(), 1);
     eventually("two pages", || visitor.pages.lock().unwrap().len() == 2);
     let pages = visitor.pages.lock().unwrap();
-    assert!(pages[0].contains("Nothing to see here") && pages[1].contains("You are signed in"));
+    assert!(
+        pages[0].contains("Nothing to see here") && pages[1].contains("Authorization received")
+    );
 }
 
 #[test]

@@ -21,9 +21,10 @@ main.failure{--edge:#ff9592}}";
 /// What the user's browser shows after a redirect. All texts are plain; they are escaped here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Page {
-    /// The login worked.
+    /// The authorization came back, and the person's part is done. Whether the login works is
+    /// known only when the program has exchanged it for tokens.
     Success {
-        /// The program that is signed in now, by the name that its user knows.
+        /// The program that finishes the login, by the name that its user knows.
         program: Option<String>,
     },
     /// The login failed, or the redirect couldn't be used.
@@ -50,16 +51,14 @@ impl Page {
     /// The page as an HTML document.
     pub fn html(&self) -> String {
         let (class, title, text) = match self {
-            Self::Success { program: Some(program) } => (
-                "success",
-                "You are signed in",
-                format!("You can close this tab and go back to {program}."),
-            ),
-            Self::Success { program: None } => (
-                "success",
-                "You are signed in",
-                "You can close this tab and go back to the program.".to_owned(),
-            ),
+            Self::Success { program } => {
+                let program = program.as_deref().unwrap_or("The program");
+                (
+                    "success",
+                    "Authorization received",
+                    format!("{program} finishes the login. You can close this tab."),
+                )
+            }
             Self::Failure { title, explanation } => {
                 ("failure", title.as_str(), explanation.clone())
             }
@@ -224,7 +223,18 @@ mod tests {
     #[test]
     fn a_programs_name_is_escaped_too() {
         let html = Page::Success { program: Some("<b>".into()) }.html();
-        assert!(html.contains("go back to &lt;b&gt;."));
+        assert!(html.contains("<p>&lt;b&gt; finishes"));
+    }
+
+    #[test]
+    fn a_page_that_comes_before_the_tokens_does_not_say_that_the_login_worked() {
+        for program in [None, Some("Notes".to_owned())] {
+            let html = Page::Success { program }.html();
+            assert!(html.contains("You can close this tab"), "{html}");
+            for claim in ["signed in", "logged in", "complete"] {
+                assert!(!html.contains(claim), "{claim}: {html}");
+            }
+        }
     }
 
     #[test]
