@@ -3,7 +3,8 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,6 +16,9 @@ use tempfile::TempDir;
 const SERVER: &str = "https://mcp.example.com/mcp";
 const RECORD: &[u8] = br#"{"token": "s3cret", "n": 10000000000000000000000.50}"#;
 
+/// A user that no test runs as.
+const NOBODY: u32 = 65534;
+
 fn entry() -> (TempDir, FileStore, Entry) {
     let dir = tempfile::tempdir().unwrap();
     let store = FileStore::open(dir.path().join("a/b")).unwrap();
@@ -22,7 +26,7 @@ fn entry() -> (TempDir, FileStore, Entry) {
     (dir, store, entry)
 }
 
-fn mode(path: &std::path::Path) -> u32 {
+fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -68,6 +72,38 @@ fn a_store_directory_that_others_can_write_to_is_refused() {
     let error = FileStore::open(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::OpenDirectory { .. }));
     assert!(error.to_string().contains(&format!("chmod 700 {}", dir.path().display())));
+}
+
+/// Only root can give a file away.
+fn give_away(path: &Path) -> bool {
+    chown(path, Some(NOBODY), None).is_ok()
+}
+
+#[test]
+fn a_store_directory_of_another_user_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, whose) =
+        if give_away(dir.path()) { (dir.path(), NOBODY) } else { (Path::new("/"), 0) };
+    let error = FileStore::open(path).unwrap_err();
+    assert!(matches!(error, StoreError::NotOurs { owner, .. } if owner == whose), "{error}");
+    assert_eq!(error.path(), path);
+    assert!(error.to_string().contains(&format!("belongs to user {whose}")), "{error}");
+}
+
+#[test]
+fn a_file_of_another_user_is_neither_read_nor_locked() {
+    let (_dir, store, entry) = entry();
+    entry.save(RECORD).unwrap();
+    drop(entry.lock(Duration::ZERO).unwrap());
+    if !give_away(entry.path()) || !give_away(&entry.path().with_extension("lock")) {
+        return;
+    }
+    assert!(matches!(entry.load().unwrap_err(), StoreError::NotOurs { owner: NOBODY, .. }));
+    assert!(matches!(store.list().unwrap()[..], [Err(StoreError::NotOurs { .. })]));
+    assert!(matches!(entry.lock(Duration::ZERO).unwrap_err(), StoreError::NotOurs { .. }));
+    // A save replaces the file by one of ours.
+    entry.save(RECORD).unwrap();
+    assert_eq!(entry.load().unwrap().unwrap(), RECORD);
 }
 
 #[test]

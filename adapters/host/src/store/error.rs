@@ -53,6 +53,20 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The file or directory belongs to another user (Unix), who can read and change it at will.
+    #[error(
+        "{} belongs to user {owner}, but this program runs as user {user}: \
+         run it as user {owner}, or find out who put it there and move it away",
+        path.display()
+    )]
+    NotOurs {
+        /// The file or directory.
+        path: PathBuf,
+        /// The number of the user that it belongs to.
+        owner: u32,
+        /// The number of the user that the program runs as.
+        user: u32,
+    },
     /// More than the store reads or writes.
     #[error(
         "{} would hold more than {MAX_BYTES} bytes, which no login needs: \
@@ -97,6 +111,7 @@ impl StoreError {
             | Self::OpenDirectory { path }
             | Self::NotAFile { path }
             | Self::Exposed { path, .. }
+            | Self::NotOurs { path, .. }
             | Self::TooBig { path }
             | Self::NotJson { path }
             | Self::Damaged { path }

@@ -1,5 +1,6 @@
-//! Opening files that only their owner may touch. Permission bits are a Unix matter; elsewhere the
-//! user's profile directory is private by its own means.
+//! Opening files that only their owner, who is the user of this process, may touch. Owners and
+//! permission bits are a Unix matter; elsewhere the user's profile directory is private by its own
+//! means.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -9,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{MAX_BYTES, StoreError};
 
-/// Makes `dir` (700) where it is missing, and checks that only its owner can write to it.
+/// Makes `dir` (700) where it is missing, and checks that it is ours and only we can write to it.
 pub(super) fn create_private_dir(dir: &Path) -> Result<(), StoreError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -21,7 +22,7 @@ pub(super) fn create_private_dir(dir: &Path) -> Result<(), StoreError> {
     if !metadata.is_dir() || mode(&metadata) & 0o022 != 0 {
         return Err(StoreError::OpenDirectory { path: dir.to_owned() });
     }
-    Ok(())
+    check_owner(dir, &metadata)
 }
 
 /// Reads a file that must be plain, private and small; `None` where there is none.
@@ -65,11 +66,15 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
-/// Opens a plain file: no link is followed, and no pipe or device is waited for.
+/// Opens a plain file of ours: no link is followed, and no pipe or device is waited for.
 fn open_plain(path: &Path, options: &mut OpenOptions) -> Result<File, StoreError> {
     let not_a_file = || StoreError::NotAFile { path: path.to_owned() };
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    {
+        use rustix::fs::OFlags;
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags);
+    }
     let file = options.open(path).map_err(|reason| {
         // Systems disagree on the error for a link, and a directory can't be opened for writing.
         match fs::symlink_metadata(path) {
@@ -81,9 +86,11 @@ fn open_plain(path: &Path, options: &mut OpenOptions) -> Result<File, StoreError
     if fs::symlink_metadata(path).map_err(StoreError::io("look at", path))?.is_symlink() {
         return Err(not_a_file());
     }
-    if !file.metadata().map_err(StoreError::io("look at", path))?.is_file() {
+    let metadata = file.metadata().map_err(StoreError::io("look at", path))?;
+    if !metadata.is_file() {
         return Err(not_a_file());
     }
+    check_owner(path, &metadata)?;
     Ok(file)
 }
 
@@ -91,6 +98,23 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
+}
+
+/// What another user owns is refused to root as well: whoever owns it decides what is in it.
+#[cfg(unix)]
+fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), StoreError> {
+    let owner = std::os::unix::fs::MetadataExt::uid(metadata);
+    let user = rustix::process::geteuid().as_raw();
+    if owner == user {
+        Ok(())
+    } else {
+        Err(StoreError::NotOurs { path: path.to_owned(), owner, user })
+    }
+}
+
+#[cfg(not(unix))]
+fn check_owner(_: &Path, _: &fs::Metadata) -> Result<(), StoreError> {
+    Ok(())
 }
 
 #[cfg(unix)]

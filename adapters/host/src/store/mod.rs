@@ -84,7 +84,7 @@ impl FileStore {
     /// # Errors
     ///
     /// [`StoreError::OpenDirectory`] where it isn't a directory, or (Unix) its group or others can
-    /// write to it; [`StoreError::Io`] where it can't be made or looked at.
+    /// write to it; [`StoreError::NotOurs`] where it is another user's; [`StoreError::Io`] where it can't be made or looked at.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let dir = dir.into();
         files::create_private_dir(&dir)?;
@@ -163,8 +163,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotAFile`], [`StoreError::Exposed`], [`StoreError::TooBig`]: the file isn't
-    /// to be trusted. [`StoreError::Io`] where it can't be read.
+    /// [`StoreError::NotAFile`], [`StoreError::NotOurs`], [`StoreError::Exposed`],
+    /// [`StoreError::TooBig`]: the file isn't to be trusted. [`StoreError::Io`] where it can't be read.
     pub fn load(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(bytes) = files::read_private(&self.path)? else { return Ok(None) };
         Ok(Some(match serde_json::from_slice::<Envelope<'_>>(&bytes) {
@@ -264,8 +264,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Locked`] after `timeout`; [`StoreError::NotAFile`]; [`StoreError::Io`], also
-    /// where the file system has no locks.
+    /// [`StoreError::Locked`] after `timeout`; [`StoreError::NotAFile`]; [`StoreError::NotOurs`];
+    /// [`StoreError::Io`], also where the file system has no locks.
     pub fn lock(&self, timeout: Duration) -> Result<Guard, StoreError> {
         let path = self.path.with_extension("lock");
         let file = files::open_lock(&path)?;
