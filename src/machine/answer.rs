@@ -171,7 +171,8 @@ impl AuthMachine {
         if forgotten {
             learned.forgotten.push(previous.issuer.clone());
         }
-        let change = Change::EndGrant(previous.generation, Box::new(learned));
+        let (of, refused) = (previous.generation, lane.after_refusal);
+        let change = Change::EndGrant { of, refused, learned: Box::new(learned) };
         lane.state = State::Ready(Want::Save(change, After::LogIn(why)));
         self.renewal = Some(lane);
     }

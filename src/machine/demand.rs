@@ -13,6 +13,7 @@ use crate::session::policy::Plan;
 use crate::session::{Requirement, Session};
 use crate::text::printable_url;
 use crate::time::{Now, UnixTime};
+use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
@@ -84,7 +85,8 @@ impl AuthMachine {
         let hopeless = self.session.requirement == Requirement::Required;
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
-            return self.fail(attempt, login_required(why));
+            let scopes = self.session.lacking(&demand.need);
+            return self.fail(attempt, login_required(why, scopes));
         }
         let record = &self.session.record;
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
@@ -259,6 +261,6 @@ fn new_lane(
     Lane { name, attempt, demand, detached: false, after_refusal, work, state }
 }
 
-pub(super) fn login_required(why: &str) -> Error {
-    ErrorKind::LoginRequired { reason: why.to_owned() }.into()
+pub(super) fn login_required(why: &str, scopes: ScopeSet) -> Error {
+    ErrorKind::LoginRequired { reason: why.to_owned(), scopes }.into()
 }

@@ -68,8 +68,13 @@ pub(super) enum Change {
     Learn(Box<Learned>),
     /// New tokens, in the place of these and of no others.
     Tokens(Base, Box<Tokens>, Box<Learned>),
-    /// The refresh token of this generation, and of no other, is dead.
-    EndGrant(Generation, Box<Learned>),
+    /// The refresh token of this generation, and of no other, is dead; so is the access token, if
+    /// that was refused too.
+    EndGrant {
+        of: Generation,
+        refused: bool,
+        learned: Box<Learned>,
+    },
     /// A logout. Tried again after a failure, it spares a login that was made since this moment.
     Forget(UnixTime),
 }
@@ -99,12 +104,11 @@ impl Change {
                     record.put(*tokens);
                 }
             }
-            Change::EndGrant(generation, learned) => {
+            Change::EndGrant { of, refused, learned } => {
                 learned.apply(record);
-                if let Some(tokens) = &mut record.tokens
-                    && tokens.generation == generation
-                {
+                if let Some(tokens) = record.tokens.as_mut().filter(|t| t.generation == of) {
                     tokens.refresh_token = None;
+                    record.tokens.take_if(|_| refused);
                 }
             }
         }

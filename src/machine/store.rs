@@ -54,7 +54,6 @@ impl Store {
         match result {
             Ok(()) => {
                 self.damaged = false;
-                self.erasing = None;
                 self.present = !erased;
                 self.unsaved.take().map(|_| Notice::SaveRecovered)
             }
@@ -219,11 +218,14 @@ impl AuthMachine {
         result: Result<(), HostError>,
     ) {
         let brought = matches!(change, Change::Tokens(..));
+        let ends_erasing = brought || matches!(change, Change::Forget(_));
         let mut record = self.session.record.clone();
         change.apply(&mut record);
         let erased = record.is_blank();
         let obtained = brought && record.generation() != self.session.record.generation();
         self.session.adopt(now, record, obtained);
+        // Not by a save that the logout has overtaken.
+        self.store.erasing.take_if(|_| ends_erasing && result.is_ok());
         let notice = self.store.answered(now, result, erased);
         self.take_notes(notice);
         // The lock was taken for this save alone, unless a renewal goes on under it.
