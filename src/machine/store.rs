@@ -216,19 +216,16 @@ impl AuthMachine {
         loaded: Loaded,
     ) {
         self.store.locked = loaded.is_ok();
-        // Whoever holds the lock would write over it, knowing nothing of it: it will be tried again.
-        let taken = matches!(&loaded, Err(error) if error.is_busy());
-        // But neither a logout nor new tokens wait for a store that can't be read.
+        // A logout looks at nothing, and neither it nor new tokens wait for a store in trouble.
         let urgent = matches!(change, Change::Forget | Change::Tokens(..));
-        if let Err(error) = &loaded
-            && (taken || !urgent)
-        {
-            let failed = Err(error.clone());
-            return self.on_saved(now, lane, change, after, failed);
-        }
-        // A logout looks at nothing.
         if !matches!(change, Change::Forget) {
-            self.read_again(now, loaded);
+            match self.read_again(now, loaded) {
+                // It will be tried again.
+                Again::Unreadable(error) if !urgent => {
+                    return self.on_saved(now, lane, change, after, Err(error));
+                }
+                _ => {}
+            }
         }
         self.write(now, lane, change, after);
     }

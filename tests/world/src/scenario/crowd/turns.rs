@@ -232,6 +232,9 @@ impl Crowd {
                 format!("the {label} of {at} {words}: tokens {number:?}")
             });
             if done {
+                if self.s.store.locked_by != Some(at) {
+                    self.ledger.written_without_lock();
+                }
                 let server = &self.s.world.authorization[0];
                 let takes = |refresh: &str| server.takes_refresh_token(self.s.wall, refresh);
                 let forgot = self.members[at].forgot;
@@ -260,6 +263,9 @@ impl Crowd {
         if let Some(lost) = brings {
             let server = &self.s.world.authorization[0];
             let number = self.ledger.issued(server, run, paid_with.as_deref());
+            if self.members[at].forgetting {
+                self.ledger.excuse(number, "its receiver has logged out");
+            }
             if matches!(lost, Some(NetworkError::Reset)) {
                 self.ledger.excuse(number, "the answer was lost");
             }
@@ -312,6 +318,7 @@ impl Crowd {
                 // Who is logging out looks at nothing.
                 member.forgetting &= label != "erase";
                 member.knows_client = !member.forgetting && ledger::holds_client(record.as_deref());
+                member.knew_client &= member.knows_client;
             } else {
                 self.save_failed(run, record.as_deref());
             }
