@@ -10,7 +10,7 @@ use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
 use crate::secret::Secret;
 use crate::session::Recovery;
 use crate::session::record::Record;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, UnixTime};
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -21,8 +21,8 @@ pub(super) struct Store {
     pub(super) locked: bool,
     /// Something of ours is stored: if it is gone, somebody has logged out.
     pub(super) present: bool,
-    /// A logout is not saved yet: what is stored doesn't count.
-    pub(super) erasing: bool,
+    /// A logout is not saved yet: what is stored of logins up to this moment doesn't count.
+    pub(super) erasing: Option<UnixTime>,
     /// The access token that was stored when we last read or wrote: another one is somebody else's.
     seen: Option<Secret>,
     unsaved: Option<Unsaved>,
@@ -51,7 +51,7 @@ impl Store {
     /// Takes a save's answer; told once when it begins to fail, and once when it works again.
     pub(super) fn answered(
         &mut self,
-        now: Mono,
+        now: Now,
         result: Result<(), HostError>,
         record: &Record,
         login: bool,
@@ -59,7 +59,7 @@ impl Store {
         match result {
             Ok(()) => {
                 self.damaged = false;
-                self.erasing = false;
+                self.erasing = None;
                 self.present = !record.is_blank();
                 self.saw(Some(record));
                 self.unsaved.take().map(|_| Notice::SaveRecovered)
@@ -71,7 +71,8 @@ impl Store {
                     None => FIRST_DELAY,
                 };
                 let login = login || self.holds_login();
-                self.unsaved = Some(Unsaved { retry_at: now.plus(delay), delay, login });
+                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, login });
+                self.erasing = self.erasing.map(|until| until.min(now.wall));
                 first.then_some(Notice::SaveFailed(error))
             }
         }
@@ -170,7 +171,9 @@ impl AuthMachine {
                 Again::Gone
             }
             Ok(bytes) => {
-                let theirs = self.read_record(bytes).filter(|_| !self.store.erasing);
+                let erasing = self.store.erasing;
+                let counts = |record: &Record| erasing.is_none_or(|until| record.is_newer(until));
+                let theirs = self.read_record(bytes).filter(counts);
                 let Some(theirs) = theirs else { return Again::Same };
                 let ours_is_newer = self.ours_is_newer(&theirs);
                 self.store.saw(Some(&theirs));
@@ -216,26 +219,24 @@ impl AuthMachine {
         loaded: Loaded,
     ) {
         self.store.locked = loaded.is_ok();
-        // A logout looks at nothing, and neither it nor new tokens wait for a store in trouble.
-        let urgent = matches!(change, Change::Forget | Change::Tokens(..));
-        if !matches!(change, Change::Forget) {
-            match self.read_again(now, loaded) {
-                // It will be tried again.
-                Again::Unreadable(error) if !urgent => {
-                    return self.on_saved(now, lane, change, after, Err(error));
-                }
-                _ => {}
+        // Neither a logout nor new tokens wait for a store in trouble.
+        let urgent = matches!(change, Change::Forget(_) | Change::Tokens(..));
+        match self.read_again(now, loaded) {
+            // It will be tried again.
+            Again::Unreadable(error) if !urgent => {
+                self.on_saved(now, lane, change, after, Err(error));
             }
+            _ => self.write(now, lane, change, after),
         }
-        self.write(now, lane, change, after);
     }
 
     fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
-        let set_aside = self.store.damaged;
         let record = (!record.is_blank()).then(|| record.to_bytes());
+        // Who logs out wants nothing kept.
+        let set_aside = self.store.damaged && record.is_some();
         self.act(Action::Save(SaveCall { id, record, set_aside }));
     }
 
@@ -253,7 +254,7 @@ impl AuthMachine {
         let mut record = self.session.record.clone();
         change.apply(&mut record);
         let obtained = brought && record.generation() != self.session.record.generation();
-        let notice = self.store.answered(now.mono, result, &record, login);
+        let notice = self.store.answered(now, result, &record, login);
         self.session.adopt(now, record, obtained);
         self.take_notes(notice);
         // The lock was taken for this save alone, unless a renewal goes on under it.
