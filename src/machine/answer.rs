@@ -92,6 +92,10 @@ impl AuthMachine {
             // A store that can't be read doesn't take away what is in memory.
             Again::Unreadable(error) => self.tell(Notice::SaveFailed(error)),
         }
+        // A login of ours may have come first.
+        if self.session.grant(now, &lane.demand.need, &self.config, false).is_some() {
+            return self.settle(&lane, Ok(()));
+        }
         let record = &self.session.record;
         let (Some(identity), Some(tokens)) =
             (identity::recall(&self.config, record), record.tokens.clone())

@@ -83,6 +83,12 @@ impl AuthMachine {
                 let turn = login.on_pause_over();
                 self.login_turned(now, lane, turn);
             }
+            // Meanwhile a login has brought others.
+            Work::Refreshing(_, previous)
+                if self.session.record.generation() != Some(previous.generation) =>
+            {
+                self.settle(&lane, Ok(()));
+            }
             Work::Refreshing(exchange, previous) => {
                 let (exchange, ask) = exchange.on_pause_over();
                 lane.work = Work::Refreshing(Box::new(exchange), previous);

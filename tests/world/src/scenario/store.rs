@@ -26,6 +26,10 @@ impl Store {
         self.fails_saves = fail;
     }
 
+    pub(super) fn fails_loads(&self) -> bool {
+        self.fails_loads
+    }
+
     /// Makes every load fail, or work again.
     pub fn fail_loads(&mut self, fail: bool) {
         self.fails_loads = fail;
