@@ -11,8 +11,9 @@
 mod real;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ fn eight_processes_share_one_login() {
     let printed = printed(&runs);
     assert!(refreshes.iter().all(|refresh| printed.contains(&refresh.access_token)));
     let (count, seconds) = (refreshes.len() as u64, seconds());
-    println!("{} runs of the command, {count} refreshes, none lost", runs.len());
+    tell(format_args!("{} runs of the command, {count} refreshes, none lost", runs.len()));
     assert!(count >= seconds / 3, "{count} refreshes in {elapsed} s: the tokens expire");
     assert!(count <= elapsed + 1, "{count} refreshes in {elapsed} s: one for each token");
     town.is_well(1);
@@ -77,13 +78,13 @@ fn killed_processes_cost_a_login_only_where_no_client_could_have_kept_it() {
         assert!(lost.insert(&reuse.presented), "asked once, then told: {reuse:#?}");
     }
     let kills = runs.iter().filter(|run| run.is_killed()).count();
-    println!(
+    tell(format_args!(
         "{} runs of the command, {} refreshes, {kills} processes killed, {} of them between the \
          server's rotation and the save",
         runs.len(),
         refreshes.len(),
         lost.len()
-    );
+    ));
     for run in runs.iter().filter(|run| !run.is_killed()) {
         let expected = run.code == Some(0) || (run.code == LOGIN_REQUIRED && !lost.is_empty());
         assert!(expected, "{:?}: {}", run.code, run.said);
@@ -355,6 +356,11 @@ fn kill_one_every_second(places: &[Place; WORKERS], until: Instant) {
 
 fn printed(runs: &[Run]) -> HashSet<&String> {
     runs.iter().filter(|run| run.code == Some(0)).map(|run| &run.token).collect()
+}
+
+/// What a test prints is hidden where it passes; this is not.
+fn tell(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 fn milliseconds() -> u64 {
