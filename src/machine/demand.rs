@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::session::policy::Plan;
 use crate::session::{Requirement, Session};
 use crate::text::printable_url;
-use crate::time::Now;
+use crate::time::{Now, UnixTime};
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
@@ -166,9 +166,9 @@ impl AuthMachine {
         self.session.record = record.emptied();
         self.store.loaded = true;
         self.store.damaged = false;
-        self.store.erasing = true;
+        self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
-        self.chores.push_back(Change::Forget);
+        self.chores.push_back(Change::Forget(UnixTime::NEVER));
         for attempt in attempts.into_iter().chain(waiting) {
             self.fail(attempt, ErrorKind::Cancelled.into());
         }
