@@ -86,7 +86,7 @@ impl AuthMachine {
             Again::Newer => return self.settle(&lane, Ok(())),
             Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
-            Again::Unreadable(error) if error.is_busy() => {
+            Again::Unreadable(error) if error.forbids_refresh() => {
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
