@@ -150,16 +150,21 @@ impl Exchange {
             PaidWith::RefreshToken(token) => (token, None),
         };
         let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
-        let mut text = String::from_utf8_lossy(body).into_owned();
-        for secret in secrets.into_iter().flatten().map(|secret| secret.expose().as_str()) {
-            if !secret.is_empty() {
-                text = text.replace(secret, "…");
-            }
-        }
-        text.into_bytes()
+        without(secrets.into_iter().flatten(), body)
     }
 
     pub(crate) fn url(&self) -> String {
         printable_url(self.endpoint.as_str())
     }
+}
+
+/// A body without the secrets that its sender was sent.
+pub(super) fn without<'a>(secrets: impl Iterator<Item = &'a Secret>, body: &[u8]) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(body).into_owned();
+    for secret in secrets.map(|secret| secret.expose().as_str()) {
+        if !secret.is_empty() {
+            text = text.replace(secret, "…");
+        }
+    }
+    text.into_bytes()
 }

@@ -119,7 +119,7 @@ impl AuthMachine {
         }
     }
 
-    fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
+    pub(super) fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
         self.store.present = bytes.is_some();
         match Record::parse(bytes?.expose(), &self.session.site.text) {
             Ok(record) => Some(record),
@@ -169,6 +169,9 @@ impl AuthMachine {
         change: Change,
         after: Option<After>,
     ) {
+        if matches!(change, Change::Forget) {
+            self.store.erasing = true;
+        }
         if self.store.locked {
             return self.write(now, lane, change, after);
         }
@@ -223,11 +226,12 @@ impl AuthMachine {
         let erased = record.is_blank();
         let obtained = brought && record.generation() != self.session.record.generation();
         self.session.adopt(now, record, obtained);
-        let notice = self.store.answered(now.mono, result, erased);
+        let notice = self.store.answered(now.mono, result.clone(), erased);
         self.take_notes(notice);
-        // The lock was taken for this save alone, unless a renewal goes on under it.
+        // The lock was taken for this save alone, unless a renewal or a logout goes on under it.
         let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
-        if lane != Some(LaneName::Renewal) && !self.renewal.as_ref().is_some_and(renewing) {
+        let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
+        if lane != Some(LaneName::Renewal) && !needed {
             self.unlock();
         }
         let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
@@ -237,11 +241,14 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            (Some(After::LoggedOut(report)), _) => {
+                self.logged_out_with(now, &lane, *report, result);
+            }
             _ => {
                 self.session.recovery = match (lane.after_refusal, lane.name) {
                     (false, _) => Recovery::None,
                     (true, LaneName::Renewal) => Recovery::Refreshed,
-                    (true, LaneName::Login) => Recovery::LoggedIn,
+                    (true, _) => Recovery::LoggedIn,
                 };
                 self.session.refusal = None;
                 self.backoff = Backoff::default();

@@ -7,7 +7,7 @@ use mcp_auth::output::{
     BrowseCall, CallbackHost, CallbackPort, HttpCall, ListenCall, LoadCall, Purpose, SaveCall,
 };
 use mcp_auth::{
-    AuthMachine, Event, Generation, HostError, Mono, TransportError, TransportErrorKind,
+    AttemptId, AuthMachine, Event, Generation, HostError, Mono, TransportError, TransportErrorKind,
 };
 
 use super::laws::Laws;
@@ -32,6 +32,8 @@ pub(super) struct Program {
     pub(super) opened: Option<String>,
     /// The token request that was given up on last.
     pub(super) given_up: Option<u64>,
+    /// The last logout.
+    pub(super) logout: Option<AttemptId>,
     pub(super) deadline: Option<Mono>,
     pub(super) laws: Laws,
 }
@@ -91,6 +93,7 @@ impl Program {
             redirects: Vec::new(),
             opened: None,
             given_up: None,
+            logout: None,
             deadline: None,
             laws: Laws::default(),
         }
