@@ -4,7 +4,7 @@ use mcp_auth::output::{CallbackHost, Page};
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{Demand, ErrorKind, Need, Notice, TokenState};
 use mcp_auth_world::scenario::Scenario;
-use mcp_auth_world::{Challenge, IssParameter, Person, Visit, What, assert_fails};
+use mcp_auth_world::{Challenge, IssParameter, Person, Visit, What, World, assert_fails};
 use serde_json::json;
 
 /// A login up to the point where the person's answer is about to arrive.
@@ -75,6 +75,21 @@ mod redirects {
         assert_eq!(s.redirect(&url), Page::Success);
         assert_eq!(s.world.count(What::CodeExchanges), 1);
         s.grant();
+    }
+
+    #[test]
+    fn that_come_again_after_a_denial_get_the_denial_again() {
+        let mut s = Scenario::new();
+        s.person = Person::Denies;
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Denied(_));
+        let callback = s.authorize_param("redirect_uri").unwrap();
+        let state = s.authorize_param("state").unwrap();
+        let denial = format!("{callback}?error=access_denied&state={state}");
+        for _ in 0..2 {
+            let page = s.redirect(&format!("{denial}&iss=https%3A%2F%2Fauth.example.com"));
+            assert!(matches!(page, Page::Failure(_)), "{page:?}");
+            assert_eq!(s.pages.first(), Some(&page));
+        }
     }
 
     #[test]
@@ -153,6 +168,36 @@ mod issuer {
             assert_eq!(s.world.count(What::TokenRequests), 0);
             assert!(matches!(s.pages.as_slice(), [Page::Failure(_)]));
         }
+    }
+
+    /// The settings name the endpoints of a server whose issuer has a path.
+    fn with_endpoints(iss: IssParameter) -> Scenario {
+        let tenant = "https://auth.example.com/tenant";
+        let mut s = Scenario::in_world(World::with_urls("https://mcp.example.com/mcp", &[tenant]));
+        s.world.authorization[0].iss = iss;
+        s.world.authorization[0].preregister("by-hand", None);
+        s.config.client_id = Some("by-hand".to_owned());
+        s.config.authorize_url = Some(format!("{tenant}/authorize"));
+        s.config.token_url = Some(format!("{tenant}/token"));
+        s
+    }
+
+    #[test]
+    fn is_not_compared_where_the_settings_name_endpoints_and_no_issuer() {
+        for iss in [IssParameter::Sent, IssParameter::SentUnannounced, IssParameter::Silent] {
+            assert_eq!(with_endpoints(iss).call_tool("whoami").status(), 200);
+        }
+    }
+
+    #[test]
+    fn is_compared_where_the_settings_name_both() {
+        let mut s = with_endpoints(IssParameter::Sent);
+        s.config.issuer = Some("https://auth.example.com/tenant".to_owned());
+        assert_eq!(s.call_tool("whoami").status(), 200);
+
+        let mut s = with_endpoints(IssParameter::Wrong("https://evil.example.com".to_owned()));
+        s.config.issuer = Some("https://auth.example.com/tenant".to_owned());
+        assert_fails!(s.call_tool("whoami"), ErrorKind::MixUp { .. });
     }
 
     #[test]
@@ -256,6 +301,16 @@ mod request {
         for name in protected {
             assert_ne!(s.authorize_param(name).unwrap(), "mine", "{name}");
         }
+    }
+
+    #[test]
+    fn has_no_second_resource_from_the_settings() {
+        let mut s = Scenario::new();
+        s.config.oauth_params.insert("resource".to_owned(), "https://other.example.com".to_owned());
+        let error = s.try_start().unwrap_err();
+        assert_fails!(error, ErrorKind::InvalidSetting(_));
+        // The error leads to the setting that is meant for it.
+        assert!(error.to_string().contains("`resource`"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which client are we? Configured, a metadata document, or registered; and what happens when a
 //! server thinks otherwise.
 
-use mcp_auth::{ErrorKind, Notice};
-use mcp_auth_world::scenario::Scenario;
+use mcp_auth::{Demand, ErrorKind, Notice, TokenState};
+use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{
     Canned, Cimd, ClientAuthentication, Fault, Outcome, Person, Redirects, What, World,
     assert_fails,
@@ -157,7 +157,7 @@ mod registered {
     #[test]
     fn it_is_kept_before_the_person_is_asked() {
         let mut s = Scenario::new();
-        s.demand(mcp_auth::Demand::interactive(mcp_auth::Need::default()));
+        s.demand(Demand::interactive(need("whoami")));
         s.run_until("browse");
         s.restart();
         assert_eq!(s.call_tool("whoami").status(), 200);
@@ -322,6 +322,29 @@ mod registered {
     fn url_port(url: &str) -> u16 {
         url::Url::parse(url).unwrap().port().unwrap()
     }
+}
+
+#[test]
+fn whoever_comes_while_a_renewal_becomes_a_login_waits_for_that_login() {
+    let mut s = Scenario::new();
+    s.world.authorization[0].preregister("by-hand", None);
+    s.config.client_id = Some("by-hand".to_owned());
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.config.client_id = None;
+    s.restart();
+    s.sleep(4000);
+    let first = s.demand(Demand::interactive(need("whoami")));
+    s.run_until("redirect");
+    s.deliver("browse");
+    s.drain();
+    assert!(matches!(s.token_for(&need("whoami")), TokenState::Pending(id) if id == first));
+    let second = s.demand(Demand::interactive(need("whoami")));
+    s.run_but("redirect");
+    assert!(matches!(s.token_for(&need("whoami")), TokenState::Pending(_)));
+    s.settle(first).unwrap();
+    s.settle(second).unwrap();
+    s.grant();
+    assert_eq!((s.browser_opened(), s.world.count(What::Refreshes)), (2, 0));
 }
 
 #[test]

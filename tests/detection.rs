@@ -1,7 +1,7 @@
 //! Does the server want a login? A story for each way in which servers say so, or don't.
 
-use mcp_auth::{Demand, ErrorKind, Need, TokenState};
-use mcp_auth_world::scenario::Scenario;
+use mcp_auth::{Demand, ErrorKind, Need, Notice, TokenState};
+use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{
     Canned, Challenge, Fault, GetAnswer, NetworkError, RequiresLogin, ResourceMetadata, What,
     assert_fails,
@@ -129,6 +129,44 @@ fn a_401_without_www_authenticate_is_a_401() {
     assert_eq!(s.call_tool("whoami").status(), 200);
     // Without a challenge the metadata says which scopes there are.
     assert_eq!(s.authorize_param("scope").unwrap(), "notes:read notes:write offline_access");
+}
+
+#[test]
+fn a_bare_401_to_a_request_is_believed_though_the_probe_is_welcome() {
+    let mut s = Scenario::new();
+    s.world.resource.requires_login = RequiresLogin::ForToolCalls;
+    s.world.resource.challenge = Challenge::Absent;
+    let refusal = s.send("whoami", None);
+    assert_eq!(refusal.status(), 401);
+    assert!(s.report("whoami", &refusal, None));
+    assert!(s.obtain(&need("whoami"), Demand::interactive).unwrap().is_some());
+    assert_eq!((s.browser_opened(), s.told(|n| matches!(n, Notice::NotRequired))), (1, 0));
+
+    // The same to one who was told before that no token is required.
+    let mut s = Scenario::new();
+    s.world.resource.requires_login = RequiresLogin::ForToolCalls;
+    s.world.resource.challenge = Challenge::Absent;
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert_eq!(s.browser_opened(), 1);
+}
+
+#[test]
+fn a_page_in_answer_to_a_post_is_no_open_server() {
+    let page = || {
+        Canned::new(200, "<html>sign in to the WiFi</html>")
+            .header("content-type", "text/html; charset=utf-8")
+    };
+    let mut s = Scenario::new();
+    s.world.resource.metadata = ResourceMetadata::Absent;
+    s.world.faults.push(Fault::answer("*", "/mcp", page()).times(2));
+    assert_fails!(s.call_tool("whoami"), ErrorKind::ProbeFailed { .. });
+    assert!(!matches!(s.token(), TokenState::NotRequired));
+
+    // Metadata settles it.
+    let mut s = Scenario::new();
+    s.world.faults.push(Fault::answer("*", "/mcp", page()).times(2));
+    assert!(s.obtain(&Need::default(), Demand::interactive).unwrap().is_some());
+    assert_eq!(s.browser_opened(), 1);
 }
 
 #[test]

@@ -150,6 +150,17 @@ mod resource_metadata {
     }
 
     #[test]
+    fn one_that_is_too_large_does_not_hide_a_server_of_before_there_was_any() {
+        let mut s = Scenario::in_world(World::legacy("https://mcp.example.com/mcp"));
+        let large = || Canned::new(200, " ".repeat(2 << 20));
+        for path in [PATH, ROOT, SERVER, "/.well-known/openid-configuration"] {
+            s.world.faults.push(Fault::answer("GET", path, large()));
+        }
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert!(lenient(&s, Leniency::LegacyEndpoints));
+    }
+
+    #[test]
     fn while_it_cannot_be_had_nothing_is_guessed() {
         let mut s = Scenario::new();
         let outage = Fault::answer("GET", PATH, Canned::new(503, "")).times(9);

@@ -3,6 +3,7 @@
 use mcp_auth::{Demand, ErrorKind, Event, Notice, TokenState};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{What, assert_fails};
+use serde_json::json;
 
 fn logged_in() -> Scenario {
     let mut s = Scenario::new();
@@ -173,6 +174,43 @@ mod a_damaged_record {
     }
 
     #[test]
+    fn is_erased_by_a_logout_and_not_set_aside() {
+        for loaded in [true, false] {
+            let mut s = Scenario::new();
+            s.store.overwrite(r#"{"version":99,"tokens":{"refresh_token":"alive"}}"#);
+            if loaded {
+                s.demanded(Demand::load()).unwrap();
+                assert_eq!(s.told(|notice| matches!(notice, Notice::RecordDamaged { .. })), 1);
+            }
+            s.handle(Event::Forget);
+            s.run();
+            assert_eq!((s.store.bytes.clone(), s.store.set_aside.len()), (None, 0));
+            // Nor is it by the login that follows.
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!(s.store.set_aside.len(), 0);
+        }
+    }
+
+    #[test]
+    fn is_one_whose_count_has_come_to_its_end() {
+        let end = u64::MAX.to_string();
+        for (name, value) in [("generation", &end), ("last_generation", &end)] {
+            let mut s = logged_in();
+            let valid = s.store.text();
+            let ended = valid.replace(&format!("\"{name}\":1"), &format!("\"{name}\":{value}"));
+            assert_ne!(ended, valid);
+            s.store.overwrite(&ended);
+            s.restart();
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!(s.told(|notice| matches!(notice, Notice::RecordDamaged { .. })), 1);
+            let first = s.grant().generation();
+            s.sleep(4000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert!(s.grant().generation() > first);
+        }
+    }
+
+    #[test]
     fn is_not_touched_before_there_is_something_better() {
         let mut s = Scenario::new();
         s.store.overwrite("{\"version\":99}");
@@ -295,6 +333,25 @@ mod a_new_token {
         assert_eq!(s.grant().generation(), old);
         s.run();
         assert!(s.grant().generation() > old);
+    }
+}
+
+#[test]
+fn lists_with_giants_in_them_do_not_swell_the_record() {
+    let giant = "x".repeat(400_000);
+    for list in [
+        "scopes_supported",
+        "response_types_supported",
+        "grant_types_supported",
+        "token_endpoint_auth_methods_supported",
+        "code_challenge_methods_supported",
+    ] {
+        let mut s = Scenario::new();
+        let server = &mut s.world.authorization[0];
+        let usual = ["S256", "none", "authorization_code", "refresh_token", &giant];
+        server.metadata_changes.insert(list.to_owned(), json!(usual));
+        assert_eq!(s.call_tool("whoami").status(), 200, "{list}");
+        assert!(s.store.text().len() < 10_000, "{list}: {}", s.store.text().len());
     }
 }
 

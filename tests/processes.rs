@@ -125,3 +125,114 @@ fn a_login_does_not_undo_what_the_other_has_renewed_meanwhile() {
     assert_eq!(s.call_tool_in_background("whoami").status(), 200);
     assert!(!s.world.reuse_seen());
 }
+
+mod a_login_elsewhere {
+    use super::*;
+
+    #[test]
+    fn after_a_logout_elsewhere_is_taken_up_however_often_this_program_has_renewed() {
+        for renewals in [0, 1, 3] {
+            let mut s = Scenario::new();
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            for _ in 0..renewals {
+                s.sleep(4000);
+                assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            }
+            // Two commands that run and end: `logout`, then `login`.
+            s.switch_to(1).handle(Event::Forget);
+            s.run();
+            assert_eq!(s.store.bytes, None);
+            s.crash();
+            s.switch_to(2).log_in().unwrap();
+            let theirs = s.world.newest_refresh_token().unwrap().to_owned();
+            assert!(s.store.text().contains(&theirs));
+            s.crash();
+
+            s.switch_to(0).sleep(4000);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(adopted(&s), 1, "after {renewals} renewals");
+            // The refresh that followed was theirs, and is what the store holds.
+            assert_eq!((s.browser_opened(), s.world.count(What::Refreshes)), (2, renewals + 1));
+            let newest = s.world.newest_refresh_token().unwrap();
+            let server = &s.world.authorization[0];
+            assert_eq!(
+                server.lineage(newest).unwrap().family,
+                server.lineage(&theirs).unwrap().family
+            );
+            assert!(s.store.text().contains(newest));
+        }
+    }
+
+    /// The first has renewed to a number, and the second logs in to the same one.
+    fn of_equal_numbers() -> Scenario {
+        let mut s = two();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        let number = s.grant().generation();
+        s.switch_to(1).log_in().unwrap();
+        let login = s.world.newest_refresh_token().unwrap().to_owned();
+        assert!(s.store.text().contains(&login), "the login is not saved");
+        assert!(s.grant().generation() >= number);
+        s.switch_to(0).sleep(4000);
+        s
+    }
+
+    #[test]
+    fn of_an_equal_number_is_taken_up() {
+        let mut s = of_equal_numbers();
+        let before = adopted(&s);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((adopted(&s), s.world.reuse_seen()), (before + 1, false));
+    }
+
+    #[test]
+    fn is_renewed_in_the_place_of_the_older_one() {
+        let mut s = of_equal_numbers();
+        let login = s.world.newest_refresh_token().unwrap().to_owned();
+        let old = s.world.authorization[0].lineage(&login).unwrap().family - 1;
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        let spent = s.world.token_requests().filter_map(|token| token.refresh);
+        assert_eq!(spent.filter(|lineage| lineage.family == old).count(), 1, "the renewal before");
+        let newest = s.world.newest_refresh_token().unwrap();
+        assert!(s.store.text().contains(newest));
+    }
+
+    #[test]
+    fn is_saved_under_the_lock_after_a_renewal_that_holds_it() {
+        let mut s = two();
+        s.demand(Demand::background(need("whoami")));
+        s.run_until("/token");
+        s.switch_to(1).demand(Demand::interactive(need("whoami")).fresh());
+        s.run_until("lock");
+        let login = s.world.newest_refresh_token().unwrap().to_owned();
+        assert_eq!(s.world.authorization[0].lineage(&login).unwrap().generation, 0);
+        assert!(!s.perform("lock"), "the lock is held by the other");
+        s.switch_to(0).run();
+        s.switch_to(1).run();
+        assert!(s.store.text().contains(&login));
+        assert_eq!(s.store.locked_by, None);
+        // And the first goes on with it.
+        s.switch_to(0).sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((s.browser_opened(), s.world.reuse_seen()), (2, false));
+    }
+}
+
+mod a_logout {
+    use super::*;
+
+    #[test]
+    fn waits_for_the_renewal_of_another_and_then_ends_what_it_brought() {
+        let mut s = two();
+        s.switch_to(1).demand(Demand::background(need("whoami")));
+        s.run_until("/token");
+        s.switch_to(0).handle(Event::Forget);
+        s.run_until("lock");
+        assert!(!s.perform("lock"), "the lock is held by the other");
+        s.switch_to(1).run();
+        s.switch_to(0).run();
+        assert_eq!((s.store.bytes.clone(), s.store.locked_by), (None, None));
+        s.switch_to(1).sleep(4000);
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        assert_eq!(s.store.bytes, None);
+    }
+}

@@ -127,3 +127,133 @@ fn each_server_sees_its_own_secrets_alone_through_a_long_life() {
     assert_eq!(s.world.registrations(), 2);
     s.check_secrets();
 }
+
+/// Another server gets hold of the login: it must not learn what belongs to the first.
+mod a_stranger {
+    use super::*;
+
+    const OURS: &str = "https://auth.example.com";
+    const THEIRS: &str = "https://evil.example.com";
+
+    fn beside_ours() -> Scenario {
+        Scenario::in_world(World::with_urls("https://mcp.example.com/mcp", &[OURS, THEIRS]))
+    }
+
+    /// The stranger registers everybody under this name.
+    fn names_us(s: &mut Scenario, client_id: &str) {
+        s.world.authorization[1].preregister(client_id, None);
+        let reply = Canned::json(201, serde_json::json!({ "client_id": client_id }).to_string());
+        s.world.faults.push(Fault::answer("POST", "/register", reply).at(THEIRS));
+    }
+
+    /// A login with the stranger in which the client is replaced, and which comes to nothing.
+    fn replaces_us(s: &mut Scenario) {
+        for error in [r#"{"error":"invalid_client"}"#, r#"{"error":"access_denied"}"#] {
+            let refusal = Canned::json(400, error);
+            s.world.faults.push(Fault::answer("POST", "/token", refusal).at(THEIRS));
+        }
+        names_us(s, "another name");
+        s.log_in().unwrap_err();
+        s.world.faults.clear();
+    }
+
+    #[test]
+    fn is_not_shown_the_initial_access_token() {
+        let mut s = beside_ours();
+        s.config.initial_access_token = Some("let-me-in".into());
+        let error = s.try_start().unwrap_err();
+        assert_fails!(error, ErrorKind::InvalidSetting(_));
+        assert!(error.to_string().contains("initial_access_token"), "{error}");
+
+        s.config.client_issuer = Some(OURS.to_owned());
+        s.world.migrate_to(1);
+        let _ = s.call_tool("whoami");
+        assert!(!s.was_sent(THEIRS, "let-me-in"));
+        s.world.migrate_to(0);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert!(s.was_sent(OURS, "let-me-in") && !s.was_sent(THEIRS, "let-me-in"));
+    }
+
+    #[test]
+    fn who_claims_a_trusted_name_gets_no_configured_secret() {
+        let mut s = beside_ours();
+        s.world.authorization[0].preregister("by-hand", Some("hush"));
+        s.config.client_id = Some("by-hand".to_owned());
+        s.config.client_secret = Some("hush".into());
+        s.config.client_issuer = Some(OURS.to_owned());
+        s.config.trusted_issuers = vec![OURS.to_owned()];
+        s.world.authorization[1].claimed_issuer = Some(OURS.to_owned());
+        s.world.migrate_to(1);
+        let _ = s.call_tool("whoami");
+        s.sleep(4000);
+        let _ = s.call_tool("whoami");
+        assert!(!s.was_sent(THEIRS, "hush") && !s.was_sent(THEIRS, "by-hand"));
+        s.check_secrets();
+    }
+
+    #[test]
+    fn who_claims_a_trusted_name_gets_no_registration_made_under_it() {
+        let mut s = beside_ours();
+        s.world.authorization[0].registration.assigns = Some(ClientAuthentication::Basic);
+        s.config.trusted_issuers = vec![OURS.to_owned()];
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.world.authorization[1].claimed_issuer = Some(OURS.to_owned());
+        s.world.migrate_to(1);
+        let _ = s.call_tool("whoami");
+        s.sleep(4000);
+        let _ = s.call_tool("whoami");
+        assert_eq!(s.world.registrations(), 2);
+        s.check_secrets();
+    }
+
+    #[test]
+    fn who_calls_us_what_the_settings_call_us_gets_no_configured_secret() {
+        let mut s = beside_ours();
+        s.world.authorization[0].preregister("by-hand", Some("hush"));
+        s.config.client_id = Some("by-hand".to_owned());
+        s.config.client_secret = Some("hush".into());
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.world.migrate_to(1);
+        names_us(&mut s, "by-hand");
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let last = s.world.token_requests().last().unwrap();
+        assert_eq!(last.client_id, "by-hand");
+        assert_eq!(last.authentication, Some(ClientAuthentication::None));
+        replaces_us(&mut s);
+        for _ in 0..2 {
+            s.sleep(4000);
+            let _ = s.call_tool_in_background("whoami");
+            s.restart();
+        }
+        assert!(!s.was_sent(THEIRS, "hush"));
+        s.check_secrets();
+    }
+
+    #[test]
+    fn who_calls_us_what_another_called_us_gets_no_secret_of_a_former_registration() {
+        let mut s = beside_ours();
+        s.world.authorization[0].registration.assigns = Some(ClientAuthentication::Basic);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let name = s.world.token_requests().last().unwrap().client_id.clone();
+        let secret = s.world.authorization[0].client(&name).unwrap().secret.clone().unwrap();
+        assert!(s.store.text().contains(&secret));
+        // Its client is replaced while its tokens live: it is remembered for them.
+        let callback = url::Url::parse(&s.authorize_param("redirect_uri").unwrap()).unwrap();
+        s.taken_ports.extend(callback.port());
+        s.person = Person::Ignores;
+        s.log_in().unwrap_err();
+        assert_eq!(s.world.registrations(), 2);
+
+        s.person = Person::Approves;
+        s.world.migrate_to(1);
+        names_us(&mut s, &name);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        replaces_us(&mut s);
+        for _ in 0..2 {
+            s.sleep(4000);
+            let _ = s.call_tool_in_background("whoami");
+            s.restart();
+        }
+        assert!(!s.was_sent(THEIRS, &secret));
+    }
+}

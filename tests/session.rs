@@ -215,6 +215,43 @@ mod a_step_up {
     }
 
     #[test]
+    fn is_not_undone_by_a_renewal_that_is_tried_again_after_it() {
+        let mut s = logged_in();
+        s.try_tool("write_note");
+        s.demand(Demand::interactive(need("write_note")));
+        s.run_until("redirect");
+        s.deliver("browse");
+        revoke(&mut s);
+        assert_eq!(s.try_tool("whoami"), 401);
+        s.world.faults.push(Fault::answer("POST", "/token", Canned::new(503, "")));
+        s.demand(Demand::background(need("whoami")));
+        s.run_but("redirect");
+        // The renewal waits for its second try, and the person finishes meanwhile.
+        s.run();
+        assert_eq!(s.try_tool("write_note"), 200);
+        let stepped_up = s.world.newest_refresh_token().unwrap().to_owned();
+        s.advance(60);
+        assert_eq!(s.try_tool("write_note"), 200, "the step-up is lost");
+        assert!(s.store.text().contains(&stepped_up));
+        s.restart();
+        assert_eq!(s.call_tool_in_background("write_note").status(), 200);
+    }
+
+    #[test]
+    fn is_not_begun_by_a_403_to_a_request_without_a_token() {
+        let mut s = logged_in();
+        let grant = s.grant();
+        let refusal = s.send("write_note", Some(&grant));
+        assert_eq!(refusal.status(), 403);
+        // It was another caller's, who had no token to send.
+        assert!(s.report("write_note", &refusal, None));
+        let TokenState::Ready(still) = s.token_for(&need("write_note")) else {
+            panic!("the token at hand is marked");
+        };
+        assert_eq!(still.generation(), grant.generation());
+    }
+
+    #[test]
     fn is_made_ahead_where_the_caller_knows_what_it_needs() {
         let mut s = logged_in();
         let need = Need { scopes: ScopeSet::parse("notes:write"), ..need("write_note") };
@@ -273,6 +310,18 @@ mod callers {
     }
 
     #[test]
+    fn who_only_look_make_no_other_log_in_anew() {
+        let mut s = logged_in();
+        s.restart();
+        let look = s.demand(Demand::inspect());
+        let token = s.demand(Demand::interactive(need("whoami")));
+        assert_eq!(look, token);
+        s.settle(token).unwrap();
+        assert_eq!(s.browser_opened(), 1);
+        s.grant();
+    }
+
+    #[test]
     fn get_and_renew_good_tokens_while_a_person_sits_in_the_browser() {
         let mut s = logged_in();
         s.try_tool("write_note");
@@ -284,14 +333,8 @@ mod callers {
         revoke(&mut s);
         assert_eq!(s.try_tool("whoami"), 401);
         s.demand(Demand::background(need("whoami")));
-        for _ in 0..3 {
-            // The lock, the refresh, the save: all but the person's answer.
-            s.drain();
-            let exchange = s.open().into_iter().find(|label| label != "redirect").unwrap();
-            s.perform(&exchange);
-            s.deliver(&exchange);
-        }
-        s.drain();
+        // The lock, the refresh, the save: all but the person's answer.
+        s.run_but("redirect");
         assert_eq!(s.open(), ["redirect"]);
         assert_eq!(s.store.locked_by, None);
         assert_eq!(s.try_tool("whoami"), 200);
@@ -338,6 +381,62 @@ mod forgetting {
             assert_eq!((s.store.bytes.clone(), s.store.locked_by), (None, None), "{point}");
             assert!(matches!(s.token(), TokenState::Missing | TokenState::Failed(..)));
         }
+    }
+
+    #[test]
+    fn while_the_record_is_being_read_is_not_undone_by_what_is_read() {
+        for answered in [false, true] {
+            let mut s = logged_in();
+            s.restart();
+            let attempt = s.demand(Demand::background(need("whoami")));
+            s.run_until("load");
+            if answered {
+                s.perform("load");
+            }
+            s.handle(Event::Forget);
+            assert_fails!(s.settle(attempt).unwrap_err(), ErrorKind::Cancelled);
+            s.run();
+            assert_eq!(s.store.bytes, None);
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        }
+    }
+
+    #[test]
+    fn gives_every_attempt_its_failure() {
+        let mut s = logged_in();
+        s.try_tool("write_note");
+        let login = s.demand(Demand::interactive(need("write_note")));
+        s.run_until("redirect");
+        s.deliver("browse");
+        revoke(&mut s);
+        assert_eq!(s.try_tool("whoami"), 401);
+        let renewal = s.demand(Demand::background(need("whoami")));
+        s.drain();
+        assert_ne!(login, renewal);
+        s.handle(Event::Forget);
+        for attempt in [login, renewal] {
+            assert!(!s.machine().is_running(attempt));
+            assert_fails!(s.machine().failure(attempt).expect("a failure"), ErrorKind::Cancelled);
+        }
+    }
+
+    #[test]
+    fn that_the_disk_refused_is_not_undone_by_the_login_that_follows() {
+        let mut s = logged_in();
+        let old = s.world.newest_refresh_token().unwrap().to_owned();
+        s.store.fail_saves(true);
+        s.handle(Event::Forget);
+        s.run();
+        assert!(s.store.text().contains(&old));
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        s.store.fail_saves(false);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!((s.browser_opened(), s.world.registrations()), (2, 2));
+        assert!(!s.store.text().contains(&old));
+        // The erasure that was due does not come after it.
+        s.advance(300);
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
     }
 
     #[test]

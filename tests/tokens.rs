@@ -227,6 +227,73 @@ mod a_dead_grant {
     }
 }
 
+mod a_refusal_that_is_not_the_grants_end {
+    use super::*;
+
+    /// An expired login, and the refresh token of it that has to live.
+    fn refused(code: &str) -> (Scenario, String) {
+        let mut s = expired();
+        let refresh_token = s.world.newest_refresh_token().unwrap().to_owned();
+        let refusal = Canned::json(400, json!({ "error": code }).to_string());
+        token_endpoint_answers(&mut s, refusal, 1);
+        (s, refresh_token)
+    }
+
+    #[test]
+    fn keeps_the_refresh_token_and_needs_a_person() {
+        for code in ["invalid_request", "invalid_scope", "invalid_target"] {
+            let (mut s, refresh_token) = refused(code);
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+            assert!(s.store.text().contains(&refresh_token), "{code}");
+            assert_eq!(s.told(|notice| matches!(notice, Notice::GrantEnded { .. })), 0);
+            // It may have been mended when the program starts again.
+            s.restart();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{code}");
+            assert_eq!(s.browser_opened(), 1);
+        }
+    }
+
+    #[test]
+    fn is_a_login_where_a_person_is_there() {
+        for code in ["invalid_request", "invalid_scope", "invalid_target"] {
+            let (mut s, _) = refused(code);
+            assert_eq!(s.call_tool("whoami").status(), 200, "{code}");
+            assert_eq!(s.browser_opened(), 2, "{code}");
+        }
+    }
+
+    #[test]
+    fn is_one_of_the_configured_client_too() {
+        let mut s = Scenario::new();
+        s.world.authorization[0].preregister("by-hand", Some("old secret"));
+        s.config.client_id = Some("by-hand".to_owned());
+        s.config.client_secret = Some("old secret".into());
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let refresh_token = s.world.newest_refresh_token().unwrap().to_owned();
+        s.sleep(4000);
+        let unknown = Canned::json(401, r#"{"error":"invalid_client"}"#);
+        token_endpoint_answers(&mut s, unknown, 1);
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        assert!(s.store.text().contains(&refresh_token));
+        // The secret had been changed, and the settings follow.
+        s.world.authorization[0].preregister("by-hand", Some("new secret"));
+        s.config.client_secret = Some("new secret".into());
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 1);
+    }
+
+    #[test]
+    fn is_none_of_those_in_which_vendors_say_that_it_is() {
+        for code in ["invalid_grant", "bad_refresh_token", "invalid_refresh_token"] {
+            let (mut s, refresh_token) = refused(code);
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+            assert!(!s.store.text().contains(&refresh_token), "{code}");
+            assert_eq!(s.told(|notice| matches!(notice, Notice::GrantEnded { .. })), 1);
+        }
+    }
+}
+
 mod a_passing_failure {
     use super::*;
 

@@ -1,11 +1,11 @@
 //! One HTTP request within its bounds: no redirect is followed, no status is an error, and what is
 //! for this machine stays on it.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use mcp_auth::output::Limits;
 use mcp_auth::wire::url::is_loopback;
 use mcp_auth::{TransportError, TransportErrorKind};
@@ -31,13 +31,23 @@ pub(crate) fn exchange(
 ) -> Result<Response<Vec<u8>>, TransportError> {
     let answered = dial(agent, request, limits.deadline);
     let (parts, mut body) = answered.map_err(|error| failure(&error))?.into_parts();
+    let limit = u64::try_from(limits.max_body).unwrap_or(u64::MAX);
     let bytes = if limits.head_only {
-        Vec::new()
+        let mut bytes = Vec::new();
+        // An event stream may never end; of anything else, what comes is enough.
+        if is_json(&parts.headers) {
+            let _ = body.as_reader().take(limit).read_to_end(&mut bytes);
+        }
+        bytes
     } else {
-        let limit = u64::try_from(limits.max_body).unwrap_or(u64::MAX);
         body.with_config().limit(limit).read_to_vec().map_err(|error| failure(&error))?
     };
     Ok(Response::from_parts(parts, bytes))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.to_ascii_lowercase().starts_with("application/json"))
 }
 
 /// Sends the request to where its URL leads. What is for this machine takes no proxy, and its names

@@ -565,6 +565,20 @@ fn a_probe_does_not_wait_for_the_end_of_an_endless_stream() {
 }
 
 #[test]
+fn an_open_server_that_refuses_the_probe_in_its_own_words_is_open() {
+    let (_server, session) = open_session(|_| {
+        let refusal =
+            r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32022,"message":"no such version"}}"#;
+        Response::builder()
+            .status(400)
+            .header("Content-Type", "application/json")
+            .body(refusal.as_bytes().to_vec())
+            .unwrap()
+    });
+    assert!(session.token(&need(), Asking::Never).unwrap().is_none());
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_given_up_on_in_time() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mcp", socket.local_addr().unwrap());

@@ -82,7 +82,7 @@ impl Exchange {
     }
 
     /// Everything that the receiver could read, as it came and decoded.
-    fn read_aloud(&self) -> String {
+    pub(crate) fn read_aloud(&self) -> String {
         let uri = self.request.uri().to_string();
         let mut parts = vec![decoded(uri.as_bytes()), decoded(self.request.body()), uri];
         parts.push(String::from_utf8_lossy(self.request.body()).into_owned());

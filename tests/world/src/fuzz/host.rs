@@ -7,7 +7,7 @@ use mcp_auth::output::{
     BrowseCall, CallbackHost, CallbackPort, HttpCall, ListenCall, LoadCall, Purpose, SaveCall,
 };
 use mcp_auth::{
-    AttemptId, AuthMachine, Event, Generation, HostError, Mono, TransportError, TransportErrorKind,
+    AttemptId, AuthMachine, Event, HostError, Mono, TransportError, TransportErrorKind,
 };
 
 use super::laws::Laws;
@@ -45,8 +45,6 @@ pub(super) struct Pending<C> {
     pub(super) number: u64,
     /// From here on, once it is told the time, the machine goes on without.
     pub(super) due: Mono,
-    /// The generation at hand when it was made.
-    pub(super) base: Option<Generation>,
     /// A logout came after it.
     pub(super) forgotten: bool,
     /// The machine goes on without.
@@ -70,7 +68,6 @@ pub(super) struct Reply {
     pub(super) said: Said,
     pub(super) number: u64,
     pub(super) due: Mono,
-    pub(super) base: Option<Generation>,
     pub(super) forgotten: bool,
     pub(super) late: bool,
 }
@@ -148,9 +145,9 @@ impl Prompt {
 
 impl<C> Pending<C> {
     pub(super) fn reply(self, answer: impl FnOnce(C) -> (Event, Said)) -> Reply {
-        let Self { call, number, due, base, forgotten, late } = self;
+        let Self { call, number, due, forgotten, late } = self;
         let (event, said) = answer(call);
-        Reply { event, said, number, due, base, forgotten, late }
+        Reply { event, said, number, due, forgotten, late }
     }
 }
 

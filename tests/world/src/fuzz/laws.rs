@@ -53,6 +53,8 @@ pub(super) struct Laws {
     generations: BTreeMap<Generation, String>,
     last_lent: Option<Generation>,
     newest: Option<Kept>,
+    /// The access token that came last, until it is saved.
+    unsaved: Option<String>,
     /// From answers that came so late that the machine may have gone on without.
     late: Vec<String>,
     welcoming: Vec<AttemptId>,
@@ -79,6 +81,7 @@ impl Laws {
             let known = self.generations.entry(saved.generation).or_insert(saved.access.clone());
             assert_eq!(*known, saved.access, "two tokens of {:?}", saved.generation);
             self.saving.push((saved.clone(), due));
+            self.unsaved.take_if(|token| *token == saved.access);
         }
         let refresh = saved.and_then(|saved| saved.refresh);
         if let Some(late) = refresh.as_ref().filter(|token| self.late.contains(token)) {
@@ -97,16 +100,32 @@ impl Laws {
         }
     }
 
-    /// The machine has taken up what was loaded.
-    pub(super) fn adopted(&mut self, record: Option<&[u8]>) {
+    /// The machine has taken up what was loaded, and counts it as this generation. What is forgotten
+    /// comes back only if another program saves it again.
+    pub(super) fn adopted(&mut self, record: Option<&[u8]>, generation: Option<Generation>) {
         let saved = record.and_then(Saved::read);
         self.unread = record.is_some() && saved.is_none();
-        if let Some(saved) = &saved {
+        if let (Some(saved), Some(generation)) = (&saved, generation) {
+            self.forgotten.remove(&saved.access);
             self.lendable.insert(saved.access.clone());
-            self.generations.insert(saved.generation, saved.access.clone());
+            self.generations.insert(generation, saved.access.clone());
         }
+        let logged_out = saved.is_none();
         let refresh = saved.and_then(|saved| saved.refresh);
-        self.newest = refresh.map(|token| Kept { token, saved: true });
+        if self.unsaved.is_some() && !logged_out {
+            // Ours is on its way into the store, and may come too late; after a logout it does.
+            self.late.extend(refresh);
+        } else {
+            self.newest = refresh.map(|token| Kept { token, saved: true });
+        }
+    }
+
+    /// The refresh token is gone with what was loaded. Law: another program had ended the grant.
+    pub(super) fn ended(&mut self, record: Option<&[u8]>) {
+        let saved = record.and_then(Saved::read);
+        let ended = saved.is_some_and(|saved| saved.refresh.is_none());
+        assert!(ended || self.unread, "a refresh token that nobody ended is gone");
+        self.newest = None;
     }
 
     /// The answer to a token request has come. `in_time`: the machine still waits for it, or has
@@ -120,9 +139,19 @@ impl Laws {
     ) {
         let paid_with = Form::parse(request);
         let refresh = paid_with.get("refresh_token");
+        // What an older refresh token brought may come too late.
+        let in_time = in_time && refresh.is_none_or(|token| self.holds(token));
         let (status, headers) = (response.status(), response.headers());
+        let refused = || {
+            let text = String::from_utf8_lossy(response.body());
+            let reply = TokenReply::parse(status, headers, text.as_bytes(), now);
+            matches!(reply, Err(Failure::Refused { .. }))
+        };
         match TokenReply::parse(status, headers, response.body(), now) {
             Ok(reply) => {
+                if in_time {
+                    self.unsaved = Some(reply.access_token.expose().clone());
+                }
                 match reply.refresh_token.map(|token| token.expose().clone()) {
                     Some(token) if !in_time => self.late.push(token),
                     Some(token) if self.holds(&token) => {}
@@ -132,7 +161,8 @@ impl Laws {
                     None => {}
                 }
             }
-            Err(Failure::Refused { .. }) if refresh.is_some_and(|token| self.holds(token)) => {
+            // A machine reads as much of an error as it can.
+            Err(_) if refresh.is_some_and(|token| self.holds(token)) && refused() => {
                 self.newest = None;
             }
             Err(_) => {}
@@ -146,6 +176,7 @@ impl Laws {
     /// Whatever was known is not to be lent again.
     pub(super) fn forget(&mut self) {
         self.newest = None;
+        self.unsaved = None;
         self.forgetting = true;
         self.late.clear();
         self.forgotten.append(&mut self.lendable);

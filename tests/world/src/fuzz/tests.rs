@@ -83,7 +83,7 @@ fn record(generation: u64, access: &str, refresh: &str) -> Vec<u8> {
 #[should_panic = "the newest refresh token is saved no more"]
 fn a_record_without_the_newest_refresh_token_is_seen() {
     let mut laws = Laws::default();
-    laws.adopted(Some(&record(1, "access", "refresh")));
+    laws.adopted(Some(&record(1, "access", "refresh")), None);
     laws.saving(Some(&record(2, "another", "stale")), Mono::default());
 }
 

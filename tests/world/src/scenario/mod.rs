@@ -46,7 +46,7 @@ use crate::{Person, World};
 use program::Program;
 
 pub use caller::{Answer, need};
-pub use program::Stepped;
+pub use program::{Held, Stepped};
 pub use store::Store;
 
 /// A story: a world, a store, a person, a clock, and one or more programs.

@@ -40,6 +40,11 @@ pub(super) struct Open {
     pub(super) state: OpenState,
 }
 
+/// An answer that is on its way for as long as the story likes.
+#[derive(Debug)]
+#[must_use]
+pub struct Held(pub(super) Open);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Exchange,

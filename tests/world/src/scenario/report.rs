@@ -37,6 +37,12 @@ impl Scenario {
         form.into_owned().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
+    /// Whether any request to this origin held this text, as it was sent or decoded.
+    pub fn was_sent(&self, origin: &str, text: &str) -> bool {
+        let mut there = self.world.log.iter().filter(|exchange| exchange.origin == origin);
+        there.any(|exchange| exchange.read_aloud().contains(text))
+    }
+
     /// How many notices are of this kind.
     pub fn told(&self, kind: impl Fn(&Notice) -> bool) -> usize {
         self.notices.iter().filter(|notice| kind(notice)).count()

@@ -6,7 +6,7 @@ use mcp_auth::output::Page;
 use mcp_auth::{Action, Event, HostError, Mono, Output};
 
 use super::Scenario;
-use super::program::{Kind, Open, OpenState, Stepped, arrives, bind, received, redirected};
+use super::program::{Held, Kind, Open, OpenState, Stepped, arrives, bind, received, redirected};
 use crate::person::Visit;
 
 /// No story is longer.
@@ -106,6 +106,21 @@ impl Scenario {
         }
     }
 
+    /// Takes the first open answer whose name contains `what` out of the host's hands: it is
+    /// delivered when the story [`bring`](Self::bring)s it.
+    pub fn hold(&mut self, what: &str) -> Held {
+        let answered = |open: &Open| matches!(open.state, OpenState::Answered(_));
+        let at = self.find(what, answered);
+        Held(self.program().open.remove(at))
+    }
+
+    /// Delivers an answer that was held, however late it is.
+    pub fn bring(&mut self, held: Held) {
+        let label = held.0.label.clone();
+        self.program().open.insert(0, held.0);
+        self.deliver(&label);
+    }
+
     /// Loses the first open thing whose name contains `what`: it is never delivered.
     pub fn lose(&mut self, what: &str) {
         let at = self.find(what, |_| true);
@@ -119,6 +134,18 @@ impl Scenario {
             if !self.perform_one("") {
                 return deadline;
             }
+        }
+        panic!("the story doesn't end");
+    }
+
+    /// The same, but leaves alone whatever contains `what`.
+    pub fn run_but(&mut self, what: &str) -> Option<Mono> {
+        for _ in 0..MAX_STEPS {
+            let deadline = self.drain();
+            let Some(other) = self.open().into_iter().find(|label| !label.contains(what)) else {
+                return deadline;
+            };
+            self.perform_one(&other);
         }
         panic!("the story doesn't end");
     }

@@ -1,13 +1,12 @@
 //! Answers: the true ones, others, and what a machine makes of them.
 
-use mcp_auth::HostError;
 use mcp_auth::output::Purpose;
+use mcp_auth::{HostError, TokenStatus};
 
 use super::Play;
 use crate::Visit;
-use crate::fuzz::host::{self, Exchange, Program, Prompt, Reply, Said};
+use crate::fuzz::host::{self, Exchange, Prompt, Reply, Said};
 use crate::fuzz::{settings, twist};
-use crate::text::Form;
 
 impl Play {
     /// The true answer to what is asked for.
@@ -68,7 +67,7 @@ impl Play {
                     }
                     which => {
                         if call.lock() {
-                            self.lock = self.lock.or(Some(mine));
+                            self.lock = Some(mine);
                         }
                         host::loaded(call, garbage.get(usize::from(which)).map(|g| g.to_vec()))
                     }
@@ -101,12 +100,11 @@ impl Play {
     }
 
     pub(super) fn deliver(&mut self, at: usize, reply: Reply) {
-        let Reply { event, said, number, base, forgotten, late, .. } = reply;
+        let Reply { event, said, number, forgotten, late, .. } = reply;
         let wall = self.now.wall;
         let program = &mut self.programs[at];
-        let generation = |p: &Program| p.machine.status().map(|status| status.generation);
-        let before = generation(program);
-        let was_saved = program.machine.status().is_none_or(|status| status.saved);
+        let before = program.machine.status();
+        let generation = |status: &Option<TokenStatus>| status.as_ref().map(|s| s.generation);
         if late {
             // A host that is late with a lock gives it back itself.
             self.lock.take_if(|lock| *lock == (at, number));
@@ -119,9 +117,7 @@ impl Play {
                 if *purpose == Purpose::Token && forgotten {
                     program.laws.forget_answer(response, wall);
                 } else if *purpose == Purpose::Token {
-                    let refresh = Form::parse(request.body()).get("refresh_token").is_some();
-                    let current = !late || program.given_up == Some(number);
-                    let in_time = current && (!refresh || base == before);
+                    let in_time = !late || program.given_up == Some(number);
                     program.laws.token_answer(request.body(), response, wall, in_time);
                 }
             }
@@ -129,12 +125,21 @@ impl Play {
         }
         self.event_before(at, event);
         let program = &mut self.programs[at];
-        if let Said::Loaded(record) = &said
-            && generation(program) != before
-        {
-            assert!(record.is_some() || was_saved, "an empty store took away what wasn't saved");
-            program.laws.adopted(record.as_deref());
-            settings::plant_record(record.as_deref(), &mut self.secrets);
+        let after = program.machine.status();
+        let refreshable =
+            |status: &Option<TokenStatus>| status.as_ref().is_some_and(|s| s.refreshable);
+        if let Said::Loaded(record) = &said {
+            if generation(&after) != generation(&before) {
+                assert!(!forgotten, "what was forgotten came back");
+                assert!(
+                    record.is_some() || before.is_none_or(|b| b.saved),
+                    "an empty store took away tokens"
+                );
+                program.laws.adopted(record.as_deref(), generation(&after));
+                settings::plant_record(record.as_deref(), &mut self.secrets);
+            } else if refreshable(&before) && !refreshable(&after) {
+                program.laws.ended(record.as_deref());
+            }
         }
         self.settle(at);
     }

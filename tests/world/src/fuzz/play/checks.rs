@@ -102,7 +102,6 @@ impl Play {
             due: now.mono.plus(exchange.patience()),
             call: exchange,
             number: self.calls,
-            base: program.machine.status().map(|status| status.generation),
             forgotten: false,
             late: false,
         };
@@ -117,7 +116,7 @@ impl Play {
         let person = Duration::from_secs(self.config.login_timeout_seconds);
         let due = now.mono.plus(call.patience(person));
         let number = self.calls;
-        let pending = Pending { call, number, due, base: None, forgotten: false, late: false };
+        let pending = Pending { call, number, due, forgotten: false, late: false };
         let before = program.prompt.replace(pending);
         assert!(before.is_none_or(|b| b.due <= now.mono), "two unanswered prompts");
     }
