@@ -6,6 +6,7 @@ use crate::error::Error;
 
 /// The report of a logout: a part that failed did not stop the others.
 #[derive(Clone, Debug)]
+#[must_use = "the record may still be there"]
 #[non_exhaustive]
 pub struct Logout {
     /// The refresh token (RFC 7009). Where several were known, the worst that came of one.

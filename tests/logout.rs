@@ -485,7 +485,9 @@ mod meanwhile {
         let crashed_after = |steps| {
             let mut s = logged_in();
             let attempt = s.begin_logout();
-            (0..steps).for_each(|_| drop(s.advance_one()));
+            for _ in 0..steps {
+                s.advance_one();
+            }
             let over = !s.machine().is_running(attempt);
             s.restart();
             assert_eq!(s.store.locked_by, None);

@@ -5,10 +5,10 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -58,7 +58,41 @@ fn an_expired_token_is_renewed_without_a_person() {
     assert_eq!(world.server.stat("authorizations"), 1);
 }
 
+#[test]
+fn a_logout_ends_tokens_and_registration_at_the_server() {
+    let world = World::start(&[]);
+    world.logs_in();
+    world.is_served();
+    let token = world.token();
+    assert_eq!(world.serves(&token), 200);
+    let output = world.command(&["logout", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for part in ["refresh_token", "access_token", "registration"] {
+        assert_eq!(told[part]["status"], "ended", "{told}");
+    }
+    assert!(world.server.stat("revocations") >= 1);
+    assert_eq!(world.server.stat("registrationsDeleted"), 1);
+    assert_eq!(world.serves(&token), 401);
+    assert_eq!(world.request().status.code(), Some(3));
+    world.logs_in();
+    world.is_served();
+    assert_eq!(world.server.stat("registrations"), 2);
+}
+
 impl World {
+    /// What the MCP server says to a call with this token.
+    fn serves(&self, token: &str) -> u16 {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}"#;
+        let request = ureq::Agent::new_with_config(agent)
+            .post(&self.server.mcp)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream");
+        request.send(call).unwrap().status().as_u16()
+    }
+
     fn whole_story(&self) {
         self.logs_in();
         assert_eq!(self.server.stat("registrations"), 1);
@@ -151,6 +185,8 @@ struct Server {
     issuer: String,
     mcp: String,
     control: String,
+    /// It would end if it could say nothing more.
+    _said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -163,14 +199,21 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let ready = lines
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let ready = said
+            .by_ref()
             .map_while(Result::ok)
             .find(|line| line.starts_with(r#"{"ready":true"#))
             .expect("the server starts");
         let ready: Value = serde_json::from_str(&ready).unwrap();
         let word = |name: &str| ready[name].as_str().unwrap().to_owned();
-        Self { process, issuer: word("issuer"), mcp: word("mcp"), control: word("control") }
+        Self {
+            process,
+            issuer: word("issuer"),
+            mcp: word("mcp"),
+            control: word("control"),
+            _said: said,
+        }
     }
 
     fn control(&self, what: &str) {
