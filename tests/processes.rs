@@ -235,4 +235,18 @@ mod a_logout {
         assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
         assert_eq!(s.store.bytes, None);
     }
+
+    #[test]
+    fn that_the_disk_refused_is_tried_again_and_spares_a_login_made_since() {
+        let mut s = two();
+        s.store.fail_saves(true);
+        s.handle(Event::Forget);
+        s.run();
+        s.store.fail_saves(false);
+        s.advance(1);
+        s.switch_to(1).log_in().unwrap();
+        let login = s.world.newest_refresh_token().unwrap().to_owned();
+        s.switch_to(0).advance(300);
+        assert!(s.store.text().contains(&login), "the newer login is erased");
+    }
 }

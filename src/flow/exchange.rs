@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::error::{Error, ErrorKind};
 use crate::flow::identity::Identity;
@@ -136,12 +136,20 @@ impl Exchange {
             return Err(Trouble::Unusable(what));
         }
         reply.map_err(|failure| match failure {
+            // A framework's or a proxy's own error decides nothing about a grant.
+            Failure::Refused { error, .. } if self.is_refresh() && !error.is_known() => {
+                Trouble::Passing { what: error.to_string(), retry_after: None }
+            }
             Failure::Refused { error, .. } => Trouble::Refused(error),
             Failure::Malformed(what) => Trouble::Unusable(what),
             Failure::Passing { status, retry_after, .. } => {
                 Trouble::Passing { what: format!("HTTP {status}"), retry_after }
             }
         })
+    }
+
+    fn is_refresh(&self) -> bool {
+        matches!(self.paid_with, PaidWith::RefreshToken(_))
     }
 
     fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
@@ -160,11 +168,28 @@ impl Exchange {
 
 /// A body without the secrets that its sender was sent.
 pub(super) fn without<'a>(secrets: impl Iterator<Item = &'a Secret>, body: &[u8]) -> Vec<u8> {
-    let mut text = String::from_utf8_lossy(body).into_owned();
-    for secret in secrets.map(|secret| secret.expose().as_str()) {
-        if !secret.is_empty() {
-            text = text.replace(secret, "…");
-        }
+    let secrets = secrets.map(|secret| secret.expose().as_str());
+    let secrets: Vec<_> = secrets.filter(|secret| !secret.is_empty()).collect();
+    let hide =
+        |text: &str| secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"));
+    // In the decoded texts: there are many ways to write the same characters.
+    if let Ok(mut json) = serde_json::from_slice(body) {
+        hide_in(&mut json, &hide);
+        return json.to_string().into_bytes();
     }
-    text.into_bytes()
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form_urlencoded::parse(body).for_each(|(name, value)| {
+        form.append_pair(&hide(&name), &hide(&value));
+    });
+    form.finish().into_bytes()
+}
+
+fn hide_in(json: &mut serde_json::Value, hide: &dyn Fn(&str) -> String) {
+    use serde_json::Value;
+    match json {
+        Value::String(text) => *text = hide(text),
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| hide_in(entry, hide)),
+        Value::Object(members) => members.values_mut().for_each(|member| hide_in(member, hide)),
+        _ => {}
+    }
 }

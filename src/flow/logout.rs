@@ -25,6 +25,7 @@ use crate::session::record::{Record, Registration};
 use crate::session::tokens::Tokens;
 use crate::text::printable_url;
 use crate::time::UnixTime;
+use crate::wire::failure::Failure;
 use crate::wire::revocation::{self, RevocationRequest, Revoked, TokenTypeHint};
 use crate::wire::token::AuthMethod;
 use crate::wire::{registration, url as address};
@@ -160,12 +161,19 @@ impl Plan {
 impl End {
     fn read(&self, now: UnixTime, response: http::Response<Vec<u8>>) -> Result<Revoked, String> {
         let (head, body) = response.into_parts();
-        let body = without(self.secrets.iter(), &body);
         let read = match self.what {
             Credential::Registration => registration::read_deleted,
             Credential::RefreshToken | Credential::AccessToken => revocation::read,
         };
-        read(head.status, &head.headers, &body, now).map_err(|failure| failure.to_string())
+        let read = |body: &[u8]| read(head.status, &head.headers, body, now);
+        let said = match read(&body) {
+            // Some servers quote in their error what they were sent.
+            Err(Failure::Refused { .. } | Failure::Passing { error: Some(_), .. }) => {
+                read(&without(self.secrets.iter(), &body))
+            }
+            said => said,
+        };
+        said.map_err(|failure| failure.to_string())
     }
 
     fn error(&self, why: String) -> Error {

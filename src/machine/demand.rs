@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::session::Requirement;
 use crate::session::policy::Plan;
 use crate::text::printable_url;
-use crate::time::Now;
+use crate::time::{Now, UnixTime};
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
@@ -161,9 +161,9 @@ impl AuthMachine {
             std::mem::replace(change, Change::None).apply(&mut self.session.record);
         }
         let waiting = self.forget_session();
-        self.store.erasing = true;
+        self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
-        self.chores.push_back(Change::Forget);
+        self.chores.push_back(Change::Forget(UnixTime::NEVER));
         for attempt in attempts.into_iter().chain(waiting) {
             self.fail(attempt, ErrorKind::Cancelled.into());
         }

@@ -77,7 +77,8 @@ pub(super) enum Change {
     Tokens(Base, Box<Tokens>, Box<Learned>),
     /// The refresh token of this generation, and of no other, is dead.
     EndGrant(Generation, Box<Learned>),
-    Forget,
+    /// A logout. Tried again after a failure, it spares a login that was made since this moment.
+    Forget(UnixTime),
 }
 
 /// What new tokens were obtained in the place of.
@@ -93,7 +94,11 @@ impl Change {
     pub(super) fn apply(self, record: &mut Record) {
         match self {
             Change::None => {}
-            Change::Forget => *record = record.emptied(),
+            Change::Forget(at) => {
+                if !record.is_newer(at) {
+                    *record = record.emptied();
+                }
+            }
             Change::Learn(learned) => learned.apply(record),
             Change::Tokens(base, tokens, learned) => {
                 if base == Base::Any || base == Base::Exactly(record.generation()) {

@@ -161,7 +161,8 @@ impl AuthMachine {
                 State::Ready(Want::Ask(ask))
             }
             Step::Done(report) => {
-                State::Ready(Want::Save(Change::Forget, After::LoggedOut(Box::new(report))))
+                let forget = Change::Forget(UnixTime::NEVER);
+                State::Ready(Want::Save(forget, After::LoggedOut(Box::new(report))))
             }
         };
         self.logout = Some(lane);

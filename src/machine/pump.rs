@@ -123,7 +123,7 @@ impl AuthMachine {
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
-                let change = if self.store.erasing { Change::Forget } else { Change::None };
+                let change = self.store.erasing.map_or(Change::None, Change::Forget);
                 self.save(now, None, change, None);
             }
             return;

@@ -10,7 +10,7 @@ use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
 use crate::secret::Secret;
 use crate::session::Recovery;
 use crate::session::record::Record;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, UnixTime};
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -21,8 +21,8 @@ pub(super) struct Store {
     pub(super) locked: bool,
     /// Something of ours is stored: if it is gone, somebody has logged out.
     pub(super) present: bool,
-    /// A logout is not saved yet: what is stored doesn't count.
-    pub(super) erasing: bool,
+    /// A logout is not saved yet: what is stored of logins up to this moment doesn't count.
+    pub(super) erasing: Option<UnixTime>,
     unsaved: Option<Unsaved>,
 }
 
@@ -47,14 +47,14 @@ impl Store {
     /// Takes a save's answer; told once when it begins to fail, and once when it works again.
     pub(super) fn answered(
         &mut self,
-        now: Mono,
+        now: Now,
         result: Result<(), HostError>,
         erased: bool,
     ) -> Option<Notice> {
         match result {
             Ok(()) => {
                 self.damaged = false;
-                self.erasing = false;
+                self.erasing = None;
                 self.present = !erased;
                 self.unsaved.take().map(|_| Notice::SaveRecovered)
             }
@@ -64,7 +64,8 @@ impl Store {
                     Some(unsaved) => (unsaved.delay * 2).min(LONGEST_DELAY),
                     None => FIRST_DELAY,
                 };
-                self.unsaved = Some(Unsaved { retry_at: now.plus(delay), delay });
+                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay });
+                self.erasing = self.erasing.map(|until| until.min(now.wall));
                 first.then_some(Notice::SaveFailed(error))
             }
         }
@@ -142,7 +143,9 @@ impl AuthMachine {
                 Again::Gone
             }
             Ok(bytes) => {
-                let theirs = self.read_record(bytes).filter(|_| !self.store.erasing);
+                let erasing = self.store.erasing;
+                let counts = |record: &Record| erasing.is_none_or(|until| record.is_newer(until));
+                let theirs = self.read_record(bytes).filter(counts);
                 let Some(theirs) = theirs else { return Again::Same };
                 let ours = &self.session.record;
                 let ours_is_newer =
@@ -169,8 +172,8 @@ impl AuthMachine {
         change: Change,
         after: Option<After>,
     ) {
-        if matches!(change, Change::Forget) {
-            self.store.erasing = true;
+        if let Change::Forget(until) = change {
+            self.store.erasing = Some(until);
         }
         if self.store.locked {
             return self.write(now, lane, change, after);
@@ -188,26 +191,24 @@ impl AuthMachine {
         loaded: Loaded,
     ) {
         self.store.locked = loaded.is_ok();
-        // A logout looks at nothing, and neither it nor new tokens wait for a store in trouble.
-        let urgent = matches!(change, Change::Forget | Change::Tokens(..));
-        if !matches!(change, Change::Forget) {
-            match self.read_again(now, loaded) {
-                // It will be tried again.
-                Again::Unreadable(error) if !urgent => {
-                    return self.on_saved(now, lane, change, after, Err(error));
-                }
-                _ => {}
+        // Neither a logout nor new tokens wait for a store in trouble.
+        let urgent = matches!(change, Change::Forget(_) | Change::Tokens(..));
+        match self.read_again(now, loaded) {
+            // It will be tried again.
+            Again::Unreadable(error) if !urgent => {
+                self.on_saved(now, lane, change, after, Err(error));
             }
+            _ => self.write(now, lane, change, after),
         }
-        self.write(now, lane, change, after);
     }
 
     fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
-        let set_aside = self.store.damaged;
         let record = (!record.is_blank()).then(|| record.to_bytes());
+        // Who logs out wants nothing kept.
+        let set_aside = self.store.damaged && record.is_some();
         self.act(Action::Save(SaveCall { id, record, set_aside }));
     }
 
@@ -226,7 +227,7 @@ impl AuthMachine {
         let erased = record.is_blank();
         let obtained = brought && record.generation() != self.session.record.generation();
         self.session.adopt(now, record, obtained);
-        let notice = self.store.answered(now.mono, result.clone(), erased);
+        let notice = self.store.answered(now, result.clone(), erased);
         self.take_notes(notice);
         // The lock was taken for this save alone, unless a renewal or a logout goes on under it.
         let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
