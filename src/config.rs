@@ -83,6 +83,10 @@ pub struct Config {
     /// Renew tokens this many seconds before they expire (at most a tenth of their life).
     /// Default 30: longer than a slow request, and than most clocks are wrong.
     pub refresh_ahead_seconds: u64,
+    /// Delete a client that was registered dynamically when logging out, where the server lets us
+    /// (RFC 7592). On: the registration belongs to the one record that is erased, and so does the
+    /// only token that could ever delete it.
+    pub delete_registration: bool,
     /// How many step-ups are made for one operation. Default 3, as the specification suggests "a
     /// few".
     pub step_up_limit: u8,
@@ -122,6 +126,7 @@ impl Default for Config {
             login_timeout_seconds: 300,
             bearer_token: None,
             refresh_ahead_seconds: 30,
+            delete_registration: true,
             step_up_limit: 3,
             assume_s256: false,
             trusted_issuers: Vec::new(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::logout::{Credential, Ending};
 use crate::output::{HostError, Purpose};
 use crate::wire::scope::ScopeSet;
 
@@ -112,6 +113,18 @@ pub enum Notice {
     SaveRecovered,
     /// An inspection is over: this is what a login would do.
     Proposed(Proposal),
+    /// A part of a logout is over.
+    Ended {
+        /// What was to end.
+        what: Credential,
+        /// What came of it.
+        ending: Ending,
+    },
+    /// A logout is over.
+    LoggedOut {
+        /// Whether the stored record is gone; if not, erasing it is tried again.
+        erased: bool,
+    },
     /// An attempt failed.
     Failed(Error),
 }
@@ -213,6 +226,11 @@ impl fmt::Display for Notice {
                     Err(error) => write!(f, "fail: {error}")?,
                 }
                 if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
+            }
+            Notice::Ended { what, ending } => write!(f, "{what}: {ending}"),
+            Notice::LoggedOut { erased: true } => f.write_str("logged out"),
+            Notice::LoggedOut { erased: false } => {
+                f.write_str("logged out, but the stored login could not be erased")
             }
             Notice::Failed(error) => write!(f, "failed: {error}"),
         }

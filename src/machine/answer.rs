@@ -53,7 +53,10 @@ impl AuthMachine {
             (Flight::Load, AnswerContent::Loaded(loaded)) => self.on_loaded(now, loaded),
             (Flight::Read, AnswerContent::Loaded(loaded)) => {
                 self.store.locked = loaded.is_ok();
-                match out.lane.and_then(|_| self.renewal.take()) {
+                match out.lane.and_then(|name| self.take_lane(name)) {
+                    Some(lane) if lane.name == LaneName::Logout => {
+                        self.left_with(lane, loaded);
+                    }
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
@@ -149,6 +152,11 @@ impl AuthMachine {
                         self.renewal_failed(now, &lane, error);
                     }
                 }
+            }
+            Work::LoggingOut(logout) => self.server_told(now, lane, *logout, reply),
+            work @ Work::Leaving(..) => {
+                lane.work = work;
+                self.seen_through(now, lane, reply);
             }
             Work::Reading | Work::Over => {}
         }
@@ -362,6 +370,7 @@ impl AuthMachine {
         match name {
             LaneName::Renewal => self.renewal.take(),
             LaneName::Login => self.login.take(),
+            LaneName::Logout => self.logout.take(),
         }
     }
 
@@ -369,6 +378,7 @@ impl AuthMachine {
         match lane.name {
             LaneName::Renewal => self.renewal = Some(lane),
             LaneName::Login => self.login = Some(lane),
+            LaneName::Logout => self.logout = Some(lane),
         }
     }
 

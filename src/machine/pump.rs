@@ -95,7 +95,7 @@ impl AuthMachine {
                 lane.state = ready(now, ask);
                 self.renewal = Some(lane);
             }
-            Work::Reading | Work::Over => {}
+            Work::Reading | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
         }
     }
 
