@@ -212,9 +212,13 @@ impl Ledger {
         let (before, after) = (on_disk(before), on_disk(after));
         match (before, after) {
             (None, None) => {}
-            (Some(_), None) => {
-                assert!(forgot || self.lockless, "tokens were erased without a logout");
+            (Some(_), None) if forgot || self.lockless => {
                 self.logged_out = Some(self.issued.len());
+            }
+            // A dead refresh token takes an access token along that the server has refused.
+            (Some(before), None) => {
+                let good = before.refresh.is_some_and(|refresh| takes(&refresh));
+                assert!(!good, "tokens were erased without a logout");
             }
             (Some(before), Some(after)) if before.access == after.access => {
                 let dropped = before.refresh.filter(|_| after.refresh.is_none());
