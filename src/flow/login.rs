@@ -342,6 +342,11 @@ impl Login {
             Ok(Step::Done(reply)) => {
                 let mut learned = job.learned_with(&place.found);
                 learned.client_home = home(&identity, &purchase);
+                // Also one that was registered earlier: another program may have put its own in the
+                // record since, and only this one can renew these tokens.
+                if identity.source.kind() == ClientSource::Registered {
+                    learned.registered = job.registrations.get(&purchase.issuer).cloned();
+                }
                 Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
             }
             Err(Failed::Error(error)) => Err(error),
