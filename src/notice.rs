@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::output::{HostError, Purpose};
+use crate::session::trouble::SessionState;
 use crate::wire::scope::ScopeSet;
 
 /// Something that happened. Its `Display` is one line for people.
@@ -112,6 +113,8 @@ pub enum Notice {
     SaveRecovered,
     /// An inspection is over: this is what a login would do.
     Proposed(Proposal),
+    /// The session stands otherwise than before.
+    State(SessionState),
     /// An attempt failed.
     Failed(Error),
 }
@@ -214,6 +217,7 @@ impl fmt::Display for Notice {
                 }
                 if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
             }
+            Notice::State(state) => write!(f, "session: {state}"),
             Notice::Failed(error) => write!(f, "failed: {error}"),
         }
     }

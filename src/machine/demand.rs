@@ -6,12 +6,11 @@ use crate::flow::discover::Evidence;
 use crate::flow::job::Job;
 use crate::flow::login::Login;
 use crate::flow::{Learned, Notes};
+use crate::machine::AuthMachine;
 use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
-use crate::machine::{AuthMachine, Backoff};
 use crate::output::Output;
 use crate::session::policy::Plan;
 use crate::session::{Requirement, Session};
-use crate::text::printable_url;
 use crate::time::Now;
 
 impl AuthMachine {
@@ -44,24 +43,17 @@ impl AuthMachine {
             }
             Goal::Token => {}
         }
-        let quiet = self.backoff.left(now.mono);
-        let lent = self.session.grant(now, &demand.need, &self.config, quiet.is_some()).is_some();
+        let quiet = self.session.retry_in(now.mono).is_some();
+        let lent = self.session.grant(now, &demand.need, &self.config, quiet).is_some();
         if lent || self.session.requirement == Requirement::NotRequired {
             return;
         }
         match self.session.plan(now, &demand.need, &self.config) {
             Plan::Keep => {}
-            Plan::Refresh => match quiet {
-                Some(retry_in) => {
-                    let tokens = self.session.record.tokens.as_ref();
-                    let url = printable_url(tokens.map_or("", |tokens| &tokens.token_endpoint));
-                    let what = "it failed a moment ago".into();
-                    self.fail(attempt, ErrorKind::Passing { url, what, retry_in }.into());
-                }
-                None => self.start_renewal(attempt, demand),
-            },
+            Plan::Refresh => self.renew(now, attempt, demand),
             Plan::LogIn => {
-                self.start_login(now, attempt, demand, "there is no token, or it was refused");
+                let why = self.session.why_login(now.wall);
+                self.start_login(now, attempt, demand, why);
             }
             Plan::StepUp => {
                 if demand.browser_welcome && self.login.is_none() {
@@ -112,7 +104,7 @@ impl AuthMachine {
         self.login_turned(now, lane, turn);
     }
 
-    fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
+    pub(super) fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
         match &mut self.renewal {
             Some(lane) => self.attempt = Some(join(lane, attempt, demand)),
             None => {
@@ -154,7 +146,6 @@ impl AuthMachine {
         self.drop_lane(LaneName::Renewal);
         self.drop_lane(LaneName::Login);
         self.orphans.clear();
-        self.backoff = Backoff::default();
         let mut record = self.session.record.clone();
         // What is being saved must not come back when its answer does; but its generation is used.
         if let Some(InFlight { what, .. }) = &mut self.exchange
@@ -248,7 +239,7 @@ fn join(lane: &mut Lane, attempt: AttemptId, demand: Demand) -> AttemptId {
     lane.attempt
 }
 
-fn new_lane(
+pub(super) fn new_lane(
     name: LaneName,
     attempt: AttemptId,
     demand: Demand,

@@ -1,5 +1,6 @@
 //! Work on its way: an attempt, what it is doing, and what it waits for.
 
+use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
@@ -7,6 +8,7 @@ use crate::flow::{Ask, Learned};
 use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
+use crate::session::trouble::{Renewal, Trouble};
 use crate::time::{Mono, UnixTime};
 use crate::wire::token::TokenReply;
 
@@ -70,6 +72,14 @@ pub(super) enum Change {
     Tokens(Base, Box<Tokens>, Box<Learned>),
     /// The refresh token of this generation, and of no other, is dead.
     EndGrant(Generation, Box<Learned>),
+    /// A refresh with this generation's refresh token is about to be sent.
+    Sent(Generation),
+    /// It failed, and nothing was decided.
+    Trouble(Generation, Box<Trouble>),
+    /// It isn't tried again.
+    GiveUp(Generation),
+    /// A browser never came back from this issuer with this client.
+    Suspect(String, String),
     Forget,
 }
 
@@ -96,14 +106,38 @@ impl Change {
             }
             Change::EndGrant(generation, learned) => {
                 learned.apply(record);
-                if let Some(tokens) = &mut record.tokens
-                    && tokens.generation == generation
-                {
+                if let Some(tokens) = of(record, generation) {
                     tokens.refresh_token = None;
+                    tokens.renewal = Renewal::default();
+                }
+            }
+            Change::Sent(generation) => {
+                if let Some(tokens) = of(record, generation) {
+                    tokens.renewal.sent = tokens.renewal.sent.saturating_add(1);
+                }
+            }
+            Change::Trouble(generation, trouble) => {
+                if let Some(tokens) = of(record, generation) {
+                    tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
+                }
+            }
+            Change::GiveUp(generation) => {
+                if let Some(tokens) = of(record, generation) {
+                    tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
+                }
+            }
+            Change::Suspect(issuer, client_id) => {
+                let client = record.registrations.get_mut(&issuer);
+                if let Some(client) = client.filter(|client| client.client_id == client_id) {
+                    client.suspect = true;
                 }
             }
         }
     }
+}
+
+fn of(record: &mut Record, generation: Generation) -> Option<&mut Tokens> {
+    record.tokens.as_mut().filter(|tokens| tokens.generation == generation)
 }
 
 /// What follows a save.
@@ -114,6 +148,12 @@ pub(super) enum After {
     Done,
     /// The grant has ended: a login, if the demand allows it.
     LogIn(String),
+    /// The refresh is sent.
+    Send(Ask),
+    /// The renewal has failed: its attempt waits for the next try, or ends with this.
+    Rest(Error),
+    /// The attempt has failed.
+    Failed(Error),
 }
 
 /// An unanswered exchange.
