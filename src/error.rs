@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::output::{HostError, TransportError};
 use crate::wire::Malformed;
 use crate::wire::failure::OAuthError;
+use crate::wire::scope::ScopeSet;
 
 /// Why there is no token. Cheap to clone: every waiter of an attempt gets it.
 ///
@@ -40,10 +41,12 @@ pub enum ErrorKind {
     #[error("invalid setting: {0}")]
     InvalidSetting(Malformed),
     /// A login needs a person, and the demand didn't allow a browser.
-    #[error("login required: {reason}")]
+    #[error("login required: {reason}{}", if .scopes.is_empty() { String::new() } else { format!(" ({scopes})") })]
     LoginRequired {
         /// Why the tokens at hand don't do.
         reason: String,
+        /// The scopes that are missing, where that is the reason.
+        scopes: ScopeSet,
     },
     /// The attempt was cancelled.
     #[error("the attempt was cancelled")]
@@ -241,6 +244,9 @@ impl Error {
         use ErrorKind as K;
         match self.kind() {
             K::InvalidSetting(_) => "Correct the setting.".into(),
+            K::LoginRequired { scopes, .. } if !scopes.is_empty() => {
+                format!("Log in where a browser is welcome, asking for {scopes}.")
+            }
             K::LoginRequired { .. } => "Log in where a browser is welcome, then try again.".into(),
             K::NobodyCame { earlier_client: Some(client), .. } => format!(
                 "If the browser showed an error: the server may have forgotten the client {client}. Start the login again: a new client is then registered."

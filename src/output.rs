@@ -306,22 +306,42 @@ pub enum Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError {
     why: String,
-    busy: bool,
+    weight: Weight,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    Plain,
+    Busy,
+    Required,
 }
 
 impl HostError {
     /// From any error or text. It is shown to people: no secrets.
     pub fn new(why: impl fmt::Display) -> Self {
-        Self { why: printable(&why.to_string()), busy: false }
+        Self { why: printable(&why.to_string()), weight: Weight::Plain }
     }
 
     /// Somebody else holds the store's lock; it may be free later.
     pub fn busy(why: impl fmt::Display) -> Self {
-        Self { busy: true, ..Self::new(why) }
+        Self { weight: Weight::Busy, ..Self::new(why) }
     }
 
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy
+    /// The store can't be used, and there must be no refresh without it: for a program that ends
+    /// before the store is mended. It would spend the stored refresh token, and lose the new one.
+    ///
+    /// With any other error, a program that goes on refreshes, and keeps its tokens in memory.
+    pub fn required(why: impl fmt::Display) -> Self {
+        Self { weight: Weight::Required, ..Self::new(why) }
+    }
+
+    /// Whether it was made by [`busy`](Self::busy).
+    pub fn is_busy(&self) -> bool {
+        self.weight == Weight::Busy
+    }
+
+    pub(crate) fn forbids_refresh(&self) -> bool {
+        self.weight != Weight::Plain
     }
 }
 

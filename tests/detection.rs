@@ -82,11 +82,15 @@ fn a_probe_that_fails_does_not_mean_that_no_login_is_wanted() {
     let forbidden: fn(&str) -> Fault = |m| Fault::answer(m, "/mcp", Canned::new(403, ""));
     let moved: fn(&str) -> Fault =
         |m| Fault::answer(m, "/mcp", Canned::redirect(302, "https://mcp.example.com/login"));
-    for effect in [unreachable, broken, forbidden, moved] {
+    let effects = [(unreachable, true), (broken, false), (forbidden, false), (moved, false)];
+    for (effect, silent) in effects {
         let mut s = Scenario::new();
         s.world.resource.metadata = ResourceMetadata::Absent;
         probes_fail(&mut s, effect);
-        assert_fails!(s.call_tool("whoami"), ErrorKind::ProbeFailed { .. });
+        let answer = s.call_tool("whoami");
+        let unreached = matches!(answer.kind(), ErrorKind::Unreachable { .. });
+        assert!(unreached || matches!(answer.kind(), ErrorKind::ProbeFailed { .. }));
+        assert_eq!(unreached, silent, "{:?}", answer.kind());
         assert!(matches!(s.token(), TokenState::Failed(..)));
         // Nothing was decided: the next try finds out.
         s.world.resource.metadata = ResourceMetadata::AtPath;

@@ -395,7 +395,6 @@ mod a_final_refusal {
             (200, "error=bad_refresh_token&error_description=expired"),
             (200, r#"{"ok":false,"error":"invalid_refresh_token"}"#),
             (403, r#"{"error":"access_denied"}"#),
-            (401, r#"{"error":"invalid_token"}"#),
             (400, r#"{"error":"invalid_request"}"#),
         ] {
             let mut s = expired();

@@ -296,6 +296,23 @@ mod a_failing_disk {
         assert_eq!(s.call_tool_in_background("whoami").status(), 200);
         assert_eq!(s.world.count(What::Refreshes), 1);
     }
+
+    #[test]
+    fn that_a_short_program_requires_is_mended_before_the_refresh_token_is_spent() {
+        let mut s = logged_in();
+        s.restart();
+        s.sleep(4000);
+        s.store.require(true);
+        let answer = s.call_tool_in_background("whoami");
+        assert_fails!(answer, ErrorKind::Store(_));
+        assert!(answer.error().advice().contains("Mend the store"));
+        assert_eq!(s.world.count(What::Refreshes), 0);
+
+        s.store.require(false);
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((s.world.count(What::Refreshes), s.browser_opened()), (1, 1));
+    }
 }
 
 mod a_new_token {

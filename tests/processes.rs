@@ -2,7 +2,7 @@
 
 use mcp_auth::{Demand, ErrorKind, Event, Notice};
 use mcp_auth_world::scenario::{Scenario, need};
-use mcp_auth_world::{What, assert_fails};
+use mcp_auth_world::{Canned, Fault, What, assert_fails};
 
 /// Two programs that hold the same login; its access token has expired.
 fn two() -> Scenario {
@@ -126,6 +126,75 @@ fn a_login_does_not_undo_what_the_other_has_renewed_meanwhile() {
     assert!(!s.world.reuse_seen());
 }
 
+/// Both hold the login, and the access token has expired; the first renews it on a disk that is full.
+fn one_with_unsaved_tokens() -> Scenario {
+    let mut s = two();
+    s.store.fail_saves(true);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    s.store.fail_saves(false);
+    s
+}
+
+#[test]
+fn tokens_that_could_not_be_saved_do_not_overwrite_a_newer_login() {
+    let mut s = one_with_unsaved_tokens();
+    // The second has only the spent refresh token, and a person logs in.
+    s.switch_to(1);
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    let (login, stored) = (s.grant().access_token(), s.store.text());
+    assert!(stored.contains(login.expose()));
+    // Now the first tries again to save.
+    s.switch_to(0).advance(20);
+    assert!(s.store.text().contains(login.expose()), "the newer login is still there");
+    assert_eq!((s.call_tool_in_background("whoami").status(), s.browser_opened()), (200, 2));
+}
+
+#[test]
+fn tokens_that_could_not_be_saved_do_not_undo_a_logout() {
+    let mut s = one_with_unsaved_tokens();
+    s.switch_to(1).handle(Event::Forget);
+    s.run();
+    assert_eq!(s.store.bytes, None);
+    s.switch_to(0).advance(20);
+    assert_eq!(s.store.bytes, None);
+    assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+}
+
+#[test]
+fn a_login_that_could_not_be_saved_is_saved_after_the_other_has_renewed_the_old_one() {
+    let mut s = two();
+    s.store.fail_saves(true);
+    s.log_in().unwrap();
+    let login = s.grant().access_token();
+    s.store.fail_saves(false);
+    s.switch_to(1);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    s.switch_to(0).advance(20);
+    assert!(s.store.text().contains(login.expose()));
+}
+
+#[test]
+fn a_renewal_that_pauses_gives_way_to_a_login_of_the_same_program() {
+    let mut s = two();
+    let busy = Fault::answer("POST", "/token", Canned::new(503, ""));
+    s.world.faults.push(busy);
+    let login = s.demand(Demand::interactive(need("whoami")).fresh());
+    s.run_until("browse");
+    s.perform("browse");
+    s.deliver("browse");
+    let renewal = s.demand(Demand::background(need("whoami")));
+    s.drain();
+    for action in ["lock", "/token"] {
+        s.perform(action);
+        s.deliver(action);
+        s.drain();
+    }
+    s.settle(login).unwrap();
+    s.settle(renewal).unwrap();
+    assert_eq!(s.world.count(What::Refreshes), 1, "the one that failed");
+    assert!(s.store.text().contains(s.grant().access_token().expose()));
+}
+
 mod a_login_elsewhere {
     use super::*;
 
@@ -234,5 +303,19 @@ mod a_logout {
         s.switch_to(1).sleep(4000);
         assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
         assert_eq!(s.store.bytes, None);
+    }
+
+    #[test]
+    fn that_the_disk_refused_is_tried_again_and_spares_a_login_made_since() {
+        let mut s = two();
+        s.store.fail_saves(true);
+        s.handle(Event::Forget);
+        s.run();
+        s.store.fail_saves(false);
+        s.advance(1);
+        s.switch_to(1).log_in().unwrap();
+        let login = s.world.newest_refresh_token().unwrap().to_owned();
+        s.switch_to(0).advance(300);
+        assert!(s.store.text().contains(&login), "the newer login is erased");
     }
 }

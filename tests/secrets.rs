@@ -75,6 +75,69 @@ fn an_answer_that_cannot_be_read_is_not_quoted() {
     }
 }
 
+/// The first try of a token request fails in passing; the second is refused in words that quote
+/// what was sent, written in this way.
+fn quoted(s: &mut Scenario, write: fn(&str) -> String) -> Vec<String> {
+    s.world.faults.push(Fault::answer("POST", "/token", Canned::new(503, "")));
+    s.demand(Demand::interactive(need("whoami")));
+    s.run_until("/token");
+    s.run();
+    let fields = ["code", "code_verifier", "refresh_token", "client_secret"];
+    let sent: Vec<_> = fields.iter().filter_map(|name| s.form_field(name)).collect();
+    let words = format!("{} is no good", sent.join(" is no good, "));
+    let refusal = Canned::new(400, write(&words)).header("content-type", "application/json");
+    s.world.faults.push(Fault::answer("POST", "/token", refusal));
+    s.wait();
+    s.run();
+    sent
+}
+
+#[test]
+fn an_error_that_quotes_what_was_sent_is_told_without_it() {
+    let plain: fn(&str) -> String = |words| {
+        format!(
+            "{{\"error\":\"invalid_grant\",\"error_description\":{}}}",
+            serde_json::json!(words)
+        )
+    };
+    let as_the_code: fn(&str) -> String = |words| serde_json::json!({ "error": words }).to_string();
+    // As PHP writes JSON, and as nobody does.
+    let slashed: fn(&str) -> String = |words| {
+        let words = serde_json::json!(words).to_string().replace('/', "\\/");
+        format!("{{\"error\":\"invalid_grant\",\"error_description\":{words}}}")
+    };
+    let escaped: fn(&str) -> String = |words| {
+        let words: String = words.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+        format!("{{\"error\":\"invalid_grant\",\"error_description\":\"{words}\"}}")
+    };
+    for (how, write) in
+        [("plain", plain), ("as the code", as_the_code), ("slashed", slashed), ("escaped", escaped)]
+    {
+        let mut s = Scenario::new();
+        s.eavesdrop();
+        let secret = "planted/\"secret\" \\ by hand";
+        let server = &mut s.world.authorization[0];
+        server.preregister("by-hand", Some(secret));
+        server.client_authentication = vec![ClientAuthentication::Post];
+        s.config.client_id = Some("by-hand".to_owned());
+        s.config.client_secret = Some(secret.into());
+        // The code and its verifier, then the refresh token; each with the secret.
+        let code = quoted(&mut s, write);
+        assert_eq!(code.len(), 3, "{code:?}");
+        s.world.faults.clear();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.sleep(4000);
+        let refresh = quoted(&mut s, write);
+        assert_eq!(refresh.len(), 2, "{refresh:?}");
+        for sent in code.iter().chain(&refresh) {
+            assert!(!s.overheard().contains(sent), "{sent} was printed, {how}");
+            assert!(!s.notices().join("\n").contains(sent), "{sent} was told, {how}");
+        }
+        assert!(!s.notices().join("\n").contains("planted/"), "the secret was told, {how}");
+        s.check_secrets();
+    }
+}
+
 #[test]
 fn a_stored_record_that_cannot_be_read_is_not_quoted() {
     let mut s = Scenario::new();

@@ -113,7 +113,7 @@ mod a_client_secret {
         s.sleep(3 * DAY);
         s.take_log();
         let answer = s.call_tool_in_background("whoami");
-        assert_fails!(answer, ErrorKind::LoginRequired { reason } if reason.contains("secret"));
+        assert_fails!(answer, ErrorKind::LoginRequired { reason, .. } if reason.contains("secret"));
         assert!(s.take_log().is_empty());
         assert_eq!(s.told(|notice| matches!(notice, Notice::GrantEnded { .. })), 0);
     }

@@ -284,6 +284,27 @@ mod a_refusal_that_is_not_the_grants_end {
     }
 
     #[test]
+    fn in_words_that_no_specification_knows_passes() {
+        let spring = r#"{"timestamp":1,"status":404,"error":"Not Found","path":"/token"}"#;
+        for (status, body) in [
+            (404, spring),
+            (403, r#"{"error":"Forbidden"}"#),
+            (400, r#"{"error":{"code":400,"message":"Bad Request"}}"#),
+            (405, r#"{"error":"Method Not Allowed"}"#),
+            (407, "the proxy wants to know you"),
+        ] {
+            let mut s = expired();
+            let refresh_token = s.world.newest_refresh_token().unwrap().to_owned();
+            token_endpoint_answers(&mut s, Canned::json(status, body), 2);
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::Passing { .. });
+            assert!(s.store.text().contains(&refresh_token), "{status} {body}");
+            s.sleep(300);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{status} {body}");
+            assert_eq!(s.browser_opened(), 1);
+        }
+    }
+
+    #[test]
     fn is_none_of_those_in_which_vendors_say_that_it_is() {
         for code in ["invalid_grant", "bad_refresh_token", "invalid_refresh_token"] {
             let (mut s, refresh_token) = refused(code);

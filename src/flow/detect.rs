@@ -3,9 +3,10 @@
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
+use crate::error::ErrorKind;
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::Notice;
-use crate::output::Purpose;
+use crate::output::{Purpose, TransportError};
 use crate::session::grant::Site;
 use crate::text::printable_url;
 use crate::wire::challenge::BearerChallenge;
@@ -24,8 +25,25 @@ pub(crate) enum Detected {
     /// The answers don't tell. `answered`: it spoke JSON-RPC without asking who we are.
     Unclear {
         answered: bool,
-        why: String,
+        why: Silence,
     },
+}
+
+/// What the probe got instead of an answer that tells.
+pub(crate) enum Silence {
+    Nothing(TransportError),
+    Useless(String),
+}
+
+impl Silence {
+    /// The error, if nothing else tells either.
+    pub(crate) fn into_error(self, site: &Site) -> ErrorKind {
+        let url = printable_url(&site.text);
+        match self {
+            Silence::Nothing(source) => ErrorKind::Unreachable { url, source },
+            Silence::Useless(what) => ErrorKind::ProbeFailed { url, what },
+        }
+    }
 }
 
 impl Detect {
@@ -43,7 +61,10 @@ impl Detect {
         };
         match request {
             Ok(request) => Step::Ask(self, Ask::http(request, Purpose::Probe)),
-            Err(error) => Step::Done(Detected::Unclear { answered: false, why: error.to_string() }),
+            Err(error) => Step::Done(Detected::Unclear {
+                answered: false,
+                why: Silence::Useless(error.to_string()),
+            }),
         }
     }
 
@@ -72,14 +93,18 @@ impl Detect {
                 if response.status().is_success() && conclusive {
                     return Step::Done(Detected::NotRequired);
                 }
-                format!("HTTP {status}")
+                Silence::Useless(format!("HTTP {status}"))
             }
-            Err(error) => error.to_string(),
+            Err(error) => Silence::Nothing(error.clone()),
         };
         match self {
             Detect::Get => Detect::Post.ask(site),
             Detect::Post => {
-                notes.push(Notice::Skipped { url: printable_url(&site.text), why: why.clone() });
+                let told = match &why {
+                    Silence::Nothing(error) => error.to_string(),
+                    Silence::Useless(what) => what.clone(),
+                };
+                notes.push(Notice::Skipped { url: printable_url(&site.text), why: told });
                 Step::Done(Detected::Unclear { answered: reply.is_ok_and(spoke_json_rpc), why })
             }
         }

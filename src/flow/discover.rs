@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+use crate::flow::detect::Silence;
 use crate::flow::resource::{FindResource, Resource, Search};
 use crate::flow::server::{Candidate, FindServer, Server};
 use crate::flow::{HttpResult, Notes, Step};
@@ -21,7 +22,7 @@ use crate::wire::url as address;
 /// What detection found out.
 pub(crate) enum Evidence {
     Challenge(Option<BearerChallenge>),
-    Unclear { answered: bool, why: String },
+    Unclear { answered: bool, why: Silence },
 }
 
 pub(crate) struct Discover {
@@ -83,16 +84,16 @@ impl Discover {
             Step::Done(Search::Found(resource)) => (Some(resource), false),
             Step::Done(Search::None { passing }) => (None, passing.is_some()),
         };
-        if let (None, Evidence::Unclear { answered, why }) = (&resource, &evidence)
-            && config.issuer.is_none()
-            && config.authorize_url.is_none()
-        {
-            if *answered {
-                return Ok(Step::Done(Discovered::NotRequired));
+        let named = config.issuer.is_some() || config.authorize_url.is_some();
+        let evidence = match evidence {
+            Evidence::Unclear { answered, why } if resource.is_none() && !named => {
+                return match answered {
+                    true => Ok(Step::Done(Discovered::NotRequired)),
+                    false => Err(why.into_error(site).into()),
+                };
             }
-            let (url, what) = (printable_url(&site.text), why.clone());
-            return Err(ErrorKind::ProbeFailed { url, what }.into());
-        }
+            evidence => evidence,
+        };
         if let Some(server) = configured_endpoints(config) {
             let (issuer, url) = (printable_url(&server.metadata.issuer), None);
             notes.push(Notice::ServerFound { issuer, url });

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::error::{Error, ErrorKind};
 use crate::flow::identity::Identity;
@@ -157,6 +157,10 @@ impl Exchange {
             return Err(Trouble::Unusable(what));
         }
         reply.map_err(|failure| match failure {
+            // A framework's or a proxy's own error decides nothing about a grant.
+            Failure::Refused { error, .. } if self.is_refresh() && !error.is_known() => {
+                Trouble::Passing { what: error.to_string(), retry_after: None }
+            }
             Failure::Refused { error, .. } => Trouble::Refused(error),
             Failure::Malformed(what) => Trouble::Unusable(what),
             Failure::Passing { status, retry_after, .. } => {
@@ -165,22 +169,44 @@ impl Exchange {
         })
     }
 
+    fn is_refresh(&self) -> bool {
+        matches!(self.paid_with, PaidWith::RefreshToken(_))
+    }
+
     fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
         let (first, second) = match &self.paid_with {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
             PaidWith::RefreshToken(token) => (token, None),
         };
         let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
-        let mut text = String::from_utf8_lossy(body).into_owned();
-        for secret in secrets.into_iter().flatten().map(|secret| secret.expose().as_str()) {
-            if !secret.is_empty() {
-                text = text.replace(secret, "…");
-            }
+        let secrets = secrets.into_iter().flatten().map(|secret| secret.expose().as_str());
+        let secrets: Vec<_> = secrets.filter(|secret| !secret.is_empty()).collect();
+        let hide = |text: &str| {
+            secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+        };
+        // In the decoded texts: there are many ways to write the same characters.
+        if let Ok(mut json) = serde_json::from_slice(body) {
+            hide_in(&mut json, &hide);
+            return json.to_string().into_bytes();
         }
-        text.into_bytes()
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form_urlencoded::parse(body).for_each(|(name, value)| {
+            form.append_pair(&hide(&name), &hide(&value));
+        });
+        form.finish().into_bytes()
     }
 
     pub(crate) fn url(&self) -> String {
         printable_url(self.endpoint.as_str())
+    }
+}
+
+fn hide_in(json: &mut serde_json::Value, hide: &dyn Fn(&str) -> String) {
+    use serde_json::Value;
+    match json {
+        Value::String(text) => *text = hide(text),
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| hide_in(entry, hide)),
+        Value::Object(members) => members.values_mut().for_each(|member| hide_in(member, hide)),
+        _ => {}
     }
 }

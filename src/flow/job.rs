@@ -41,7 +41,7 @@ impl Job {
             return Ok(());
         }
         let reason = "the server wants authorization, and there is no usable token".into();
-        Err(ErrorKind::LoginRequired { reason }.into())
+        Err(ErrorKind::LoginRequired { reason, scopes: ScopeSet::new() }.into())
     }
 
     pub(super) fn known<'a>(&'a self, found: &Discovery) -> Known<'a> {

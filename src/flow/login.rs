@@ -192,7 +192,7 @@ impl Login {
             }
             Landing::Code(code) => {
                 notes.push(Notice::Authorized);
-                Ok((Page::Success, Self::pay(self.job, *authorize, code)))
+                Ok((Page::Success, Self::pay(self.job, *authorize, code, now)))
             }
         }
     }
@@ -317,7 +317,7 @@ impl Login {
         Ok(Step::Ask(Self { job, stage: Stage::Authorize(Box::new(authorize)) }, Ask::Browse(url)))
     }
 
-    fn pay(job: Job, authorize: Authorize, code: Secret) -> Turn {
+    fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
         let purchase = Purchase {
             issuer: found.issuer.clone(),
@@ -325,6 +325,7 @@ impl Login {
             client_id: identity.client_id.clone(),
             client_source: identity.source.kind(),
             requested,
+            logged_in_at: now,
             resource,
         };
         let verifier = pkce.verifier().clone();

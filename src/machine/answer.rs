@@ -85,7 +85,7 @@ impl AuthMachine {
             Again::Newer => return self.settle(&lane, Ok(())),
             Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
-            Again::Unreadable(error) if error.is_busy() => {
+            Again::Unreadable(error) if error.forbids_refresh() => {
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
@@ -93,6 +93,12 @@ impl AuthMachine {
         }
         if let Some(left) = self.session.retry_in(now.mono) {
             return self.rest_too(now, lane, left);
+        }
+        // A login of ours may have come first. A renewal ahead of need is made all the same.
+        if !lane.detached
+            && self.session.grant(now, &lane.demand.need, &self.config, false).is_some()
+        {
+            return self.settle(&lane, Ok(()));
         }
         let record = &self.session.record;
         let (Some(identity), Some(tokens)) =
@@ -180,7 +186,8 @@ impl AuthMachine {
         if forgotten {
             learned.forgotten.push(previous.issuer.clone());
         }
-        let change = Change::EndGrant(previous.generation, Box::new(learned));
+        let (of, refused) = (previous.generation, lane.after_refusal);
+        let change = Change::EndGrant { of, refused, learned: Box::new(learned) };
         lane.state = State::Ready(Want::Save(change, After::LogIn(why)));
         self.renewal = Some(lane);
     }

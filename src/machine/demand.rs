@@ -11,7 +11,8 @@ use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, State, Want
 use crate::output::Output;
 use crate::session::policy::Plan;
 use crate::session::{Requirement, Session};
-use crate::time::Now;
+use crate::time::{Now, UnixTime};
+use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
@@ -76,7 +77,8 @@ impl AuthMachine {
         let hopeless = self.session.requirement == Requirement::Required;
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
-            return self.fail(attempt, login_required(why));
+            let scopes = self.session.lacking(&demand.need);
+            return self.fail(attempt, login_required(why, scopes));
         }
         let record = &self.session.record;
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
@@ -157,9 +159,9 @@ impl AuthMachine {
         self.session.record = record.emptied();
         self.store.loaded = true;
         self.store.damaged = false;
-        self.store.erasing = true;
+        self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
-        self.chores.push_back(Change::Forget);
+        self.chores.push_back(Change::Forget(UnixTime::NEVER));
         for attempt in attempts.into_iter().chain(waiting) {
             self.fail(attempt, ErrorKind::Cancelled.into());
         }
@@ -250,6 +252,6 @@ pub(super) fn new_lane(
     Lane { name, attempt, demand, detached: false, after_refusal, work, state }
 }
 
-pub(super) fn login_required(why: &str) -> Error {
-    ErrorKind::LoginRequired { reason: why.to_owned() }.into()
+pub(super) fn login_required(why: &str, scopes: ScopeSet) -> Error {
+    ErrorKind::LoginRequired { reason: why.to_owned(), scopes }.into()
 }

@@ -70,8 +70,6 @@ pub(super) enum Change {
     Learn(Box<Learned>),
     /// New tokens, in the place of these and of no others.
     Tokens(Base, Box<Tokens>, Box<Learned>),
-    /// The refresh token of this generation, and of no other, is dead.
-    EndGrant(Generation, Box<Learned>),
     /// A refresh with this generation's refresh token is about to be sent.
     Sent(Generation),
     /// It failed, and nothing was decided.
@@ -80,7 +78,15 @@ pub(super) enum Change {
     GiveUp(Generation),
     /// A browser never came back from this issuer with this client.
     Suspect(String, String),
-    Forget,
+    /// The refresh token of this generation, and of no other, is dead; so is the access token, if
+    /// that was refused too.
+    EndGrant {
+        of: Generation,
+        refused: bool,
+        learned: Box<Learned>,
+    },
+    /// A logout. Tried again after a failure, it spares a login that was made since this moment.
+    Forget(UnixTime),
 }
 
 /// What new tokens were obtained in the place of.
@@ -96,7 +102,11 @@ impl Change {
     pub(super) fn apply(self, record: &mut Record) {
         match self {
             Change::None => {}
-            Change::Forget => *record = record.emptied(),
+            Change::Forget(at) => {
+                if !record.is_newer(at) {
+                    *record = record.emptied();
+                }
+            }
             Change::Learn(learned) => learned.apply(record),
             Change::Tokens(base, tokens, learned) => {
                 if base == Base::Any || base == Base::Exactly(record.generation()) {
@@ -104,25 +114,26 @@ impl Change {
                     record.put(*tokens);
                 }
             }
-            Change::EndGrant(generation, learned) => {
+            Change::EndGrant { of, refused, learned } => {
                 learned.apply(record);
-                if let Some(tokens) = of(record, generation) {
+                if let Some(tokens) = record.tokens.as_mut().filter(|t| t.generation == of) {
                     tokens.refresh_token = None;
                     tokens.renewal = Renewal::default();
+                    record.tokens.take_if(|_| refused);
                 }
             }
             Change::Sent(generation) => {
-                if let Some(tokens) = of(record, generation) {
+                if let Some(tokens) = tokens_of(record, generation) {
                     tokens.renewal.sent = tokens.renewal.sent.saturating_add(1);
                 }
             }
             Change::Trouble(generation, trouble) => {
-                if let Some(tokens) = of(record, generation) {
+                if let Some(tokens) = tokens_of(record, generation) {
                     tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
                 }
             }
             Change::GiveUp(generation) => {
-                if let Some(tokens) = of(record, generation) {
+                if let Some(tokens) = tokens_of(record, generation) {
                     tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
                 }
             }
@@ -136,7 +147,7 @@ impl Change {
     }
 }
 
-fn of(record: &mut Record, generation: Generation) -> Option<&mut Tokens> {
+fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens> {
     record.tokens.as_mut().filter(|tokens| tokens.generation == generation)
 }
 

@@ -82,6 +82,12 @@ impl AuthMachine {
                 let turn = login.on_pause_over();
                 self.login_turned(now, lane, turn);
             }
+            // Meanwhile a login has brought others.
+            Work::Refreshing(_, previous)
+                if self.session.record.generation() != Some(previous.generation) =>
+            {
+                self.settle(&lane, Ok(()));
+            }
             Work::Refreshing(exchange, previous) => {
                 let (exchange, ask) = exchange.on_pause_over();
                 lane.work = Work::Refreshing(Box::new(exchange), previous);
@@ -143,7 +149,7 @@ impl AuthMachine {
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
-                let change = if self.store.erasing { Change::Forget } else { Change::None };
+                let change = self.store.erasing.map_or(Change::None, Change::Forget);
                 self.save(now, None, change, None);
             }
             return;

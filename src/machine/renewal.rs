@@ -21,6 +21,8 @@ pub(super) struct Ahead {
     drawn_for: (Generation, u32),
     at: Mono,
     not_before: Mono,
+    /// A renewal is on its way, whoever asked for it.
+    running: bool,
 }
 
 /// Nothing is renewed unasked more often than this: some tokens live for seconds.
@@ -154,9 +156,9 @@ impl AuthMachine {
         let mut ahead = drawn.unwrap_or_else(|| {
             let at = now.mono.plus(due.earliest).plus(self.draw_below(due.spread));
             let pause = if due.again { Duration::from_secs(1) } else { SHORTEST_INTERVAL };
-            Ahead { drawn_for: due.reason, at, not_before: now.mono.plus(pause) }
+            Ahead { drawn_for: due.reason, at, not_before: now.mono.plus(pause), running: false }
         });
-        if self.renewal.is_some() {
+        if std::mem::replace(&mut ahead.running, self.renewal.is_some()) {
             // Counted from its end: whoever else needs the store or the network has a turn between.
             ahead.not_before = now.mono.plus(SHORTEST_INTERVAL);
         }
@@ -164,7 +166,7 @@ impl AuthMachine {
         let come = ahead.at <= now.mono || (due.late && !due.again);
         if come && ahead.not_before <= now.mono && self.renewal.is_none() {
             ahead.at = now.mono;
-            ahead.not_before = now.mono.plus(SHORTEST_INTERVAL);
+            ahead.running = true;
             let attempt = AttemptId(self.next_id());
             let (name, refused) = (LaneName::Renewal, self.session.refused());
             let demand = Demand::background(Need::default());

@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Change, Flight, Lane, LaneName, Work};
+use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
 use crate::notice::Notice;
 use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
 use crate::secret::Secret;
 use crate::session::Recovery;
 use crate::session::record::Record;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, UnixTime};
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -22,8 +22,10 @@ pub(super) struct Store {
     pub(super) locked: bool,
     /// Something of ours is stored: if it is gone, somebody has logged out.
     pub(super) present: bool,
-    /// A logout is not saved yet: what is stored doesn't count.
-    pub(super) erasing: bool,
+    /// A logout is not saved yet: what is stored of logins up to this moment doesn't count.
+    pub(super) erasing: Option<UnixTime>,
+    /// The access token that was stored when we last read or wrote: another one is somebody else's.
+    seen: Option<Secret>,
     unsaved: Option<Unsaved>,
 }
 
@@ -31,6 +33,8 @@ pub(super) struct Store {
 struct Unsaved {
     retry_at: Mono,
     delay: Duration,
+    /// A person has logged in, and that is not saved.
+    login: bool,
 }
 
 const FIRST_DELAY: Duration = Duration::from_secs(10);
@@ -48,15 +52,16 @@ impl Store {
     /// Takes a save's answer; told once when it begins to fail, and once when it works again.
     pub(super) fn answered(
         &mut self,
-        now: Mono,
+        now: Now,
         result: Result<(), HostError>,
-        erased: bool,
+        record: &Record,
+        login: bool,
     ) -> Option<Notice> {
         match result {
             Ok(()) => {
                 self.damaged = false;
-                self.erasing = false;
-                self.present = !erased;
+                self.present = !record.is_blank();
+                self.saw(Some(record));
                 self.unsaved.take().map(|_| Notice::SaveRecovered)
             }
             Err(error) => {
@@ -65,10 +70,22 @@ impl Store {
                     Some(unsaved) => (unsaved.delay * 2).min(LONGEST_DELAY),
                     None => FIRST_DELAY,
                 };
-                self.unsaved = Some(Unsaved { retry_at: now.plus(delay), delay });
+                let login = login || self.holds_login();
+                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, login });
+                self.erasing = self.erasing.map(|until| until.min(now.wall));
                 first.then_some(Notice::SaveFailed(error))
             }
         }
+    }
+
+    fn saw(&mut self, record: Option<&Record>) {
+        let tokens = record.and_then(|record| record.tokens.as_ref());
+        self.seen = tokens.map(|tokens| tokens.access_token.clone());
+    }
+
+    /// A person has logged in, and that could not be saved.
+    fn holds_login(&self) -> bool {
+        self.unsaved.as_ref().is_some_and(|unsaved| unsaved.login)
     }
 
     /// A try is due: whether, and not again before its answer.
@@ -106,6 +123,7 @@ impl AuthMachine {
             Ok(bytes) => {
                 self.store.loaded = true;
                 if let Some(record) = self.read_record(bytes) {
+                    self.store.saw(Some(&record));
                     self.session.adopt(now, record, false);
                     self.session.give_another_chance();
                 }
@@ -134,28 +152,43 @@ impl AuthMachine {
         }
     }
 
+    /// What we could not save counts more than `theirs`, if those are what it was made from; a login
+    /// of ours counts more than what was made from older tokens.
+    fn ours_is_newer(&self, theirs: &Record) -> bool {
+        let (ours, there) = (&self.session.record, theirs.tokens.as_ref());
+        let unchanged = there.map(|tokens| &tokens.access_token) == self.store.seen.as_ref();
+        let login = self.store.holds_login() && ours.last_generation >= theirs.last_generation;
+        !self.store.is_saved() && (unchanged || login)
+    }
+
     /// A newer record is another process's work: ours would undo it.
     pub(super) fn read_again(&mut self, now: Now, loaded: Loaded) -> Again {
         match loaded {
             Err(error) => Again::Unreadable(error),
-            Ok(None) if self.store.present && self.store.is_saved() => {
+            Ok(None) if self.store.present && !self.store.holds_login() => {
                 self.store.present = false;
+                self.store.saw(None);
                 self.session.adopt(now, self.session.record.emptied(), false);
                 Again::Gone
             }
             Ok(bytes) => {
-                let theirs = self.read_record(bytes).filter(|_| !self.store.erasing);
+                let erasing = self.store.erasing;
+                let counts = |record: &Record| erasing.is_none_or(|until| record.is_newer(until));
+                let theirs = self.read_record(bytes).filter(counts);
                 let Some(theirs) = theirs else { return Again::Same };
-                let ours = &self.session.record;
-                let ours_is_newer =
-                    !self.store.is_saved() && ours.last_generation >= theirs.last_generation;
+                let ours_is_newer = self.ours_is_newer(&theirs);
+                self.store.saw(Some(&theirs));
                 if ours_is_newer {
                     return Again::Same;
                 }
+                let ours = &self.session.record;
                 let same = ours.same_tokens(&theirs);
                 self.session.adopt(now, ours.replaced_by(theirs), false);
                 if same {
                     return Again::Same;
+                }
+                if let Some(unsaved) = &mut self.store.unsaved {
+                    unsaved.login = false;
                 }
                 self.tell(Notice::Adopted);
                 Again::Newer
@@ -187,26 +220,24 @@ impl AuthMachine {
         loaded: Loaded,
     ) {
         self.store.locked = loaded.is_ok();
-        // A logout looks at nothing, and neither it nor new tokens wait for a store in trouble.
-        let urgent = matches!(change, Change::Forget | Change::Tokens(..));
-        if !matches!(change, Change::Forget) {
-            match self.read_again(now, loaded) {
-                // It will be tried again.
-                Again::Unreadable(error) if !urgent => {
-                    return self.on_saved(now, lane, change, after, Err(error));
-                }
-                _ => {}
+        // Neither a logout nor new tokens wait for a store in trouble.
+        let urgent = matches!(change, Change::Forget(_) | Change::Tokens(..));
+        match self.read_again(now, loaded) {
+            // It will be tried again.
+            Again::Unreadable(error) if !urgent => {
+                self.on_saved(now, lane, change, after, Err(error));
             }
+            _ => self.write(now, lane, change, after),
         }
-        self.write(now, lane, change, after);
     }
 
     fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
-        let set_aside = self.store.damaged;
         let record = (!record.is_blank()).then(|| record.to_bytes());
+        // Who logs out wants nothing kept.
+        let set_aside = self.store.damaged && record.is_some();
         self.act(Action::Save(SaveCall { id, record, set_aside }));
     }
 
@@ -220,12 +251,15 @@ impl AuthMachine {
         result: Result<(), HostError>,
     ) {
         let brought = matches!(change, Change::Tokens(..));
+        let ends_erasing = brought || matches!(change, Change::Forget(_));
+        let login = matches!(change, Change::Tokens(Base::Any, ..));
         let mut record = self.session.record.clone();
         change.apply(&mut record);
-        let erased = record.is_blank();
         let obtained = brought && record.generation() != self.session.record.generation();
+        // Not by a save that the logout has overtaken.
+        self.store.erasing.take_if(|_| ends_erasing && result.is_ok());
+        let notice = self.store.answered(now, result, &record, login);
         self.session.adopt(now, record, obtained);
-        let notice = self.store.answered(now.mono, result, erased);
         self.take_notes(notice);
         // The lock was taken for this save alone, unless a renewal goes on under it.
         let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);

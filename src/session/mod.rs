@@ -328,6 +328,13 @@ impl Session {
         }
     }
 
+    /// The scopes that `need` takes and the tokens at hand weren't granted; none where there are no
+    /// tokens.
+    pub(crate) fn lacking(&self, need: &Need) -> ScopeSet {
+        let Some(tokens) = &self.record.tokens else { return ScopeSet::new() };
+        self.wanted(need).iter().filter(|scope| !tokens.granted.contains(scope)).collect()
+    }
+
     /// The scopes that a login for `need` asks for besides those that the server suggests.
     pub(crate) fn wanted(&self, need: &Need) -> ScopeSet {
         self.step_up(need).map_or_else(|| need.scopes.clone(), |s| need.scopes.union(&s.scopes))

@@ -178,6 +178,11 @@ impl Record {
         }
     }
 
+    /// Whether it is of a login after this moment.
+    pub(crate) fn is_newer(&self, moment: UnixTime) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.logged_in_at > moment)
+    }
+
     /// Without anything in it, after a logout. Generations go on, so that the refusal of an old
     /// token isn't taken for a new one's.
     pub(crate) fn emptied(&self) -> Self {

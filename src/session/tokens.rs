@@ -48,6 +48,8 @@ pub(crate) struct Purchase {
     /// the same name.
     pub(crate) client_source: ClientSource,
     pub(crate) requested: ScopeSet,
+    /// When a person logged in: a refresh doesn't change it.
+    pub(crate) logged_in_at: UnixTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource: Option<String>,
 }
@@ -176,6 +178,7 @@ mod tests {
                 client_id: "c".into(),
                 client_source: ClientSource::Configured,
                 requested: ScopeSet::parse("x y z"),
+                logged_in_at: UnixTime(obtained),
                 resource: None,
             },
         }

@@ -76,6 +76,27 @@ impl OAuthError {
         )
     }
 
+    /// Whether some specification knows the code (RFC 6749 §4.1.2.1 and §5.2, RFC 8707 §2, OpenID
+    /// Connect Core §3.1.2.6), or a vendor means a dead grant by it. A framework's or a proxy's own
+    /// error, such as `Not Found`, decides nothing about a grant.
+    pub fn is_known(&self) -> bool {
+        self.is_dead_grant()
+            || matches!(
+                self.error.as_str(),
+                "invalid_request"
+                    | "invalid_client"
+                    | "invalid_scope"
+                    | "invalid_target"
+                    | "unauthorized_client"
+                    | "unsupported_grant_type"
+                    | "access_denied"
+                    | "login_required"
+                    | "interaction_required"
+                    | "consent_required"
+                    | "account_selection_required"
+            )
+    }
+
     /// Whether the server doesn't know the client: `invalid_client`, or an `invalid_request` that
     /// says in words that it isn't registered.
     pub fn is_unknown_client(&self) -> bool {

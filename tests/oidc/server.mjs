@@ -2,19 +2,26 @@
 //
 //   node server.mjs [--port N] [--mcp-port N] [--path /tenant1] [--access-ttl SECONDS]
 //                   [--token-format opaque|jwt] [--refresh offline|always]
+//                   [--token-delay MILLISECONDS]
 //
 //   --path           mount the authorization server there; the path is part of its issuer
 //   --token-format   of access tokens
 //   --refresh        offline: only for a granted `offline_access` (which takes `prompt=consent`);
 //                    always: to every client that registered for the refresh grant
+//   --token-delay    between what a token request does and its answer
 //
 // When ready, prints one line that begins with `{"ready":true`, and ends with its stdin.
 //
 // Control, at the URL that the line names:
 //   GET  stats                  counts since the start, see `stats`
+//   GET  refreshes              every refresh in order: when it arrived (ms), the token it came
+//                               with, what came of it, and the access token that was issued
 //   POST revoke-refresh-tokens  forgets all refresh tokens, codes and grants
 //   POST expire-access-tokens   no access token issued so far is accepted any more
 //   POST forget-clients         forgets all registrations
+//   POST lose-token-requests    token requests arrive, and nothing is done or answered
+//   POST lose-token-answers     token requests are granted, and the answer never comes
+//   POST lose-nothing           the end of both
 
 import { createPublicKey, generateKeyPairSync, verify as verifySignature } from 'node:crypto';
 import { once } from 'node:events';
@@ -34,11 +41,14 @@ const { values: options } = parseArgs({
     'access-ttl': { type: 'string', default: '3600' },
     'token-format': { type: 'string', default: 'opaque' },
     refresh: { type: 'string', default: 'offline' },
+    'token-delay': { type: 'string', default: '0' },
   },
 });
 const accessTTL = Number(options['access-ttl']);
+const tokenDelay = Number(options['token-delay']);
 const tokenFormat = options['token-format'];
 check(Number.isInteger(accessTTL) && accessTTL > 0, '--access-ttl is a number of seconds');
+check(tokenDelay >= 0, '--token-delay is a number of milliseconds');
 check(/^(\/[\w-]+)*$/.test(options.path), '--path begins with a slash and does not end with one');
 check(['opaque', 'jwt'].includes(tokenFormat), '--token-format is opaque or jwt');
 check(['offline', 'always'].includes(options.refresh), '--refresh is offline or always');
@@ -48,6 +58,7 @@ const stats = {
   registrationsDeleted: 0,
   authorizations: 0, // that ended with a code
   authorizationErrors: 0, // a person's refusal is one
+  tokenRequests: 0,
   codeGrants: 0,
   refreshGrants: 0,
   invalidGrants: 0,
@@ -120,12 +131,28 @@ for (const [event, count] of Object.entries(counted)) {
 }
 provider.on('grant.success', (ctx) => {
   stats[ctx.oidc.params.grant_type === 'refresh_token' ? 'refreshGrants' : 'codeGrants'] += 1;
+  keepRefresh(ctx, 'granted', ctx.body.access_token);
 });
-provider.on('grant.error', (_ctx, error) => {
+provider.on('grant.error', (ctx, error) => {
+  const reused = error.error_detail === 'refresh token already used';
   if (error.error === 'invalid_grant') stats.invalidGrants += 1;
-  if (error.error_detail === 'refresh token already used') stats.refreshReuse += 1;
+  if (reused) stats.refreshReuse += 1;
+  keepRefresh(ctx, reused ? 'reused' : 'refused');
 });
+
+const refreshes = [];
+function keepRefresh(ctx, outcome, accessToken) {
+  const { grant_type: grantType, refresh_token: presented } = ctx.oidc.params ?? {};
+  if (grantType !== 'refresh_token') return;
+  refreshes.push({ arrived: ctx.req.arrived, presented, outcome, accessToken });
+}
 provider.on('server_error', (_ctx, error) => console.error(error));
+
+let lost = 'nothing';
+const lose = (what) => async () => {
+  lost = what;
+  return { lost };
+};
 
 const serve = provider.callback();
 asServer.on('request', (request, response) => {
@@ -137,6 +164,16 @@ asServer.on('request', (request, response) => {
     return;
   }
   request.url = request.url.slice(options.path.length);
+  if (request.url === '/token') {
+    stats.tokenRequests += 1;
+    request.arrived = Date.now();
+    if (lost === 'requests') return;
+    const answer = response.end.bind(response);
+    response.end = (...all) => {
+      if (lost !== 'answers') setTimeout(answer, tokenDelay, ...all);
+      return response;
+    };
+  }
   serve(request, response);
 });
 
@@ -149,6 +186,7 @@ rsServer.on(
     verify: tokenFormat === 'jwt' ? verifyJwt : verifyOpaque,
     control: {
       'GET /control/stats': async () => stats,
+      'GET /control/refreshes': async () => refreshes,
       'POST /control/revoke-refresh-tokens': async () => ({
         forgotten: store.forget('RefreshToken', 'AuthorizationCode', 'Grant'),
       }),
@@ -160,6 +198,9 @@ rsServer.on(
       'POST /control/forget-clients': async () => ({
         forgotten: store.forget('Client', 'RegistrationAccessToken'),
       }),
+      'POST /control/lose-token-requests': lose('requests'),
+      'POST /control/lose-token-answers': lose('answers'),
+      'POST /control/lose-nothing': lose('nothing'),
     },
   }),
 );

@@ -72,6 +72,13 @@ impl Failure {
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Failure::Auth(error) => match error.kind() {
+                ErrorKind::LoginRequired { scopes, .. } if !scopes.is_empty() => {
+                    let scopes: Vec<_> = scopes.iter().map(|s| format!("--scope {s}")).collect();
+                    let scopes = scopes.join(" ");
+                    format!(
+                        "Run `mcp-auth login {scopes}` with this URL, or repeat with `--login`."
+                    )
+                }
                 ErrorKind::LoginRequired { .. } => "Run `mcp-auth login` with this URL.".into(),
                 ErrorKind::TimedOut(_) => "Try again, or allow more with `--timeout`.".into(),
                 _ => as_options(&error.advice()),
@@ -189,7 +196,10 @@ mod tests {
     fn an_unusable_setting_is_a_usage_error_and_a_missing_login_has_its_own_code() {
         let bad = mcp_auth::Config { callback_port: Some(1), ..Default::default() };
         assert_eq!(Failure::from(bad.check().unwrap_err()).exit(), Exit::Usage);
-        let missing = Error::from(ErrorKind::LoginRequired { reason: "x".into() });
+        let missing = Error::from(ErrorKind::LoginRequired {
+            reason: "x".into(),
+            scopes: mcp_auth::wire::scope::ScopeSet::new(),
+        });
         assert_eq!(Failure::from(missing).exit(), Exit::LoginRequired);
         assert_eq!(Failure::from(Error::from(ErrorKind::Cancelled)).exit(), Exit::Failed);
     }

@@ -4,16 +4,11 @@
 
 #![cfg(unix)]
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
+mod real;
+
 use std::time::Duration;
 
-use serde_json::Value;
-use tempfile::TempDir;
+use real::{World, text};
 
 #[test]
 fn a_person_logs_in_and_stays_logged_in() {
@@ -24,7 +19,7 @@ fn a_person_logs_in_and_stays_logged_in() {
 #[test]
 fn the_issuer_has_a_path() {
     let world = World::start(&["--path", "/tenant1"]);
-    assert!(world.server.issuer.ends_with("/tenant1"));
+    assert!(world.server.word("issuer").ends_with("/tenant1"));
     world.whole_story();
 }
 
@@ -87,133 +82,4 @@ impl World {
         self.server.control("expire-access-tokens");
         assert_eq!(self.request().status.code(), Some(3));
     }
-
-    fn logs_in(&self) {
-        let output = self.command(&["login"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    }
-
-    fn is_served(&self) {
-        let output = self.request();
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        let reply: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert!(reply["result"]["content"].is_array(), "{reply}");
-    }
-
-    fn request(&self) -> Output {
-        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}"#;
-        self.command(&["request"]).args(["--data", call]).output().unwrap()
-    }
-
-    fn token(&self) -> String {
-        let output = self.command(&["token"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-auth"));
-        command
-            .args(words)
-            .arg(&self.server.mcp)
-            .arg("--store")
-            .arg(self.dir.path().join("store"))
-            .args(["--timeout", "60", "-v"])
-            .env("BROWSER", self.dir.path().join("browser"))
-            .env("WALKER_LOG", self.dir.path().join("walker.log"))
-            .stdin(Stdio::null());
-        command
-    }
-}
-
-/// A server, a store, and a browser.
-struct World {
-    server: Server,
-    dir: TempDir,
-}
-
-impl World {
-    fn start(options: &[&str]) -> Self {
-        let home = install();
-        let dir = tempfile::tempdir().unwrap();
-        let browser = dir.path().join("browser");
-        let (node, walker) = (node(&home), home.join("walker.mjs"));
-        let script =
-            format!("#!/bin/sh\nexec '{}' '{}' \"$1\"\n", node.display(), walker.display());
-        fs::write(&browser, script).unwrap();
-        fs::set_permissions(&browser, fs::Permissions::from_mode(0o700)).unwrap();
-        Self { server: Server::start(&home, options), dir }
-    }
-}
-
-struct Server {
-    process: Child,
-    issuer: String,
-    mcp: String,
-    control: String,
-}
-
-impl Server {
-    fn start(home: &Path, options: &[&str]) -> Self {
-        let mut process = Command::new(node(home))
-            .arg("server.mjs")
-            .args(options)
-            .current_dir(home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let ready = lines
-            .map_while(Result::ok)
-            .find(|line| line.starts_with(r#"{"ready":true"#))
-            .expect("the server starts");
-        let ready: Value = serde_json::from_str(&ready).unwrap();
-        let word = |name: &str| ready[name].as_str().unwrap().to_owned();
-        Self { process, issuer: word("issuer"), mcp: word("mcp"), control: word("control") }
-    }
-
-    fn control(&self, what: &str) {
-        ureq::post(format!("{}{what}", self.control)).send_empty().unwrap();
-    }
-
-    fn stat(&self, name: &str) -> u64 {
-        let mut reply = ureq::get(format!("{}stats", self.control)).call().unwrap();
-        let stats: Value =
-            serde_json::from_str(&reply.body_mut().read_to_string().unwrap()).unwrap();
-        stats[name].as_u64().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The folder of the servers, with what they need installed from its lock file.
-fn install() -> PathBuf {
-    static ONCE: Mutex<bool> = Mutex::new(false);
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/oidc");
-    let mut done = ONCE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !*done {
-        let (lock, installed) =
-            (home.join("package-lock.json"), home.join("node_modules/.installed-lock"));
-        if fs::read(&lock).ok() != fs::read(&installed).ok() {
-            let status = Command::new("npm").arg("ci").current_dir(&home).status();
-            assert!(status.expect("npm can be run").success(), "npm ci");
-            fs::copy(&lock, &installed).unwrap();
-        }
-        *done = true;
-    }
-    home
-}
-
-fn node(home: &Path) -> PathBuf {
-    home.join("node_modules/.bin/node")
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -4,11 +4,11 @@
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcp_auth_host::store::{Entry, FileStore, StoreError};
 use tempfile::TempDir;
@@ -279,10 +279,7 @@ fn one_guard_excludes_another_until_it_is_dropped() {
 #[test]
 fn a_lock_is_felt_in_another_process_and_dies_with_its_holder() {
     let (_dir, store, entry) = entry();
-    // Tests lie in `target/…/deps`, examples beside that folder.
-    let tests = std::env::current_exe().unwrap();
-    let holder = tests.ancestors().nth(2).unwrap().join("examples/holder");
-    let mut child = Command::new(holder)
+    let mut child = Command::new(example("holder"))
         .arg(store.dir())
         .args([SERVER, "work"])
         .stdout(Stdio::piped())
@@ -294,4 +291,45 @@ fn a_lock_is_felt_in_another_process_and_dies_with_its_holder() {
     child.kill().unwrap();
     child.wait().unwrap();
     let _guard = entry.lock(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_writer_that_is_killed_at_any_moment_leaves_the_old_record_or_the_new_one() {
+    let (_dir, store, entry) = entry();
+    let (old, new) = (format!("\"{}\"", "a".repeat(60_000)), format!("\"{}\"", "b".repeat(30_000)));
+    let whole = |record: Option<Vec<u8>>| {
+        let record = record.unwrap();
+        assert!(record == old.as_bytes() || record == new.as_bytes(), "{} bytes", record.len());
+    };
+    entry.save(old.as_bytes()).unwrap();
+    for life in 0..40 {
+        let mut writer = Command::new(example("writer"))
+            .arg(store.dir())
+            .args([SERVER, "work", &old, &new])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        let end = Instant::now() + Duration::from_micros(life * 370);
+        while Instant::now() < end {
+            whole(entry.load().unwrap());
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        whole(entry.load().unwrap());
+        // Its lock died with it.
+        drop(entry.lock(Duration::ZERO).unwrap());
+    }
+    assert_eq!(store.list().unwrap().len(), 1);
+    // Whatever it had begun to write goes with the login.
+    entry.erase().unwrap();
+    let left: Vec<_> = fs::read_dir(store.dir()).unwrap().map(|f| f.unwrap().path()).collect();
+    assert_eq!(left, [entry.path().with_extension("lock")]);
+}
+
+/// Tests lie in `target/…/deps`, examples beside that folder.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    tests.ancestors().nth(2).unwrap().join("examples").join(name)
 }

@@ -20,7 +20,20 @@
 //!
 //! A [`Session`] is one account at one server, and is shared by as many threads as there are. They
 //! cost one refresh together, and one browser window. The login lives where the builder's store
-//! keeps it: [`FileStore`](mcp_auth_host::store::FileStore) for one that outlives the program.
+//! keeps it: in memory, or, for one that outlives the program, in an entry of a
+//! [`FileStore`](mcp_auth_host::store::FileStore):
+//!
+//! ```
+//! use mcp_auth_ureq::{Session, store::FileStore};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path().join("logins");
+//! let url = "https://mcp.example.com/mcp";
+//! let store = FileStore::open(dir)?.entry(url, "default");
+//! let session = Session::builder(url).store(store).build()?;
+//! assert!(session.load()?.is_none()); // nobody has logged in yet
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Bounds
 //!

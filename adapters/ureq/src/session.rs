@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use mcp_auth::output::Limits;
+use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
     AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
     Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
@@ -263,7 +264,7 @@ impl Session {
             )?;
         }
         let reason = "the tokens that the server issues can't be used".into();
-        Err(ErrorKind::LoginRequired { reason }.into())
+        Err(ErrorKind::LoginRequired { reason, scopes: ScopeSet::new() }.into())
     }
 
     /// Makes a demand and waits for the end of its attempt.

@@ -6,7 +6,10 @@ use crate::failure::{Exit, Failure};
 
 pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
     let config = args.settings.config_with(&args.person, call.report)?;
-    let session = call.session_with(&args.target.entry()?, config, &args.person)?;
+    let entry = args.target.entry()?;
+    // Nobody is asked to log in where that could not be kept.
+    entry.rehearse()?;
+    let session = call.session_with(&entry, config, &args.person)?;
     let (server, account) = (&args.target.url.0, args.target.store.account());
     if session.login()?.is_none() {
         return call.report.not_required(server);

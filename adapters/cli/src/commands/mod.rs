@@ -5,6 +5,7 @@ mod login;
 mod logout;
 mod request;
 mod status;
+mod store;
 mod token;
 
 use std::ops::Deref;
@@ -17,6 +18,7 @@ use mcp_auth::{Config, Notice};
 use mcp_auth_host::store::{Entry, FileStore};
 use mcp_auth_ureq::Session;
 
+use self::store::OneRun;
 use crate::args::{Args, Command, PersonArgs, StoreArgs, Target};
 use crate::demo;
 use crate::failure::{Exit, Failure};
@@ -88,7 +90,7 @@ impl Call {
         let (life, ended) = channel::<()>();
         let mut builder = Session::builder(entry.server())
             .config(config)
-            .store(entry.clone())
+            .store(OneRun(entry.clone()))
             .program_name("mcp-auth")
             .on_notice(move |notice| {
                 let _ = &life;

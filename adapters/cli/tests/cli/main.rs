@@ -12,5 +12,7 @@ mod login;
 mod request;
 mod secrets;
 mod status;
+#[cfg(unix)]
+mod store;
 mod token;
 mod usage;

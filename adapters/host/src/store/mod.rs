@@ -8,6 +8,7 @@
 //! The record is opaque: the file wraps it with the server and account that it belongs to, so that
 //! [`FileStore::list`] can name them and a copied file is not taken for another server's login.
 
+pub mod contract;
 mod error;
 mod files;
 mod interface;
@@ -36,6 +37,9 @@ const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// How many damaged files are kept beside one login before the user must look at them.
 const MAX_SET_ASIDE: u32 = 100;
+
+/// By how many bytes a record may grow from one save to the next.
+const ROOM: usize = 16 << 10;
 
 /// A temporary file this old was left behind by a writer that died.
 const STALE: Duration = Duration::from_secs(600);
@@ -198,16 +202,37 @@ impl Entry {
         self.replace(&text).map_err(StoreError::io("write", &self.path))
     }
 
+    /// Whether a save of a record somewhat larger than what is stored would succeed now: as many
+    /// bytes are written to a temporary file, which is removed again.
+    ///
+    /// For a program that is about to spend what is stored (a refresh token) or a person's time,
+    /// and couldn't wait for a store to be mended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`], as [`save`](Self::save) would.
+    pub fn rehearse(&self) -> Result<(), StoreError> {
+        let stored = fs::symlink_metadata(&self.path).map_or(0, |file| file.len());
+        let size = usize::try_from(stored).unwrap_or(MAX_BYTES).saturating_add(ROOM);
+        let zeros = vec![0; size.min(MAX_BYTES)];
+        self.temporary(&zeros).map(drop).map_err(StoreError::io("write", &self.path))
+    }
+
     fn replace(&self, text: &[u8]) -> io::Result<()> {
-        // Made with mode 600, and removed again if anything below fails.
+        self.temporary(text)?.persist(&self.path).map_err(|e| e.error)?;
+        files::sync_dir(&self.dir)
+    }
+
+    /// A temporary file with this in it, made with mode 600, and removed when it is dropped.
+    fn temporary(&self, text: &[u8]) -> io::Result<tempfile::NamedTempFile> {
         let mut file = tempfile::Builder::new()
             .prefix(&self.temporary_prefix())
             .suffix(".tmp")
-            .tempfile_in(&self.dir)?;
-        file.write_all(text)?;
+            .tempfile_in(&self.dir)
+            .map_err(without_path)?;
+        file.as_file_mut().write_all(text)?;
         file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|e| e.error)?;
-        files::sync_dir(&self.dir)
+        Ok(file)
     }
 
     /// Moves a damaged file to `….damaged-N` beside it, never over another, and says where; `None`
@@ -321,6 +346,16 @@ fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+/// The system's own error: `tempfile` adds its random path, which tells nobody anything.
+fn without_path(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.source());
+    let inner = inner.and_then(|inner| inner.downcast_ref::<io::Error>());
+    match inner.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error,
     }
 }
 

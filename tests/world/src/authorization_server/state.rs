@@ -121,6 +121,11 @@ impl AuthorizationServer {
         owner.map(String::as_str)
     }
 
+    /// The login that an access token descends from, dead or not.
+    pub(crate) fn family(&self, access_token: &str) -> Option<u64> {
+        self.state.access_tokens.get(access_token).map(|known| known.family)
+    }
+
     /// An access token that it issued, expired or not, unless it was given back.
     pub fn access_token(&self, token: &str) -> Option<&AccessToken> {
         let known = self.state.access_tokens.get(token)?;
@@ -166,6 +171,11 @@ impl AuthorizationServer {
         let known = self.state.refresh_tokens.get(newest)?;
         let alive = !self.state.revoked_families.contains(&known.lineage.family);
         (alive && known.spent_at.is_none()).then_some(newest)
+    }
+
+    /// The refresh token that it issued last, good or not.
+    pub(crate) fn last_refresh_token(&self) -> Option<&str> {
+        self.state.newest_refresh.as_deref()
     }
 
     /// The access token that it issued last.

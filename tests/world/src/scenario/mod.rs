@@ -29,6 +29,7 @@
 //! until when it waits, and that this moment lies ahead.
 
 mod caller;
+pub mod crowd;
 mod program;
 mod report;
 mod steps;

@@ -38,6 +38,12 @@ pub(super) struct Open {
     /// When the program gives up on it, on its own clock.
     pub(super) until: Mono,
     pub(super) state: OpenState,
+    /// The tokens that its answer brings, by the number that a crowd gives them.
+    pub(super) brings: Option<usize>,
+    /// The record that it has read or tried to save, and whether it has.
+    pub(super) record: Option<(Option<Vec<u8>>, bool)>,
+    /// It will not be answered before the program gives up on it.
+    pub(super) stuck: bool,
 }
 
 /// An answer that is on its way for as long as the story likes.
@@ -50,6 +56,8 @@ pub(super) enum Kind {
     Exchange,
     Prompt,
     Redirect,
+    /// The answer to an exchange that the program has given up on.
+    Late,
 }
 
 #[derive(Debug)]
@@ -100,7 +108,15 @@ impl Open {
             Action::Browse(_) => ("browse".to_owned(), Kind::Prompt, login_timeout),
             other => panic!("the scenario doesn't know {other:?}"),
         };
-        Self { label, kind, until: now.plus(patience), state: OpenState::Asked(action) }
+        Self {
+            label,
+            kind,
+            until: now.plus(patience),
+            state: OpenState::Asked(action),
+            brings: None,
+            record: None,
+            stuck: false,
+        }
     }
 
     pub(super) fn redirect(ticket: u64, url: String) -> Self {
@@ -111,6 +127,9 @@ impl Open {
             kind: Kind::Redirect,
             until,
             state: OpenState::Answered(event),
+            brings: None,
+            record: None,
+            stuck: false,
         }
     }
 }

@@ -80,6 +80,10 @@ impl Scenario {
     pub fn perform(&mut self, what: &str) -> bool {
         let asked = |open: &Open| matches!(open.state, OpenState::Asked(_));
         let at = self.find(what, asked);
+        self.perform_at(at)
+    }
+
+    pub(super) fn perform_at(&mut self, at: usize) -> bool {
         if self.program().open[at].label == "lock" && !self.store.is_free_for(self.current) {
             return false;
         }
@@ -96,6 +100,10 @@ impl Scenario {
     pub fn deliver(&mut self, what: &str) {
         let answered = |open: &Open| matches!(open.state, OpenState::Answered(_));
         let at = self.find(what, answered);
+        self.deliver_at(at);
+    }
+
+    pub(super) fn deliver_at(&mut self, at: usize) {
         let open = self.program().open.remove(at);
         if let OpenState::Answered(event) = open.state {
             if let Event::Redirected(redirected) = &event {
@@ -325,7 +333,7 @@ impl Scenario {
         }
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.mono += time;
         // The wall clock counts whole seconds.
         self.wall += time.as_secs() + u64::from(time.subsec_nanos() > 0);

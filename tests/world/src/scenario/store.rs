@@ -18,6 +18,7 @@ pub struct Store {
     pub locked_by: Option<usize>,
     fails_saves: bool,
     fails_loads: bool,
+    required: bool,
 }
 
 impl Store {
@@ -26,9 +27,18 @@ impl Store {
         self.fails_saves = fail;
     }
 
+    pub(super) fn fails_loads(&self) -> bool {
+        self.fails_loads
+    }
+
     /// Makes every load fail, or work again.
     pub fn fail_loads(&mut self, fail: bool) {
         self.fails_loads = fail;
+    }
+
+    /// Makes every lock fail, for a program that must not refresh without it; or work again.
+    pub fn require(&mut self, fail: bool) {
+        self.required = fail;
     }
 
     /// What is stored, as text; empty where nothing is.
@@ -53,6 +63,9 @@ impl Store {
     ) -> Result<Option<Vec<u8>>, HostError> {
         if self.fails_loads {
             return Err(HostError::new("the disk can't be read"));
+        }
+        if lock && self.required {
+            return Err(HostError::required("the disk is read-only"));
         }
         if lock {
             self.locked_by = Some(program);

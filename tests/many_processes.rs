@@ -1,0 +1,50 @@
+//! Crowds: two to five programs over one store, and whatever happens to them; the laws are told in
+//! `mcp_auth_world::scenario::crowd`.
+//!
+//! ```sh
+//! cargo test --test many_processes                              # the first thousand seeds
+//! SEEDS=100000 cargo test --release --test many_processes       # so many
+//! SEED=7 cargo test --test many_processes -- --nocapture        # one, with its story
+//! ```
+#![expect(clippy::disallowed_methods, reason = "the seeds come from the environment")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mcp_auth_world::scenario::crowd;
+
+const SEEDS: u64 = 1_000;
+
+#[test]
+fn whatever_happens_to_a_crowd_the_laws_hold() {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    if let Some(seed) = number("SEED") {
+        let (story, holds) = crowd::tell(seed);
+        show(&story);
+        assert!(holds, "seed {seed} breaks a law");
+        return;
+    }
+    let (seeds, next) = (number("SEEDS").unwrap_or(SEEDS), AtomicU64::new(0));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let broken = std::thread::scope(|scope| {
+        let work = || {
+            let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            mine.take_while(|seed| *seed < seeds).find(|seed| !crowd::holds(*seed))
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .filter_map(|worker| worker.join().expect("it catches what breaks"))
+            .min()
+    });
+    if let Some(seed) = broken {
+        let (story, _) = crowd::tell(seed);
+        panic!(
+            "seed {seed} breaks a law:\n{story}\nalone: SEED={seed} cargo test --test many_processes -- --nocapture"
+        );
+    }
+}
+
+#[expect(clippy::print_stdout, clippy::disallowed_macros, reason = "the story is there to be read")]
+fn show(story: &str) {
+    println!("{story}");
+}

@@ -1,0 +1,248 @@
+//! What the servers issued, who has it, and the laws about it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::AuthorizationServer;
+
+/// One answer of the token endpoint that brought tokens.
+#[derive(Debug)]
+pub(super) struct Issued {
+    access: String,
+    refresh: Option<String>,
+    /// The login that they descend from.
+    family: u64,
+    /// From a code, not from a refresh token.
+    login: bool,
+    /// What they were refreshed from.
+    parent: Option<usize>,
+    /// The run of a program that asked for them.
+    to: usize,
+    arrived: bool,
+    saved: bool,
+    /// A login was saved in the place of what they descend from.
+    replaced: bool,
+    /// Why nobody can be blamed if they are lost.
+    excuse: Option<&'static str>,
+}
+
+/// Everything that was issued in a story, and what is known of it on disk.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    issued: Vec<Issued>,
+    /// How many had been issued when somebody last logged out.
+    logged_out: Option<usize>,
+    /// Refresh tokens that were sent by somebody who could not read the disk.
+    blindly: BTreeSet<String>,
+    /// Somebody waited for the lock in vain and saved what can't wait: from then on the order of what
+    /// is on disk isn't promised.
+    lockless: bool,
+    /// By run: the access tokens that it may lend.
+    lendable: Vec<BTreeSet<String>>,
+}
+
+/// The tokens of a stored record.
+#[derive(Debug, PartialEq, Eq)]
+struct OnDisk {
+    access: String,
+    refresh: Option<String>,
+}
+
+const BLIND: &str = "somebody could not read the disk";
+
+fn on_disk(bytes: Option<&[u8]>) -> Option<OnDisk> {
+    let record: Value = match serde_json::from_slice(bytes?) {
+        Ok(record) => record,
+        Err(error) => panic!("what is on disk is torn: {error}"),
+    };
+    let text = |name: &str| record["tokens"][name].as_str().map(str::to_owned);
+    Some(OnDisk { access: text("access_token")?, refresh: text("refresh_token") })
+}
+
+pub(super) fn holds_client(bytes: Option<&[u8]>) -> bool {
+    let record: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    record.is_some_and(|r| r["registrations"].as_object().is_some_and(|all| !all.is_empty()))
+}
+
+impl Ledger {
+    /// A program starts; this names its run.
+    pub(super) fn run(&mut self) -> usize {
+        self.lendable.push(BTreeSet::new());
+        self.lendable.len() - 1
+    }
+
+    /// Whether something was lost that no client could keep, or that a disk has failed to.
+    pub(super) fn is_excused(&self) -> bool {
+        self.lockless
+            || !self.blindly.is_empty()
+            || self.issued.iter().any(|tokens| tokens.excuse.is_some())
+    }
+
+    /// Somebody refreshes who can't read the disk: better than to lose the login that is in memory.
+    pub(super) fn sent_blindly(&mut self, refresh: String) {
+        let parent = self.by_refresh(&refresh);
+        for child in self.issued.iter_mut().filter(|t| t.parent.is_some() && t.parent == parent) {
+            child.excuse.get_or_insert(BLIND);
+        }
+        self.blindly.insert(refresh);
+    }
+
+    pub(super) fn anything_saved(&self) -> bool {
+        self.issued.iter().any(|tokens| tokens.saved)
+    }
+
+    pub(super) fn has_logged_out(&self) -> bool {
+        self.logged_out.is_some()
+    }
+
+    pub(super) fn written_without_lock(&mut self) {
+        self.lockless = true;
+    }
+
+    fn by_access(&self, access: &str) -> Option<usize> {
+        self.issued.iter().position(|tokens| tokens.access == access)
+    }
+
+    fn by_refresh(&self, refresh: &str) -> Option<usize> {
+        self.issued.iter().position(|tokens| tokens.refresh.as_deref() == Some(refresh))
+    }
+
+    /// Law: a refresh token is sent a second time only if what it brought was lost. Whether it counts.
+    pub(super) fn sent(&self, refresh: &str) -> bool {
+        if self.lockless || self.blindly.contains(refresh) {
+            return false;
+        }
+        let Some(parent) = self.by_refresh(refresh) else {
+            panic!("a refresh token that nobody issued was sent")
+        };
+        let children = self.issued.iter().enumerate().filter(|(_, t)| t.parent == Some(parent));
+        for (number, child) in children {
+            assert!(
+                child.excuse.is_some(),
+                "a second refresh with the refresh token of tokens {parent}; the first one brought \
+                 tokens {number}, and nothing has happened to them"
+            );
+        }
+        true
+    }
+
+    /// The server has issued tokens, in an answer to this run.
+    pub(super) fn issued(
+        &mut self,
+        server: &AuthorizationServer,
+        to: usize,
+        paid_with: Option<&str>,
+    ) -> usize {
+        let owned = |token: Option<&str>| token.map(str::to_owned);
+        let access = owned(server.newest_access_token()).unwrap_or_default();
+        let family = server.family(&access).unwrap_or_default();
+        let parent = paid_with.and_then(|paid| self.by_refresh(paid));
+        let blind = paid_with.is_some_and(|paid| self.blindly.contains(paid));
+        self.issued.push(Issued {
+            access,
+            refresh: owned(server.last_refresh_token()),
+            family,
+            login: paid_with.is_none(),
+            parent,
+            to,
+            arrived: false,
+            saved: false,
+            replaced: parent.is_some_and(|parent| self.issued[parent].replaced),
+            excuse: blind.then_some(BLIND),
+        });
+        self.issued.len() - 1
+    }
+
+    pub(super) fn arrived(&mut self, number: usize) {
+        if let Some(tokens) = self.issued.get_mut(number) {
+            tokens.arrived = true;
+        }
+    }
+
+    /// These tokens may be lost from now on, unless they are on disk.
+    pub(super) fn excuse(&mut self, number: usize, why: &'static str) {
+        if let Some(tokens) = self.issued.get_mut(number).filter(|tokens| !tokens.saved) {
+            tokens.excuse.get_or_insert(why);
+        }
+    }
+
+    /// A program ends with all that it has not saved.
+    pub(super) fn ended(&mut self, run: usize, why: &'static str) {
+        for tokens in self.issued.iter_mut().filter(|t| t.to == run && !t.saved) {
+            tokens.excuse.get_or_insert(why);
+        }
+    }
+
+    /// The number of the tokens in a record.
+    pub(super) fn number(&self, record: Option<&[u8]>) -> Option<usize> {
+        self.by_access(&on_disk(record)?.access)
+    }
+
+    /// The run has read this record, or its save of it was answered.
+    pub(super) fn known_to(&mut self, run: usize, record: Option<&[u8]>) {
+        if let (Some(tokens), Some(lendable)) = (on_disk(record), self.lendable.get_mut(run)) {
+            lendable.insert(tokens.access);
+        }
+    }
+
+    /// Law: nobody lends what isn't saved, unless the save has failed.
+    pub(super) fn lent(&self, run: usize, access: &str) {
+        let lendable = self.lendable.get(run).is_some_and(|lendable| lendable.contains(access));
+        assert!(lendable, "tokens {:?} are lent, and were not saved", self.by_access(access));
+    }
+
+    /// Law: a program that is at rest and thinks that all is saved has saved what it received.
+    pub(super) fn at_rest(&self, run: usize) {
+        let forgotten =
+            |t: &&Issued| t.to == run && t.arrived && !t.saved && !t.replaced && t.excuse.is_none();
+        let found = self.issued.iter().position(|tokens| forgotten(&tokens));
+        assert!(found.is_none() || self.lockless, "tokens {found:?} came, and nobody has them");
+    }
+
+    /// Laws: what is saved moves forward. A refresh replaces what it was made from, a login anything
+    /// once, a logout everything for good.
+    pub(super) fn saved(
+        &mut self,
+        run: usize,
+        (before, after): (Option<&[u8]>, Option<&[u8]>),
+        forgot: bool,
+        takes: impl Fn(&str) -> bool,
+    ) {
+        let (before, after) = (on_disk(before), on_disk(after));
+        match (before, after) {
+            (None, None) => {}
+            (Some(_), None) => {
+                assert!(forgot || self.lockless, "tokens were erased without a logout");
+                self.logged_out = Some(self.issued.len());
+            }
+            (Some(before), Some(after)) if before.access == after.access => {
+                let dropped = before.refresh.filter(|_| after.refresh.is_none());
+                let good = !self.lockless && dropped.is_some_and(|refresh| takes(&refresh));
+                assert!(!good, "a refresh token that is still good was erased");
+            }
+            (before, Some(after)) => {
+                let Some(new) = self.by_access(&after.access) else {
+                    panic!("tokens that nobody issued were saved")
+                };
+                let tokens = &self.issued[new];
+                let fresh = (tokens.login && !tokens.saved && tokens.to == run) || self.lockless;
+                let dead = !tokens.refresh.as_deref().is_some_and(takes);
+                let ended = after.refresh.is_none() && dead;
+                assert!(ended || tokens.refresh == after.refresh, "a mix of tokens was saved");
+                if let Some(end) = self.logged_out {
+                    assert!(fresh || new >= end, "a logout is undone: tokens {new} come back");
+                }
+                if let Some(old) = before.and_then(|before| self.by_access(&before.access)) {
+                    let renewed = tokens.family == self.issued[old].family && new > old;
+                    assert!(fresh || renewed, "tokens {new} overwrite tokens {old}");
+                }
+                self.issued[new].saved = true;
+                let family = self.issued[new].family;
+                for other in self.issued.iter_mut().filter(|other| other.family != family) {
+                    other.replaced = true;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! A crowd: two to five programs over one store, and a seed that decides whatever happens.
+//!
+//! Each turn one program moves: it takes its outputs, and one thing that is open between it and the
+//! world is performed, or answered, or left for later. In between, people ask for tokens and use
+//! them, time passes, and calamities come, of the kinds that the seed allows: programs are killed
+//! (before an action or after it, so that the effect of an unanswered save is lost or kept),
+//! answers are lost or come too late, the disk and the servers fail, clocks jump, somebody logs
+//! out. At the end all calm down, and everybody gets a token again.
+//!
+//! The laws are checked after every step:
+//!
+//! - a refresh token is sent once, unless what it brought was lost by a crash before its save was
+//!   answered, by the network or by the disk; and never by two programs at a time;
+//! - what is on disk only moves forward: no newer login is overwritten, no good refresh token is
+//!   erased, no logout undone; and what a program received, it saves;
+//! - no token is lent before it is saved, or its save has failed;
+//! - no browser opens unless somebody who waits has welcomed it;
+//! - who knows of a registered client registers no other;
+//! - if nothing was lost, a new program gets a token without a person, and no server saw a reuse.
+//!
+//! A seed always tells the same story: [`tell`] tells it in words.
+
+mod calamity;
+mod dice;
+mod ledger;
+mod turns;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use mcp_auth::{AttemptId, Demand, Mono, Need};
+
+use super::{Scenario, need};
+use crate::What;
+use calamity::Calamities;
+use dice::Dice;
+use ledger::Ledger;
+
+/// Plays the story of this seed; whether all laws held. What breaks one is told by the panic hook.
+pub fn holds(seed: u64) -> bool {
+    std::panic::catch_unwind(|| Crowd::new(seed, None).play()).is_ok()
+}
+
+/// The story of this seed in words, up to its end or to the law that it breaks. The flag: whether
+/// all laws held.
+pub fn tell(seed: u64) -> (String, bool) {
+    let story = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let told = story.clone();
+    let played = std::panic::catch_unwind(move || Crowd::new(seed, Some(told)).play());
+    let mut story = story.lock().map(|story| story.clone()).unwrap_or_default();
+    if let Err(broken) = &played {
+        let why = broken.downcast_ref::<String>().map(String::as_str);
+        let why = why.or(broken.downcast_ref::<&str>().copied()).unwrap_or("it panics");
+        let _ = writeln!(story, "BROKEN: {why}");
+    }
+    (story, played.is_ok())
+}
+
+type Story = std::sync::Arc<std::sync::Mutex<String>>;
+
+struct Crowd {
+    s: Scenario,
+    dice: Dice,
+    ledger: Ledger,
+    allowed: Calamities,
+    members: Vec<Member>,
+    /// The servers have ended logins of themselves.
+    revoked: bool,
+    story: Option<Story>,
+}
+
+/// What is known of one program.
+#[derive(Debug, Default)]
+struct Member {
+    run: usize,
+    /// What it was asked for, and whether a browser was welcome.
+    attempts: Vec<(AttemptId, bool)>,
+    deadline: Option<Mono>,
+    /// Somebody has logged out of it.
+    forgot: bool,
+    /// The same, and that is not on disk yet.
+    forgetting: bool,
+    /// It could not read the disk when it wanted the lock, and goes on without.
+    blind: bool,
+    /// It has seen a client in the record.
+    knows_client: bool,
+    /// The same, before the attempts that are on their way began.
+    knew_client: bool,
+}
+
+const TOOL: &str = "whoami";
+const TURNS: [usize; 4] = [40, 80, 150, 300];
+/// What follows the calm-down comes to rest after fewer rounds.
+const MOST_ROUNDS: usize = 2_000;
+
+impl Crowd {
+    fn new(seed: u64, story: Option<Story>) -> Self {
+        let mut dice = Dice::new(seed);
+        let mut s = Scenario::new();
+        let server = &mut s.world.authorization[0];
+        server.reuse_detection = dice.percent(75);
+        server.reuse_grace = dice.percent(25).then_some(30);
+        let mut ledger = Ledger::default();
+        let programs = 2 + dice.below(4);
+        let member = |ledger: &mut Ledger| Member { run: ledger.run(), ..Member::default() };
+        let members = (0..programs).map(|_| member(&mut ledger)).collect();
+        let allowed = Calamities::roll(&mut dice);
+        let mut crowd = Self { s, dice, ledger, allowed, members, revoked: false, story };
+        crowd.say(|c| {
+            let server = &c.s.world.authorization[0];
+            format!(
+                "Seed {seed}: {programs} programs. The server {} when a refresh token comes twice{}. \
+                 Allowed: {:?}.",
+                if server.reuse_detection { "ends the login" } else { "refuses" },
+                if server.reuse_grace.is_some() { ", but for 30 s" } else { "" },
+                c.allowed
+            )
+        });
+        crowd
+    }
+
+    fn play(mut self) {
+        if self.dice.percent(60) {
+            self.say(|_| "It begins with a login that all know of.".to_owned());
+            self.ask_at(0, true);
+            self.calm_all();
+            for at in 1..self.members.len() {
+                self.ask_at(at, false);
+                self.calm_all();
+            }
+            if self.dice.percent(70) {
+                self.time_passes(4000);
+            }
+        }
+        for _ in 0..self.dice.pick(&TURNS) {
+            self.turn();
+        }
+        self.end();
+    }
+
+    /// Nothing goes wrong any more. Everybody comes to rest, and gets a token.
+    fn end(&mut self) {
+        self.say(|_| "All calms down.".to_owned());
+        self.relieve();
+        self.calm_all();
+        assert_eq!(self.s.store.locked_by, None, "a lock that nobody needs any more");
+        let nothing_lost = !self.ledger.is_excused() && !self.revoked;
+        if nothing_lost {
+            assert!(!self.s.world.reuse_seen(), "a refresh token was used twice");
+        }
+        // What is there now, a new program finds.
+        if nothing_lost && self.ledger.anything_saved() && !self.ledger.has_logged_out() {
+            self.say(|_| "A new program asks for a token; nobody is there to log in.".to_owned());
+            let at = self.members.len();
+            self.members.push(Member { run: self.ledger.run(), ..Member::default() });
+            self.enough(at, false);
+        }
+        self.s.sleep(300);
+        for at in 0..self.members.len() {
+            self.say(|_| format!("{at} asks for a token, and somebody is there to log in."));
+            self.enough(at, true);
+        }
+        assert_eq!(self.s.world.count(What::Strays), 0, "somebody was asked who doesn't exist");
+        self.s.check_secrets();
+    }
+
+    /// Law: this program can call a tool, with a person or without.
+    fn enough(&mut self, at: usize, person: bool) {
+        let mut why = String::new();
+        for _ in 0..8 {
+            let welcome = if person { Demand::interactive } else { Demand::background };
+            let attempt = self.ask_for(at, welcome(need(TOOL)), person);
+            self.calm_all();
+            match self.use_token(at) {
+                Some(200) => return,
+                Some(_) => {}
+                None => {
+                    let failure = self.s.switch_to(at).machine().failure(attempt);
+                    why = failure.map(ToString::to_string).unwrap_or_default();
+                    if failure.is_some() && !person {
+                        break;
+                    }
+                }
+            }
+        }
+        panic!("{at} has no token: {why}");
+    }
+
+    /// Lets all programs do what they have to, however long it takes.
+    fn calm_all(&mut self) {
+        for _ in 0..MOST_ROUNDS {
+            let moved = (0..self.members.len()).filter(|at| self.moves(*at)).count();
+            if moved > 0 {
+                continue;
+            }
+            let waits = (0..self.members.len()).filter_map(|at| self.waits_for(at));
+            let Some(passes) = waits.min() else { return };
+            self.s.pass(passes);
+        }
+        panic!("they don't come to rest");
+    }
+
+    /// How long it is until this program goes on with what it has to do.
+    fn waits_for(&mut self, at: usize) -> Option<Duration> {
+        let machine = self.s.switch_to(at).machine();
+        let runs =
+            self.members[at].attempts.iter().any(|(attempt, _)| machine.is_running(*attempt));
+        let saved = machine.status().is_none_or(|status| status.saved);
+        let deadline = self.members[at].deadline.filter(|_| runs || !saved)?;
+        Some(self.s.now().mono.until(deadline))
+    }
+
+    fn ask_at(&mut self, at: usize, person: bool) {
+        let demand = if person { Demand::interactive } else { Demand::background };
+        self.ask_for(at, demand(Need::default()), person);
+    }
+
+    fn say(&mut self, what: impl FnOnce(&Self) -> String) {
+        if let Some(story) = &self.story {
+            let text = what(self);
+            if let Ok(mut story) = story.lock() {
+                let _ = writeln!(story, "[{:>6} s] {text}", self.s.mono.as_secs() - 1_000);
+            }
+        }
+    }
+}

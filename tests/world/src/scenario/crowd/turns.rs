@@ -1,0 +1,379 @@
+//! One turn: somebody moves, and the laws are asked.
+
+use mcp_auth::output::Purpose;
+use mcp_auth::{Action, AttemptId, Demand, Event, TokenState};
+
+use super::{Crowd, Member, TOOL, ledger};
+use crate::faults::NetworkError;
+use crate::log::{Detail, Outcome};
+use crate::scenario::program::{Kind, Open, OpenState};
+use crate::scenario::{Stepped, need};
+use crate::text::Form;
+
+impl Crowd {
+    pub(super) fn turn(&mut self) {
+        let at = self.dice.below(self.members.len());
+        match self.dice.below(100) {
+            0..62 => {
+                self.moves(at);
+            }
+            62..72 => {
+                let person = self.dice.percent(25);
+                self.ask(at, person);
+            }
+            72..82 => {
+                self.use_token(at);
+            }
+            82..90 => self.some_time_passes(at),
+            _ => self.calamity(at),
+        }
+    }
+
+    /// A program takes its outputs, and one thing that is open goes on. `false`: there is nothing
+    /// to do for it but wait.
+    pub(super) fn moves(&mut self, at: usize) -> bool {
+        let told = self.outputs(at);
+        self.wake(at);
+        let now = self.s.now().mono;
+        if self.members[at].deadline.is_some_and(|deadline| deadline <= now) {
+            self.tick(at);
+            return true;
+        }
+        let lock_is_free = self.s.store.is_free_for(at);
+        let open = &self.s.program().open;
+        let can = |open: &Open| {
+            let asked = matches!(open.state, OpenState::Asked(_));
+            !open.stuck && (lock_is_free || !asked || open.label != "lock")
+        };
+        let able: Vec<usize> = (0..open.len()).filter(|index| can(&open[*index])).collect();
+        let Some(index) = able.get(self.dice.below(able.len())) else { return told };
+        match &self.s.program().open[*index].state {
+            OpenState::Asked(_) => self.perform(at, *index),
+            OpenState::Answered(_) => self.deliver(at, *index),
+        }
+        true
+    }
+
+    /// Takes all outputs; whether there were any.
+    fn outputs(&mut self, at: usize) -> bool {
+        self.s.switch_to(at).start();
+        let mut any = false;
+        loop {
+            match self.s.step() {
+                Stepped::Waits(deadline) => {
+                    self.members[at].deadline = deadline;
+                    break;
+                }
+                Stepped::Asked(label) => {
+                    self.say(|_| format!("{at} wants to: {label}"));
+                    self.asked(at, &label);
+                }
+                Stepped::Told(notice) => self.say(|_| format!("{at} says: {notice}")),
+                Stepped::Released => self.say(|_| format!("{at} releases the lock")),
+                Stepped::Showed(..) | Stepped::Dismissed => {}
+            }
+            any = true;
+        }
+        self.check(at);
+        any
+    }
+
+    /// Laws about what a program does next.
+    fn asked(&mut self, at: usize, label: &str) {
+        if label == "browse" {
+            let machine = &self.s.program().machine;
+            let waits =
+                |(attempt, welcome): &(AttemptId, bool)| *welcome && machine.is_running(*attempt);
+            let waits = self.members[at].attempts.iter().any(waits);
+            assert!(waits, "{at} opens a browser, and nobody who waits has welcomed it");
+        }
+        let Some(Open { state: OpenState::Asked(Action::Http(call)), .. }) =
+            self.s.program().open.last()
+        else {
+            return;
+        };
+        match call.purpose() {
+            Purpose::Registration => {
+                let knew = self.members[at].knew_client;
+                assert!(!knew, "{at} registers, and there was a client when it began");
+            }
+            Purpose::Token => {
+                let form = Form::parse(call.request().body());
+                let Some(refresh) = form.get("refresh_token").map(str::to_owned) else { return };
+                if self.members[at].blind {
+                    self.ledger.sent_blindly(refresh);
+                    return;
+                }
+                if !self.ledger.sent(&refresh) {
+                    return;
+                }
+                let rival = (0..self.members.len()).filter(|other| *other != at).find(|other| {
+                    self.s.programs.get(*other).into_iter().flatten().any(|program| {
+                        let now = mcp_auth::Mono(self.s.mono.saturating_sub(program.started));
+                        program.open.iter().any(|open| match &open.state {
+                            OpenState::Asked(Action::Http(call)) if open.until > now => {
+                                Form::parse(call.request().body()).get("refresh_token")
+                                    == Some(&refresh)
+                            }
+                            _ => false,
+                        })
+                    })
+                });
+                assert_eq!(rival, None, "{at} refreshes what another refreshes just now");
+            }
+            _ => {}
+        }
+    }
+
+    /// Laws about what a program has when it waits.
+    fn check(&mut self, at: usize) {
+        let now = self.s.now();
+        let program = self.s.program();
+        let run = self.members[at].run;
+        if let TokenState::Ready(grant) = program.machine.token(now, &need(TOOL)) {
+            self.ledger.lent(run, grant.access_token().expose());
+        }
+        let idle = program.open.iter().all(|open| open.kind != Kind::Exchange);
+        let saved = program.machine.status().is_none_or(|status| status.saved);
+        let member = &mut self.members[at];
+        let busy = member.attempts.iter().any(|(id, _)| program.machine.is_running(*id));
+        if !busy {
+            member.attempts.clear();
+            member.knew_client = member.knows_client;
+            if idle && saved && self.members[at].deadline.is_none() {
+                self.ledger.at_rest(run);
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, at: usize) {
+        self.say(|_| format!("{at} learns that its time is up"));
+        self.wake(at);
+        self.s.handle(Event::Tick);
+        self.outputs(at);
+    }
+
+    /// A program is about to be told something. Its host keeps the deadline of what it was asked
+    /// for: later it does it no more.
+    pub(super) fn wake(&mut self, at: usize) {
+        self.s.switch_to(at).start();
+        let now = self.s.now().mono;
+        let open = &mut self.s.program().open;
+        let due = |o: &Open| o.until <= now && o.kind == Kind::Exchange;
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(open).into_iter().partition(due);
+        *open = rest;
+        for mut late in due {
+            if let Some(number) = late.brings {
+                self.ledger.excuse(number, "the answer came too late");
+            }
+            match &late.state {
+                OpenState::Answered(_) if late.label == "lock" => {
+                    self.say(|_| format!("the host of {at} gives the lock back"));
+                    self.s.store.release(at);
+                }
+                OpenState::Asked(Action::Save(call)) => {
+                    let (record, run) = (call.record().map(<[u8]>::to_vec), self.members[at].run);
+                    self.save_failed(run, record.as_deref());
+                }
+                OpenState::Answered(_) if late.record.is_some() => {
+                    let run = self.members[at].run;
+                    match late.record.take() {
+                        Some((record, true)) => self.ledger.known_to(run, record.as_deref()),
+                        Some((record, false)) => self.save_failed(run, record.as_deref()),
+                        None => {}
+                    }
+                }
+                // It comes after all.
+                OpenState::Answered(_) if late.label.contains("/token") => {
+                    late.stuck = false;
+                    if self.dice.percent(50) {
+                        self.say(|_| format!("the answer for {at} comes late: {}", late.label));
+                        self.s.program().open.push(Open { kind: Kind::Late, ..late });
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            self.say(|_| format!("nobody answers {at} in time"));
+        }
+    }
+
+    fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
+        if let Some(number) = self.ledger.number(record) {
+            self.ledger.excuse(number, "its save failed");
+        }
+        self.ledger.known_to(run, record);
+    }
+
+    fn perform(&mut self, at: usize, index: usize) {
+        let before = self.s.store.bytes.clone();
+        let logged = self.s.world.log.len();
+        let open = &self.s.program().open[index];
+        let (label, run) = (open.label.clone(), self.members[at].run);
+        let mut record = None;
+        let mut paid_with = None;
+        match &open.state {
+            OpenState::Asked(Action::Save(call)) => {
+                record = Some(call.record().map(<[u8]>::to_vec));
+            }
+            OpenState::Asked(Action::Http(call)) => {
+                paid_with =
+                    Form::parse(call.request().body()).get("refresh_token").map(str::to_owned);
+            }
+            _ => {}
+        }
+        let saves = self.s.store.saves;
+        self.s.perform_at(index);
+        if let Some(record) = record {
+            let done = self.s.store.saves > saves;
+            let words = if done { "is done" } else { "fails" };
+            self.say(|c| {
+                let number = c.ledger.number(record.as_deref());
+                format!("the {label} of {at} {words}: tokens {number:?}")
+            });
+            if done {
+                if self.s.store.locked_by != Some(at) {
+                    self.ledger.written_without_lock();
+                }
+                let server = &self.s.world.authorization[0];
+                let takes = |refresh: &str| server.takes_refresh_token(self.s.wall, refresh);
+                let forgot = self.members[at].forgot;
+                let change = (before.as_deref(), record.as_deref());
+                self.ledger.saved(run, change, forgot, takes);
+            }
+            if let Some(open) = self.s.program().open.get_mut(index) {
+                open.record = Some((record, done));
+            }
+            return;
+        }
+        if (label == "load" || label == "lock") && !self.s.store.fails_loads() {
+            let bytes = self.s.store.bytes.clone();
+            if let Some(open) = self.s.program().open.get_mut(index) {
+                open.record = Some((bytes, true));
+            }
+        }
+        let brings = self.s.world.log.get(logged..).and_then(<[_]>::first).and_then(|exchange| {
+            match &exchange.detail {
+                Detail::Token(token) if token.outcome == Outcome::Granted => {
+                    Some(exchange.answer.err())
+                }
+                _ => None,
+            }
+        });
+        if let Some(lost) = brings {
+            let server = &self.s.world.authorization[0];
+            let number = self.ledger.issued(server, run, paid_with.as_deref());
+            if self.members[at].forgetting {
+                self.ledger.excuse(number, "its receiver has logged out");
+            }
+            if matches!(lost, Some(NetworkError::Reset)) {
+                self.ledger.excuse(number, "the answer was lost");
+            }
+            if let Some(open) = self.s.program().open.get_mut(index) {
+                open.brings = Some(number);
+            }
+        }
+        self.say(|c| {
+            let answer = c.s.world.log.get(logged..).and_then(<[_]>::first);
+            let answer = answer.map(|exchange| match exchange.answer {
+                Ok(status) => format!(": {status}"),
+                Err(error) => format!(": {error}"),
+            });
+            let tokens = c.s.programs[at].as_ref().and_then(|p| p.open.get(index)?.brings);
+            let tokens = tokens.map(|number| format!(", tokens {number}"));
+            format!(
+                "{label} of {at} is done{}{}",
+                answer.unwrap_or_default(),
+                tokens.unwrap_or_default()
+            )
+        });
+    }
+
+    fn deliver(&mut self, at: usize, index: usize) {
+        let open = &self.s.program().open[index];
+        let label = open.label.clone();
+        let brings = open.brings;
+        let run = self.members[at].run;
+        let record = open.record.clone();
+        if let OpenState::Answered(Event::Redirected(redirected)) = &open.state
+            && self.dice.percent(20)
+        {
+            let url = redirected.url.expose().clone();
+            self.s.tickets += 1;
+            let again = Open::redirect(self.s.tickets, url);
+            self.s.program().open.push(again);
+        }
+        self.say(|_| format!("{at} learns of: {label}"));
+        self.s.deliver_at(index);
+        if let Some(number) = brings {
+            self.ledger.arrived(number);
+        }
+        if label == "lock" {
+            self.members[at].blind = record.is_none();
+        }
+        if let Some((record, done)) = record {
+            if done {
+                self.ledger.known_to(run, record.as_deref());
+                let member = &mut self.members[at];
+                // Who is logging out looks at nothing.
+                member.forgetting &= label != "erase";
+                member.knows_client = !member.forgetting && ledger::holds_client(record.as_deref());
+                member.knew_client &= member.knows_client;
+            } else {
+                self.save_failed(run, record.as_deref());
+            }
+        }
+        self.outputs(at);
+    }
+
+    fn ask(&mut self, at: usize, person: bool) {
+        let tool = if self.dice.percent(80) { TOOL } else { "write_note" };
+        let demand = if person { Demand::interactive } else { Demand::background };
+        let mut demand = demand(need(tool));
+        if person && self.dice.percent(20) {
+            demand = demand.fresh();
+        }
+        self.ask_for(at, demand, person);
+    }
+
+    pub(super) fn ask_for(&mut self, at: usize, demand: Demand, person: bool) -> AttemptId {
+        let who = if person { "a person asks" } else { "somebody asks in the background" };
+        self.say(|_| format!("{who} {at} for a token"));
+        self.wake(at);
+        let attempt = self.s.demand(demand);
+        self.members[at].attempts.push((attempt, person));
+        self.outputs(at);
+        attempt
+    }
+
+    /// Somebody uses the token at hand, if there is one; a refusal is reported.
+    pub(super) fn use_token(&mut self, at: usize) -> Option<u16> {
+        let tool = if self.dice.percent(80) { TOOL } else { "write_note" };
+        self.wake(at);
+        let TokenState::Ready(grant) = self.s.token_for(&need(tool)) else {
+            return None;
+        };
+        let response = self.s.send(tool, Some(&grant));
+        self.say(|_| format!("{at} calls {tool}: {}", response.status()));
+        self.s.report(tool, &response, Some(&grant));
+        self.outputs(at);
+        Some(response.status().as_u16())
+    }
+
+    /// The program is killed, and started again when it is next needed.
+    pub(super) fn kill(&mut self, at: usize) {
+        self.say(|c| {
+            let open = c.s.programs.get(at).and_then(Option::as_ref).map(|program| {
+                let open = program.open.iter().map(|o| match o.state {
+                    OpenState::Asked(_) => format!("before {}", o.label),
+                    OpenState::Answered(_) => format!("{} unanswered", o.label),
+                });
+                open.collect::<Vec<_>>().join(", ")
+            });
+            format!("{at} is killed ({})", open.unwrap_or_default())
+        });
+        self.s.switch_to(at).crash();
+        self.ledger.ended(self.members[at].run, "its receiver was killed");
+        self.members[at] = Member { run: self.ledger.run(), ..Member::default() };
+    }
+}
