@@ -135,7 +135,7 @@ mod a_short_one {
         s.switch_to(0);
         assert!(s.settle(attempt).is_ok());
         assert_eq!(s.call_tool_in_background("whoami").status(), 200);
-        assert_eq!(s.world.reuse_seen(), false);
+        assert!(!s.world.reuse_seen());
     }
 
     #[test]
