@@ -91,6 +91,10 @@ pub struct Config {
     pub refresh_proactively: bool,
     /// What is done about a refresh that fails in passing.
     pub retry: Retry,
+    /// Delete a client that was registered dynamically when logging out, where the server lets us
+    /// (RFC 7592). On: the registration belongs to the one record that is erased, and so does the
+    /// only token that could ever delete it.
+    pub delete_registration: bool,
     /// How many step-ups are made for one operation. Default 3, as the specification suggests "a
     /// few".
     pub step_up_limit: u8,
@@ -174,6 +178,7 @@ impl Default for Config {
             refresh_ahead_seconds: 30,
             refresh_proactively: false,
             retry: Retry::default(),
+            delete_registration: true,
             step_up_limit: 3,
             assume_s256: false,
             trusted_issuers: Vec::new(),

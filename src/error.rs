@@ -166,6 +166,14 @@ pub enum ErrorKind {
         /// What was expected, and what came.
         what: Malformed,
     },
+    /// A server didn't end what a logout asked it to end.
+    #[error("{url} did not end it: {why}")]
+    NotEnded {
+        /// Who was asked, without its query.
+        url: String,
+        /// What it said instead, or why nobody knows.
+        why: String,
+    },
     /// The server asks for scopes that the token already has, or has been asked too often.
     #[error("the server still refuses with insufficient_scope after {rounds} step-up(s): {why}")]
     StepUpLimit {
@@ -233,9 +241,10 @@ impl Error {
             K::IssuerMismatch { .. } | K::NoPkce { .. } | K::MixUp { .. } => {
                 Fault::AuthorizationServer
             }
-            K::RegistrationRefused { .. } | K::TokenRefused { .. } | K::Unusable { .. } => {
-                Fault::AuthorizationServer
-            }
+            K::RegistrationRefused { .. }
+            | K::TokenRefused { .. }
+            | K::Unusable { .. }
+            | K::NotEnded { .. } => Fault::AuthorizationServer,
         }
     }
 
@@ -287,6 +296,9 @@ impl Error {
             }
             K::TokenRefused { .. } => "Log in again; if it stays, check the client's settings.".into(),
             K::Unusable { .. } => "Ask the server's operator.".into(),
+            K::NotEnded { .. } => {
+                "It may live until it expires: end the access in your account at the server.".into()
+            }
             K::StepUpLimit { .. } => {
                 "Ask the server's operator which access the operation needs.".into()
             }

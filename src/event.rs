@@ -23,7 +23,14 @@ pub enum Event {
     /// Nobody waits for this attempt any more: it is for the host to know whether others have joined
     /// it. A token request that is under way is still seen through.
     Cancel(AttemptId),
-    /// Forget everything about this server: tokens, registrations, and the stored record.
+    /// Log out: end the tokens at their server, delete the client that was registered there (see
+    /// [`Config::delete_registration`](crate::Config::delete_registration)), and forget everything
+    /// as with [`Event::Forget`]. From now on nothing of it is lent. It is an attempt of its own,
+    /// [`AuthMachine::last_attempt`](crate::AuthMachine::last_attempt); its report is
+    /// [`AuthMachine::logged_out`](crate::AuthMachine::logged_out).
+    Logout,
+    /// Forget everything about this server: tokens, registrations, and the stored record. No server
+    /// is told: tokens live there until they expire.
     Forget,
     /// Time has passed: a deadline of [`Output::Wait`](crate::Output::Wait) may be due.
     Tick,

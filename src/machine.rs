@@ -5,16 +5,18 @@
 //!   Event ──handle──▶│ session: record, tokens, what refusals taught │
 //!                    │ renewal lane: read ▶ exchange ▶ save          │──poll_output──▶ Output
 //!   token(now, need) │ login lane:   detect ▶ … ▶ exchange ▶ save    │
+//!                    │ logout lane:  read ▶ revoke ▶ … ▶ erase       │
 //!                    └───────────────────────────────────────────────┘
 //! ```
 //!
 //! Two lanes, because a person may sit in the browser for minutes: meanwhile tokens that are still
 //! good are lent and renewed. They share one *exchange* (store or network); the login alone has the
-//! *prompt* (listener and browser).
+//! *prompt* (listener and browser). A logout ends both, and goes on alone.
 
 mod answer;
 mod demand;
 mod lane;
+mod leave;
 mod pump;
 mod renewal;
 mod store;
@@ -26,6 +28,7 @@ use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Event, Need};
+use crate::logout::Logout;
 use crate::notice::Notice;
 use crate::output::{CallId, Output, Page};
 use crate::secret::Secret;
@@ -83,7 +86,8 @@ pub struct AuthMachine {
     listening: bool,
     renewal: Option<Lane>,
     login: Option<Lane>,
-    /// Came while the record was being loaded.
+    logout: Option<Lane>,
+    /// Came while the record was being loaded, or while we log out.
     waiting: Option<(AttemptId, Demand)>,
     /// Token requests that were given up on; their answers are adopted all the same.
     orphans: VecDeque<Orphan>,
@@ -97,6 +101,8 @@ pub struct AuthMachine {
     /// The last failures, the newest last.
     failures: VecDeque<(AttemptId, Error)>,
     answered: Option<Answered>,
+    /// What came of the last logout.
+    report: Option<(AttemptId, Logout)>,
 }
 
 /// The last authorization request that was answered: browsers repeat redirects.
@@ -157,6 +163,7 @@ impl AuthMachine {
             listening: false,
             renewal: None,
             login: None,
+            logout: None,
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
@@ -165,6 +172,7 @@ impl AuthMachine {
             attempt: None,
             failures: VecDeque::new(),
             answered: None,
+            report: None,
         })
     }
 
@@ -175,6 +183,7 @@ impl AuthMachine {
             Event::Challenged(challenged) => self.session.challenged(now.wall, challenged),
             Event::Redirected(redirected) => self.on_redirected(now, redirected),
             Event::Cancel(attempt) => self.on_cancel(attempt),
+            Event::Logout => self.on_logout(),
             Event::Forget => self.on_forget(),
             Event::Tick => {}
             Event::Answer(answer) => self.on_answer(now, answer),
@@ -266,6 +275,11 @@ impl AuthMachine {
         self.failures.iter().find(|(id, _)| *id == attempt).map(|(_, error)| error)
     }
 
+    /// What came of this logout, once it is over. Only the last one is remembered.
+    pub fn logged_out(&self, attempt: AttemptId) -> Option<&Logout> {
+        self.report.as_ref().filter(|(id, _)| *id == attempt).map(|(_, report)| report)
+    }
+
     /// What discovery found when it was last done.
     pub fn discovery(&self) -> Option<&Discovery> {
         self.session.record.discovery.as_ref()
@@ -296,7 +310,7 @@ impl AuthMachine {
     }
 
     fn lanes(&self) -> impl Iterator<Item = &Lane> {
-        self.renewal.iter().chain(&self.login)
+        self.renewal.iter().chain(&self.login).chain(&self.logout)
     }
 
     fn next_id(&mut self) -> u64 {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::logout::{Credential, Ending};
 use crate::output::{HostError, Purpose};
 use crate::session::trouble::SessionState;
 use crate::wire::scope::ScopeSet;
@@ -115,6 +116,18 @@ pub enum Notice {
     Proposed(Proposal),
     /// The session stands otherwise than before.
     State(SessionState),
+    /// A part of a logout is over.
+    Ended {
+        /// What was to end.
+        what: Credential,
+        /// What came of it.
+        ending: Ending,
+    },
+    /// A logout is over.
+    LoggedOut {
+        /// Whether the stored record is gone; if not, erasing it is tried again.
+        erased: bool,
+    },
     /// An attempt failed.
     Failed(Error),
 }
@@ -218,6 +231,11 @@ impl fmt::Display for Notice {
                 if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
             }
             Notice::State(state) => write!(f, "session: {state}"),
+            Notice::Ended { what, ending } => write!(f, "{what}: {ending}"),
+            Notice::LoggedOut { erased: true } => f.write_str("logged out"),
+            Notice::LoggedOut { erased: false } => {
+                f.write_str("logged out, but the stored login could not be erased")
+            }
             Notice::Failed(error) => write!(f, "failed: {error}"),
         }
     }

@@ -129,6 +129,10 @@ pub enum Purpose {
     Registration,
     /// Code exchange or refresh at the token endpoint (RFC 6749).
     Token,
+    /// The end of a token at the revocation endpoint (RFC 7009).
+    Revocation,
+    /// The end of a registration (RFC 7592).
+    Management,
 }
 
 impl fmt::Display for Purpose {
@@ -139,6 +143,8 @@ impl fmt::Display for Purpose {
             Purpose::ServerMetadata => "authorization server metadata",
             Purpose::Registration => "client registration",
             Purpose::Token => "token request",
+            Purpose::Revocation => "token revocation",
+            Purpose::Management => "client registration management",
         })
     }
 }
@@ -164,6 +170,8 @@ impl Limits {
             Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
             Purpose::Registration => (30, 64 << 10, false),
             Purpose::Token => (60, 64 << 10, false),
+            // The store's lock is held meanwhile, and somebody may wait for the command to end.
+            Purpose::Revocation | Purpose::Management => (10, 64 << 10, false),
         };
         Self { deadline: Duration::from_secs(seconds), max_body, head_only }
     }

@@ -179,26 +179,30 @@ impl Exchange {
             PaidWith::RefreshToken(token) => (token, None),
         };
         let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
-        let secrets = secrets.into_iter().flatten().map(|secret| secret.expose().as_str());
-        let secrets: Vec<_> = secrets.filter(|secret| !secret.is_empty()).collect();
-        let hide = |text: &str| {
-            secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
-        };
-        // In the decoded texts: there are many ways to write the same characters.
-        if let Ok(mut json) = serde_json::from_slice(body) {
-            hide_in(&mut json, &hide);
-            return json.to_string().into_bytes();
-        }
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form_urlencoded::parse(body).for_each(|(name, value)| {
-            form.append_pair(&hide(&name), &hide(&value));
-        });
-        form.finish().into_bytes()
+        without(secrets.into_iter().flatten(), body)
     }
 
     pub(crate) fn url(&self) -> String {
         printable_url(self.endpoint.as_str())
     }
+}
+
+/// A body without the secrets that its sender was sent.
+pub(super) fn without<'a>(secrets: impl Iterator<Item = &'a Secret>, body: &[u8]) -> Vec<u8> {
+    let secrets = secrets.map(|secret| secret.expose().as_str());
+    let secrets: Vec<_> = secrets.filter(|secret| !secret.is_empty()).collect();
+    let hide =
+        |text: &str| secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"));
+    // In the decoded texts: there are many ways to write the same characters.
+    if let Ok(mut json) = serde_json::from_slice(body) {
+        hide_in(&mut json, &hide);
+        return json.to_string().into_bytes();
+    }
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form_urlencoded::parse(body).for_each(|(name, value)| {
+        form.append_pair(&hide(&name), &hide(&value));
+    });
+    form.finish().into_bytes()
 }
 
 fn hide_in(json: &mut serde_json::Value, hide: &dyn Fn(&str) -> String) {

@@ -12,6 +12,8 @@
 //!              │
 //!              ▼
 //!           adopted
+//!
+//! logout:   read (under the lock) ─▶ revoke ─▶ delete the registration ─▶ (erase)
 //! ```
 //!
 //! A flow knows no clock (it is told the time), draws no randomness but from the [`Entropy`] that it
@@ -27,6 +29,7 @@ pub(crate) mod fetch;
 pub(crate) mod identity;
 pub(crate) mod job;
 pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod register;
 pub(crate) mod resource;
 pub(crate) mod server;

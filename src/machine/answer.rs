@@ -52,7 +52,10 @@ impl AuthMachine {
             (Flight::Load, AnswerContent::Loaded(loaded)) => self.on_loaded(now, loaded),
             (Flight::Read, AnswerContent::Loaded(loaded)) => {
                 self.store.locked = loaded.is_ok();
-                match out.lane.and_then(|_| self.renewal.take()) {
+                match out.lane.and_then(|name| self.take_lane(name)) {
+                    Some(lane) if lane.name == LaneName::Logout => {
+                        self.left_with(lane, loaded);
+                    }
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
@@ -161,6 +164,11 @@ impl AuthMachine {
                     }
                     Err(failed) => self.refresh_failed(now, lane, &previous, failed),
                 }
+            }
+            Work::LoggingOut(logout) => self.server_told(now, lane, *logout, reply),
+            work @ Work::Leaving(..) => {
+                lane.work = work;
+                self.seen_through(now, lane, reply);
             }
             Work::Reading | Work::Over => {}
         }
@@ -350,6 +358,7 @@ impl AuthMachine {
         match name {
             LaneName::Renewal => self.renewal.take(),
             LaneName::Login => self.login.take(),
+            LaneName::Logout => self.logout.take(),
         }
     }
 
@@ -357,6 +366,7 @@ impl AuthMachine {
         match lane.name {
             LaneName::Renewal => self.renewal = Some(lane),
             LaneName::Login => self.login = Some(lane),
+            LaneName::Logout => self.logout = Some(lane),
         }
     }
 

@@ -7,10 +7,10 @@ use crate::flow::job::Job;
 use crate::flow::login::Login;
 use crate::flow::{Learned, Notes};
 use crate::machine::AuthMachine;
-use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
 use crate::output::Output;
+use crate::session::Requirement;
 use crate::session::policy::Plan;
-use crate::session::{Requirement, Session};
 use crate::time::{Now, UnixTime};
 use crate::wire::scope::ScopeSet;
 
@@ -21,7 +21,7 @@ impl AuthMachine {
             if self.session.pardon() {
                 self.fail(attempt, ErrorKind::StaticTokenRefused.into());
             }
-        } else if self.store.loaded {
+        } else if self.store.loaded && self.logout.is_none() {
             let attempt = self.new_attempt();
             self.begin(now, attempt, demand);
         } else if let Some((attempt, waiting)) = &mut self.waiting {
@@ -71,7 +71,7 @@ impl AuthMachine {
 
     pub(super) fn start_login(&mut self, now: Now, attempt: AttemptId, demand: Demand, why: &str) {
         if let Some(lane) = &mut self.login {
-            self.attempt = Some(join(lane, attempt, demand));
+            self.attempt = Some(lane.join(attempt, demand));
             return;
         }
         let hopeless = self.session.requirement == Requirement::Required;
@@ -98,7 +98,8 @@ impl AuthMachine {
             replaced_client: false,
         };
         let after_refusal = self.session.refused();
-        let lane = new_lane(LaneName::Login, attempt, demand, after_refusal, Work::Over);
+        let lane =
+            Lane { after_refusal, ..Lane::new(LaneName::Login, attempt, demand, Work::Over) };
         let mut notes = Notes::new();
         let evidence = evidence.map(Evidence::Challenge);
         let turn = Login::start(job, evidence, now.wall, &mut notes);
@@ -108,11 +109,11 @@ impl AuthMachine {
 
     pub(super) fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
         match &mut self.renewal {
-            Some(lane) => self.attempt = Some(join(lane, attempt, demand)),
+            Some(lane) => self.attempt = Some(lane.join(attempt, demand)),
             None => {
-                let refused = self.session.refused();
-                let name = LaneName::Renewal;
-                self.renewal = Some(new_lane(name, attempt, demand, refused, Work::Reading));
+                let after_refusal = self.session.refused();
+                let lane = Lane::new(LaneName::Renewal, attempt, demand, Work::Reading);
+                self.renewal = Some(Lane { after_refusal, ..lane });
             }
         }
     }
@@ -144,21 +145,16 @@ impl AuthMachine {
     pub(super) fn on_forget(&mut self) {
         let attempts: Vec<_> =
             self.lanes().filter(|lane| !lane.detached).map(|lane| lane.attempt).collect();
-        let waiting = self.waiting.take().map(|(attempt, _)| attempt);
         self.drop_lane(LaneName::Renewal);
         self.drop_lane(LaneName::Login);
-        self.orphans.clear();
-        let mut record = self.session.record.clone();
+        self.drop_lane(LaneName::Logout);
         // What is being saved must not come back when its answer does; but its generation is used.
         if let Some(InFlight { what, .. }) = &mut self.exchange
             && let Flight::Lock(change, _) | Flight::Save(change, _) = what
         {
-            std::mem::replace(change, Change::None).apply(&mut record);
+            std::mem::replace(change, Change::None).apply(&mut self.session.record);
         }
-        self.session = Session::new(self.session.site.clone());
-        self.session.record = record.emptied();
-        self.store.loaded = true;
-        self.store.damaged = false;
+        let waiting = self.forget_session();
         self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
         self.chores.push_back(Change::Forget(UnixTime::NEVER));
@@ -171,6 +167,7 @@ impl AuthMachine {
         match name {
             LaneName::Renewal => self.renewal.as_mut(),
             LaneName::Login => self.login.as_mut(),
+            LaneName::Logout => self.logout.as_mut(),
         }
     }
 
@@ -184,6 +181,10 @@ impl AuthMachine {
         match name {
             LaneName::Renewal => {
                 self.renewal = None;
+                self.unlock();
+            }
+            LaneName::Logout => {
+                self.logout = None;
                 self.unlock();
             }
             LaneName::Login => {
@@ -219,37 +220,11 @@ impl AuthMachine {
         }
     }
 
-    fn new_attempt(&mut self) -> AttemptId {
+    pub(super) fn new_attempt(&mut self) -> AttemptId {
         let attempt = AttemptId(self.next_id());
         self.attempt = Some(attempt);
         attempt
     }
-}
-
-/// Joins a lane; one that nobody waited for any more becomes the joiner's own: the welcome of who
-/// has left is gone.
-fn join(lane: &mut Lane, attempt: AttemptId, demand: Demand) -> AttemptId {
-    if std::mem::take(&mut lane.detached) {
-        lane.attempt = attempt;
-        lane.demand = demand;
-    } else {
-        lane.demand.browser_welcome |= demand.browser_welcome;
-    }
-    if let Work::Login(login) = &mut lane.work {
-        login.set_browser_welcome(lane.demand.browser_welcome);
-    }
-    lane.attempt
-}
-
-pub(super) fn new_lane(
-    name: LaneName,
-    attempt: AttemptId,
-    demand: Demand,
-    after_refusal: bool,
-    work: Work,
-) -> Lane {
-    let state = State::Ready(Want::Read);
-    Lane { name, attempt, demand, detached: false, after_refusal, work, state }
 }
 
 pub(super) fn login_required(why: &str, scopes: ScopeSet) -> Error {

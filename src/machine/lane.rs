@@ -4,7 +4,9 @@ use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
+use crate::flow::logout::Logout;
 use crate::flow::{Ask, Learned};
+use crate::logout;
 use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -16,6 +18,7 @@ use crate::wire::token::TokenReply;
 pub(super) enum LaneName {
     Renewal,
     Login,
+    Logout,
 }
 
 /// One attempt's work.
@@ -37,6 +40,10 @@ pub(super) enum Work {
     Reading,
     /// The refresh itself, and the tokens that it is made from.
     Refreshing(Box<Exchange>, Box<Tokens>),
+    /// A logout that finds out what is there to end: what is known so far, and the work whose
+    /// answer is still to come.
+    Leaving(Vec<Record>, Option<Box<Work>>),
+    LoggingOut(Box<Logout>),
     /// Only the last save is left.
     Over,
 }
@@ -165,6 +172,8 @@ pub(super) enum After {
     Rest(Error),
     /// The attempt has failed.
     Failed(Error),
+    /// The logout is over, with this report.
+    LoggedOut(Box<logout::Logout>),
 }
 
 /// An unanswered exchange.
@@ -197,6 +206,26 @@ pub(super) struct Orphan {
 }
 
 impl Lane {
+    pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
+        let state = State::Ready(Want::Read);
+        Self { name, attempt, demand, detached: false, after_refusal: false, work, state }
+    }
+
+    /// One more waits for it; one that nobody waited for any more becomes the joiner's own: the
+    /// welcome of who has left is gone.
+    pub(super) fn join(&mut self, attempt: AttemptId, demand: Demand) -> AttemptId {
+        if std::mem::take(&mut self.detached) {
+            self.attempt = attempt;
+            self.demand = demand;
+        } else {
+            self.demand.browser_welcome |= demand.browser_welcome;
+        }
+        if let Work::Login(login) = &mut self.work {
+            login.set_browser_welcome(self.demand.browser_welcome);
+        }
+        self.attempt
+    }
+
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self.state {
             State::Person(deadline) | State::Paused(deadline) => Some(deadline),
@@ -214,7 +243,7 @@ impl Lane {
             Work::Refreshing(exchange, previous) => {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
-            Work::Reading | Work::Over => return None,
+            Work::Reading | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => return None,
         };
         let base = Base::Exactly(previous.as_ref().map_or(there, |tokens| Some(tokens.generation)));
         Some(Orphan { call, exchange, previous, base, learned })
@@ -225,7 +254,7 @@ impl Lane {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
             Work::Reading => false,
-            Work::Refreshing(..) | Work::Over => true,
+            Work::Refreshing(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => true,
         }
     }
 }

@@ -99,7 +99,7 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
-            Work::Over => {}
+            Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
         }
     }
 

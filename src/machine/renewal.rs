@@ -6,7 +6,6 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Need};
 use crate::flow::exchange::Failed;
 use crate::machine::AuthMachine;
-use crate::machine::demand::new_lane;
 use crate::machine::lane::{After, Change, Lane, LaneName, State, Want, Work};
 use crate::notice::Notice;
 use crate::session::tokens::{Generation, Tokens};
@@ -164,23 +163,24 @@ impl AuthMachine {
         }
         // A machine that slept finds it late, and only the wall clock has noticed.
         let come = ahead.at <= now.mono || (due.late && !due.again);
-        if come && ahead.not_before <= now.mono && self.renewal.is_none() {
+        let free = self.renewal.is_none() && self.logout.is_none();
+        if come && ahead.not_before <= now.mono && free {
             ahead.at = now.mono;
             ahead.running = true;
             let attempt = AttemptId(self.next_id());
-            let (name, refused) = (LaneName::Renewal, self.session.refused());
             let demand = Demand::background(Need::default());
-            let mut lane = new_lane(name, attempt, demand, refused, Work::Reading);
+            let lane = Lane::new(LaneName::Renewal, attempt, demand, Work::Reading);
+            let after_refusal = self.session.refused();
             // Nobody waits for it, so it never becomes a login, and its failure is nobody's.
-            lane.detached = true;
-            self.renewal = Some(lane);
+            self.renewal = Some(Lane { after_refusal, detached: true, ..lane });
         }
         self.ahead = Some(ahead);
     }
 
     /// When [`look_ahead`](Self::look_ahead) has something to do.
     pub(super) fn ahead_at(&self) -> Option<Mono> {
-        let ahead = self.ahead.as_ref().filter(|_| self.renewal.is_none())?;
+        let ahead =
+            self.ahead.as_ref().filter(|_| self.renewal.is_none() && self.logout.is_none())?;
         Some(ahead.at.max(ahead.not_before))
     }
 

@@ -139,7 +139,7 @@ impl AuthMachine {
         }
     }
 
-    fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
+    pub(super) fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
         self.store.present = bytes.is_some();
         match Record::parse(bytes?.expose(), &self.session.site.text) {
             Ok(record) => Some(record),
@@ -204,6 +204,9 @@ impl AuthMachine {
         change: Change,
         after: Option<After>,
     ) {
+        if let Change::Forget(until) = change {
+            self.store.erasing = Some(until);
+        }
         if self.store.locked {
             return self.write(now, lane, change, after);
         }
@@ -258,12 +261,13 @@ impl AuthMachine {
         let obtained = brought && record.generation() != self.session.record.generation();
         // Not by a save that the logout has overtaken.
         self.store.erasing.take_if(|_| ends_erasing && result.is_ok());
-        let notice = self.store.answered(now, result, &record, login);
+        let notice = self.store.answered(now, result.clone(), &record, login);
         self.session.adopt(now, record, obtained);
         self.take_notes(notice);
-        // The lock was taken for this save alone, unless a renewal goes on under it.
+        // The lock was taken for this save alone, unless a renewal or a logout goes on under it.
         let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
-        if lane != Some(LaneName::Renewal) && !self.renewal.as_ref().is_some_and(renewing) {
+        let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
+        if lane != Some(LaneName::Renewal) && !needed {
             self.unlock();
         }
         let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
@@ -284,11 +288,14 @@ impl AuthMachine {
             }
             (Some(After::Rest(error)), _) => self.rest(now, lane, error),
             (Some(After::Failed(error)), _) => self.settle(&lane, Err(error)),
+            (Some(After::LoggedOut(report)), _) => {
+                self.logged_out_with(now, &lane, *report, result);
+            }
             _ => {
                 self.session.recovery = match (lane.after_refusal, lane.name) {
                     (false, _) => Recovery::None,
                     (true, LaneName::Renewal) => Recovery::Refreshed,
-                    (true, LaneName::Login) => Recovery::LoggedIn,
+                    (true, _) => Recovery::LoggedIn,
                 };
                 self.session.refusal = None;
                 self.settle(&lane, Ok(()));

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod pkce;
 pub mod registration;
 pub mod resource_metadata;
+pub mod revocation;
 pub mod scope;
 pub mod server_metadata;
 pub mod token;

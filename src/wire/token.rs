@@ -138,15 +138,7 @@ impl TokenRequest<'_> {
                 params
             }
         };
-        let mut basic = None;
-        match (self.auth_method, self.client_secret) {
-            (AuthMethod::Basic, Some(secret)) => basic = Some(secret),
-            (AuthMethod::Post, Some(secret)) => {
-                params.push(("client_id", self.client_id));
-                params.push(("client_secret", secret.expose()));
-            }
-            _ => params.push(("client_id", self.client_id)),
-        }
+        let basic = identify(&mut params, self.client_id, self.client_secret, self.auth_method);
         if let Some(resource) = self.resource {
             params.push(("resource", resource));
         }
@@ -164,9 +156,28 @@ impl TokenRequest<'_> {
     }
 }
 
+/// Adds to a form what it says of its client, in one way only (RFC 6749 §2.3); the secret that goes
+/// into the `Authorization` header instead, if it does.
+pub(super) fn identify<'a>(
+    params: &mut Vec<(&str, &'a str)>,
+    client_id: &'a str,
+    client_secret: Option<&'a Secret<String>>,
+    auth_method: AuthMethod,
+) -> Option<&'a Secret<String>> {
+    match (auth_method, client_secret) {
+        (AuthMethod::Basic, Some(secret)) => return Some(secret),
+        (AuthMethod::Post, Some(secret)) => {
+            params.push(("client_id", client_id));
+            params.push(("client_secret", secret.expose()));
+        }
+        _ => params.push(("client_id", client_id)),
+    }
+    None
+}
+
 /// `Basic` with identifier and secret form-encoded first (RFC 6749 §2.3.1), so that a colon inside
 /// doesn't split them.
-fn basic_credentials(client_id: &str, secret: &Secret<String>) -> String {
+pub(super) fn basic_credentials(client_id: &str, secret: &Secret<String>) -> String {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(client_id), encode(secret.expose()));
     format!("Basic {}", STANDARD.encode(pair))

@@ -50,7 +50,7 @@ pub enum Command {
     Request(RequestArgs),
     /// Show one login, or all that are stored; asks no server
     Status(StatusArgs),
-    /// Forget a login: its tokens and the client that was registered for it
+    /// End a login at its servers, and forget it
     Logout(LogoutArgs),
     /// Show what a server says about authorization, and what a login would do; changes nothing
     Inspect(InspectArgs),
@@ -119,6 +119,11 @@ pub struct StatusArgs {
 pub struct LogoutArgs {
     #[command(flatten)]
     pub target: Target,
+    /// Only forget the login here, and ask no server: its tokens live on until they expire
+    #[arg(long)]
+    pub local: bool,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
 }
 
 /// `inspect`

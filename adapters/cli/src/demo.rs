@@ -228,8 +228,19 @@ impl Demo {
     }
 
     fn logout(&self, session: &Session) -> Result<(), Failure> {
-        self.story.step("The person logs out", "The program forgets all that it was given.");
-        session.logout()?;
+        self.story.step(
+            "The person logs out",
+            "The tokens end at the server that issued them, and the program forgets all that it \
+             was given.",
+        );
+        let report = session.logout()?;
+        let world = self.servers.world();
+        let ended = world.count(What::Revocations) == 2 && world.newest_refresh_token().is_none();
+        let clients = world.authorization.iter().map(|server| server.clients().count());
+        let no_client = clients.sum::<usize>() == 0;
+        drop(world);
+        self.story.claim(ended && report.is_complete(), "the server takes neither token any more");
+        self.story.claim(no_client, "and doesn't know the program any more either");
         self.story.claim(self.entry.load()?.is_none(), "nothing is left in the store");
         let answer = session.token(&Need::default(), Asking::Never);
         self.story.claim(

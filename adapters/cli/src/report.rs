@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use mcp_auth::{Notice, UnixTime};
+use mcp_auth::{Ending, Notice, UnixTime};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure, culprit};
@@ -42,6 +42,10 @@ impl Report {
         match notice {
             // The one is what the command ends with, the other what `inspect` does.
             Notice::Failed(_) | Notice::Proposed(_) => {}
+            Notice::Ended { ending: Ending::Failed(error), .. } => {
+                self.say(format_args!("note: {notice}\nadvice: {}", error.advice()));
+            }
+            Notice::Ended { .. } => self.say(notice),
             Notice::Lenient(_)
             | Notice::RedirectIgnored { .. }
             | Notice::Retrying { .. }

@@ -53,7 +53,41 @@ fn an_expired_token_is_renewed_without_a_person() {
     assert_eq!(world.server.stat("authorizations"), 1);
 }
 
+#[test]
+fn a_logout_ends_tokens_and_registration_at_the_server() {
+    let world = World::start(&[]);
+    world.logs_in();
+    world.is_served();
+    let token = world.token();
+    assert_eq!(world.serves(&token), 200);
+    let output = world.command(&["logout", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for part in ["refresh_token", "access_token", "registration"] {
+        assert_eq!(told[part]["status"], "ended", "{told}");
+    }
+    assert!(world.server.stat("revocations") >= 1);
+    assert_eq!(world.server.stat("registrationsDeleted"), 1);
+    assert_eq!(world.serves(&token), 401);
+    assert_eq!(world.request().status.code(), Some(3));
+    world.logs_in();
+    world.is_served();
+    assert_eq!(world.server.stat("registrations"), 2);
+}
+
 impl World {
+    /// What the MCP server says to a call with this token.
+    fn serves(&self, token: &str) -> u16 {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}"#;
+        let request = ureq::Agent::new_with_config(agent)
+            .post(self.server.word("mcp"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream");
+        request.send(call).unwrap().status().as_u16()
+    }
+
     fn whole_story(&self) {
         self.logs_in();
         assert_eq!(self.server.stat("registrations"), 1);

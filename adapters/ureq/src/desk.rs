@@ -139,7 +139,12 @@ impl Desk {
 
     /// Makes a demand, and joins those who wait for its attempt.
     pub(crate) fn demand(&mut self, demand: Demand) -> Option<AttemptId> {
-        self.feed(Event::Demand(demand));
+        self.start(Event::Demand(demand))
+    }
+
+    /// Starts an attempt, and joins those who wait for it.
+    pub(crate) fn start(&mut self, event: Event) -> Option<AttemptId> {
+        self.feed(event);
         let attempt = self.machine.last_attempt()?;
         let failed = self.machine.failure(attempt).cloned();
         let waiters = self.waiters.entry(attempt).or_default();

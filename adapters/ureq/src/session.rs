@@ -10,7 +10,7 @@ use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
     AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
 };
 
 use crate::builder::Builder;
@@ -118,13 +118,39 @@ impl Session {
         }
     }
 
-    /// Forgets everything about the server, in memory and in the store. When this returns `Ok`,
-    /// the stored record is erased.
+    /// Logs out: ends the tokens at their server (RFC 7009), deletes the client that was registered
+    /// there (RFC 7592, see [`delete_registration`](mcp_auth::Config::delete_registration)), and erases the stored record. From
+    /// now on nothing of it is lent. A part that fails is in the report, and does not stop the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no report: [`ErrorKind::TimedOut`], though it is still seen through, and
+    /// [`ErrorKind::Cancelled`].
+    pub fn logout(&self) -> Result<Logout, Error> {
+        self.0.office.wait(
+            self.deadline(),
+            |desk| desk.start(Event::Logout),
+            |desk, attempt| !attempt.is_some_and(|attempt| desk.machine.is_running(attempt)),
+            |desk, attempt, over| {
+                let report = attempt.and_then(|id| desk.machine.logged_out(id)).cloned();
+                let failed = attempt.and_then(|attempt| desk.leave(attempt));
+                match report {
+                    Some(report) => Ok(report),
+                    None if over => Err(failed.unwrap_or_else(|| ErrorKind::Cancelled.into())),
+                    None => Err(self.timed_out()),
+                }
+            },
+        )
+    }
+
+    /// Forgets everything about the server, in memory and in the store, and tells no server: the
+    /// tokens live there until they expire. When this returns `Ok`, the stored record is erased.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Store`] where it could not be erased; [`ErrorKind::TimedOut`].
-    pub fn logout(&self) -> Result<(), Error> {
+    pub fn forget(&self) -> Result<(), Error> {
         let erased = self.0.office.wait(
             self.deadline(),
             |desk| {

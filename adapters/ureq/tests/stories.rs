@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, header};
-use mcp_auth::{Config, ErrorKind, HostError, Need, Notice, TransportErrorKind};
+use mcp_auth::{Config, Ending, ErrorKind, HostError, Need, Notice, TransportErrorKind};
 use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::browser::{Browser, BrowserError};
 use mcp_auth_ureq::store::{FileStore, Lock, MemoryStore, Store};
@@ -345,7 +345,14 @@ fn a_login_survives_a_restart_on_disk_and_ends_with_a_logout() {
     assert_eq!(town.count(What::Refreshes), 1);
     drop(entry.lock(Duration::from_secs(5)).unwrap());
 
-    later.logout().unwrap();
+    let report = later.logout().unwrap();
+    assert!(matches!(report.refresh_token, Ending::Ended), "{report:?}");
+    assert!(matches!(report.access_token, Ending::Ended), "{report:?}");
+    assert!(matches!(report.registration, Ending::NotOffered), "{report:?}");
+    assert!(report.erased.is_ok() && report.is_complete());
+    assert_eq!(town.count(What::Revocations), 2);
+    assert_eq!(town.world().newest_refresh_token(), None);
+    drop(entry.lock(Duration::from_secs(5)).unwrap());
     assert_eq!(later.status(), None);
     assert!(entry.load().unwrap().is_none());
     assert!(start().load().unwrap().is_none());
@@ -426,11 +433,43 @@ fn a_store_that_fails_is_an_error_when_read_and_a_warning_when_written() {
     assert!(session.login().unwrap().is_some());
     assert!(!session.status().unwrap().saved);
 
-    let error = session.logout().unwrap_err();
+    let report = session.logout().unwrap();
+    assert!(matches!(report.refresh_token, Ending::Ended), "{report:?}");
+    assert!(report.erased.unwrap_err().to_string().contains("on fire"));
+    let error = session.forget().unwrap_err();
     assert!(error.to_string().contains("on fire"), "{error}");
     *store.broken.lock().unwrap() = false;
-    session.logout().unwrap();
+    assert!(session.logout().unwrap().is_complete());
     assert!(store.inner.load().unwrap().is_none());
+}
+
+#[test]
+fn forgetting_tells_no_server() {
+    let town = Town::new();
+    let store = MemoryStore::new();
+    let session = town.session().store(store.clone()).build().unwrap();
+    session.login().unwrap();
+    let requests = town.world().log.len();
+    session.forget().unwrap();
+    assert_eq!((session.status(), store.load().unwrap()), (None, None));
+    assert_eq!(town.world().log.len(), requests);
+}
+
+#[test]
+fn threads_that_log_out_at_once_share_one_logout() {
+    let town = Town::new();
+    let session = town.session().build().unwrap();
+    session.login().unwrap();
+    let start = Barrier::new(2);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                start.wait();
+                assert!(session.logout().unwrap().is_complete());
+            });
+        }
+    });
+    assert_eq!(town.count(What::Revocations), 2);
 }
 
 #[test]

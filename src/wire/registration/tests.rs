@@ -194,3 +194,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_registration_is_ended_with_its_own_token() {
+    let uri = Url::parse("https://a.example/register/c").unwrap();
+    let request = delete_request(&uri, &Secret::from("manage"));
+    assert_eq!(
+        (request.method(), request.uri().to_string().as_str()),
+        (&Method::DELETE, uri.as_str())
+    );
+    assert_eq!(request.headers()["authorization"], "Bearer manage");
+    assert!(request.headers()["authorization"].is_sensitive() && request.body().is_empty());
+}
+
+#[test]
+fn a_registration_that_is_gone_has_ended_and_a_server_may_end_none() {
+    let said = |status: u16, body: &str| {
+        let status = StatusCode::from_u16(status).unwrap();
+        read_deleted(status, &HeaderMap::new(), body.as_bytes(), UnixTime(0))
+    };
+    for gone in [204, 200, 404, 410] {
+        assert_eq!(said(gone, ""), Ok(Revoked::Done));
+    }
+    assert_eq!(
+        (said(405, ""), said(501, "")),
+        (Ok(Revoked::Unsupported), Ok(Revoked::Unsupported))
+    );
+    let refused = said(401, r#"{"error":"invalid_token"}"#);
+    assert!(
+        matches!(refused, Err(Failure::Refused { error, .. }) if error.error == "invalid_token")
+    );
+    assert!(matches!(said(200, "<html>"), Err(Failure::Passing { .. })));
+    assert!(matches!(said(503, ""), Err(Failure::Passing { .. })));
+}

@@ -29,7 +29,11 @@ impl Servers {
     pub fn start() -> io::Result<Self> {
         let (mcp, authorization) = (Listening::bind()?, Listening::bind()?);
         let (url, issuer) = (format!("{}/mcp", mcp.url()), authorization.url());
-        let world = Mutex::new(World::with_urls(&url, &[&issuer]));
+        let mut world = World::with_urls(&url, &[&issuer]);
+        for server in &mut world.authorization {
+            server.registration.manageable = true;
+        }
+        let world = Mutex::new(world);
         let shared = Arc::new(Shared { world, ahead: AtomicU64::new(0) });
         let _sockets = [shared.serve(mcp)?, shared.serve(authorization)?];
         Ok(Self { mcp: url, issuer, shared, _sockets })

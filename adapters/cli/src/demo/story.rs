@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use mcp_auth::{ClientSource, Notice};
+use mcp_auth::{ClientSource, Ending, Notice};
 use serde_json::{Value, json};
 
 use crate::report;
@@ -73,6 +73,9 @@ impl Story {
                  refresh token to get the next one with; both are stored",
                 seconds / 60
             ),
+            Notice::Ended { what, ending: Ending::Ended } => {
+                format!("  ← the {what} has ended")
+            }
             _ => return,
         };
         self.tell(&format!("   {text}"));

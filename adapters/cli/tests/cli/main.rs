@@ -9,6 +9,7 @@ mod walker;
 mod demo;
 mod inspect;
 mod login;
+mod logout;
 mod request;
 mod secrets;
 mod status;

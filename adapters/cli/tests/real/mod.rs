@@ -2,10 +2,10 @@
 //! small program that submits the forms. Needs npm.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
 
 use serde_json::Value;
@@ -77,6 +77,8 @@ pub struct Server {
     process: Child,
     /// Where its parts are, as it told when it was ready.
     ready: Value,
+    /// It would end if it could say nothing more.
+    _said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -89,13 +91,14 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let ready = lines
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let ready = said
+            .by_ref()
             .map_while(Result::ok)
             .find(|line| line.starts_with(r#"{"ready":true"#))
             .expect("the server starts");
         let ready: Value = serde_json::from_str(&ready).unwrap();
-        Self { process, ready }
+        Self { process, ready, _said: said }
     }
 
     pub fn word(&self, name: &str) -> &str {

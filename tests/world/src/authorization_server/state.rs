@@ -32,6 +32,7 @@ pub(crate) struct State {
     access_tokens: BTreeMap<String, AccessToken>,
     pub(super) refresh_tokens: BTreeMap<String, RefreshToken>,
     revoked_families: BTreeSet<u64>,
+    revoked_access: BTreeSet<String>,
     newest_access: Option<String>,
     newest_refresh: Option<String>,
 }
@@ -109,7 +110,10 @@ impl AuthorizationServer {
     pub(super) fn end_token(&mut self, token: &str) -> bool {
         match self.state.refresh_tokens.get(token).map(|refresh| refresh.lineage.family) {
             Some(family) => self.state.revoked_families.insert(family),
-            None => self.state.access_tokens.remove(token).is_some(),
+            None => {
+                let known = self.state.access_tokens.contains_key(token);
+                known && self.state.revoked_access.insert(token.to_owned())
+            }
         }
     }
 
@@ -129,7 +133,9 @@ impl AuthorizationServer {
     /// An access token that it issued, expired or not, unless it was given back.
     pub fn access_token(&self, token: &str) -> Option<&AccessToken> {
         let known = self.state.access_tokens.get(token)?;
-        (!self.state.revoked_families.contains(&known.family)).then_some(known)
+        let revoked = self.state.revoked_families.contains(&known.family)
+            || self.state.revoked_access.contains(token);
+        (!revoked).then_some(known)
     }
 
     pub(crate) fn live_access_token(&self, now: u64, token: &str) -> Option<&AccessToken> {

@@ -6,7 +6,9 @@ use http::Request;
 use mcp_auth::output::{
     BrowseCall, CallbackHost, CallbackPort, HttpCall, ListenCall, LoadCall, Purpose, SaveCall,
 };
-use mcp_auth::{AuthMachine, Event, HostError, Mono, TransportError, TransportErrorKind};
+use mcp_auth::{
+    AttemptId, AuthMachine, Event, HostError, Mono, TransportError, TransportErrorKind,
+};
 
 use super::laws::Laws;
 use crate::text::Response;
@@ -30,6 +32,8 @@ pub(super) struct Program {
     pub(super) opened: Option<String>,
     /// The token request that was given up on last.
     pub(super) given_up: Option<u64>,
+    /// The last logout.
+    pub(super) logout: Option<AttemptId>,
     pub(super) deadline: Option<Mono>,
     pub(super) laws: Laws,
 }
@@ -86,6 +90,7 @@ impl Program {
             redirects: Vec::new(),
             opened: None,
             given_up: None,
+            logout: None,
             deadline: None,
             laws: Laws::default(),
         }

@@ -43,8 +43,10 @@ pub enum Op {
     ToDeadline,
     /// The demander of an attempt has lost interest.
     Cancel(u8),
-    /// Log out.
+    /// Log out, here alone.
     Forget,
+    /// Log out, at the servers too.
+    Logout,
     /// The host reports a refusal, with this status and these challenges.
     Challenge(u8, u8),
     /// The host calls the MCP server with the token at hand.
@@ -84,7 +86,8 @@ fn decode(&[kind, a, b, _]: &[u8; 4]) -> Op {
         47 => Op::SetWall(a),
         48..50 => Op::ToDeadline,
         50..52 => Op::Cancel(a),
-        52 => Op::Forget,
+        52 if a % 2 == 0 => Op::Forget,
+        52 => Op::Logout,
         53..55 => Op::Challenge(a, b),
         55..59 => Op::Call(a),
         59..62 => Op::World(a),

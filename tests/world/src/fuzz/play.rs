@@ -143,7 +143,8 @@ impl Play {
                     self.event(at, Event::Cancel(*attempt));
                 }
             }
-            Op::Forget => self.forget(at),
+            Op::Forget => self.forget(at, Event::Forget),
+            Op::Logout => self.forget(at, Event::Logout),
             Op::Challenge(status, which) => self.challenge(at, status, which),
             Op::Call(need) => self.call(at, need),
             Op::World(which) => twist::change_world(&mut self.world, which),
@@ -255,12 +256,22 @@ impl Play {
         if self.is_running(0) { Arrival::Waiting } else { Arrival::Failed }
     }
 
-    fn forget(&mut self, at: usize) {
+    fn forget(&mut self, at: usize, event: Event) {
+        let is_attempt = matches!(event, Event::Logout);
         let program = &mut self.programs[at];
-        program.laws.forget();
-        program.exchange.iter_mut().for_each(|pending| pending.forgotten = true);
-        program.parked.iter_mut().for_each(|reply| reply.forgotten = true);
-        self.event(at, Event::Forget);
+        let joins = is_attempt && program.logout.is_some_and(|id| program.machine.is_running(id));
+        if !joins {
+            program.laws.forget();
+            program.exchange.iter_mut().for_each(|pending| pending.forgotten = true);
+            program.parked.iter_mut().for_each(|reply| reply.forgotten = true);
+        }
+        self.event_before(at, event);
+        if is_attempt {
+            let program = &mut self.programs[at];
+            program.logout = program.machine.last_attempt();
+            self.attempts.extend(program.logout.map(|attempt| (at, attempt)));
+        }
+        self.settle(at);
     }
 
     fn challenge(&mut self, at: usize, status: u8, which: u8) {

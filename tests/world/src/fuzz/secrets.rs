@@ -27,8 +27,12 @@ pub(super) enum Home {
     OfIssuer(String),
     /// To the token endpoint of whoever has its authorization endpoint at this origin.
     OfAuthorization(String),
-    /// To the token endpoint of whoever has its registration endpoint at this origin.
+    /// To the token or revocation endpoint of whoever has its registration endpoint at this origin.
     OfRegistration(String),
+    /// To the revocation endpoint of whoever has its token endpoint at this origin, to be revoked.
+    Revoked(String),
+    /// To this origin, to delete the registration that it is for.
+    Deleted(String),
 }
 
 /// All secrets that came up, and what the servers said about themselves.
@@ -45,6 +49,14 @@ impl Secrets {
         if secret.len() >= SHORTEST {
             self.known.entry(secret.to_owned()).or_default().extend(home);
         }
+    }
+
+    /// Tokens that came from the token endpoint at this origin. The machine lends the access token,
+    /// and sends it nowhere itself but to its end.
+    pub(super) fn add_tokens(&mut self, access: &str, refresh: &str, origin: String) {
+        self.add(access, Some(Home::Revoked(origin.clone())));
+        self.add(refresh, Some(Home::Revoked(origin.clone())));
+        self.add(refresh, Some(Home::At(origin)));
     }
 
     /// Learns the secrets of an answer that a machine gets.
@@ -66,19 +78,19 @@ impl Secrets {
                     return;
                 };
                 if let Some(secret) = reply.client_secret {
-                    self.add(secret.expose(), Some(Home::OfRegistration(origin)));
+                    self.add(secret.expose(), Some(Home::OfRegistration(origin.clone())));
                 }
                 if let Some(token) = reply.registration_access_token {
-                    self.add(token.expose(), None);
+                    self.add(token.expose(), Some(Home::Deleted(origin)));
                 }
             }
             Purpose::Token => {
                 let Ok(reply) = TokenReply::parse(status, headers, body, now) else { return };
-                // The machine lends it, and sends it nowhere itself.
-                self.add(reply.access_token.expose(), None);
-                if let Some(token) = reply.refresh_token {
-                    self.add(token.expose(), Some(Home::At(origin)));
-                }
+                self.add_tokens(
+                    reply.access_token.expose(),
+                    reply.refresh_token.as_ref().map_or("", |token| token.expose()),
+                    origin,
+                );
             }
             _ => {}
         }
@@ -109,7 +121,8 @@ impl Secrets {
     pub(super) fn assert_home(&mut self, request: &Request<Vec<u8>>, purpose: Purpose) {
         let uri = request.uri().to_string();
         assert!(address::parse("a request", &uri).is_ok(), "a request to {uri}");
-        let bare = !matches!(purpose, Purpose::Token | Purpose::Registration);
+        let bare =
+            matches!(purpose, Purpose::Probe | Purpose::ResourceMetadata | Purpose::ServerMetadata);
         let headers = request.headers();
         assert!(!bare || !headers.contains_key(header::AUTHORIZATION), "a {purpose} with a token");
         let origin = text::origin(&uri);
@@ -119,19 +132,22 @@ impl Secrets {
         let aloud = read_aloud(request);
         for (secret, homes) in self.known.iter().filter(|(secret, _)| aloud.contains(*secret)) {
             assert!(!uri.contains(secret), "a secret in the URL {uri}");
-            let home = homes.iter().any(|home| self.is_at(home, &origin));
+            let home = homes.iter().any(|home| self.is_at(home, &origin, purpose));
             assert!(home, "{uri} is shown a secret that belongs to {homes:?}");
         }
     }
 
-    fn is_at(&self, home: &Home, origin: &str) -> bool {
+    fn is_at(&self, home: &Home, origin: &str, purpose: Purpose) -> bool {
         let named = |endpoint: &Option<String>| endpoint.as_deref().map(text::origin);
-        let token_endpoint = |at: &str, own: fn(&ServerMetadata) -> &Option<String>| {
+        let is_here = |endpoints: &[&Option<String>]| {
+            endpoints.iter().any(|endpoint| named(endpoint).as_deref() == Some(origin))
+        };
+        let of = |at: &str, own: fn(&ServerMetadata) -> &Option<String>| {
             // Without metadata all endpoints are at one origin.
             at == origin
                 || self.servers.iter().any(|(_, server)| {
                     named(own(server)).as_deref() == Some(at)
-                        && named(&server.token_endpoint).as_deref() == Some(origin)
+                        && is_here(&[&server.token_endpoint, &server.revocation_endpoint])
                 })
         };
         match home {
@@ -139,12 +155,16 @@ impl Secrets {
             Home::OfIssuer(issuer) => self.servers.iter().any(|(from, server)| {
                 *from == text::origin(issuer)
                     && address::issuers_match(issuer, &server.issuer)
-                    && [&server.token_endpoint, &server.registration_endpoint]
-                        .into_iter()
-                        .any(|endpoint| named(endpoint).as_deref() == Some(origin))
+                    && is_here(&[
+                        &server.token_endpoint,
+                        &server.registration_endpoint,
+                        &server.revocation_endpoint,
+                    ])
             }),
-            Home::OfAuthorization(at) => token_endpoint(at, |s| &s.authorization_endpoint),
-            Home::OfRegistration(at) => token_endpoint(at, |s| &s.registration_endpoint),
+            Home::OfAuthorization(at) => of(at, |s| &s.authorization_endpoint),
+            Home::OfRegistration(at) => of(at, |s| &s.registration_endpoint),
+            Home::Revoked(at) => purpose == Purpose::Revocation && of(at, |s| &s.token_endpoint),
+            Home::Deleted(at) => purpose == Purpose::Management && at == origin,
         }
     }
 }

@@ -74,6 +74,6 @@ pub(super) fn plant_record(record: Option<&[u8]>, secrets: &mut Secrets) {
         return;
     };
     let text = |name: &str| record["tokens"][name].as_str().unwrap_or_default();
-    secrets.add(text("access_token"), None);
-    secrets.add(text("refresh_token"), Some(Home::At(text::origin(text("token_endpoint")))));
+    let origin = text::origin(text("token_endpoint"));
+    secrets.add_tokens(text("access_token"), text("refresh_token"), origin);
 }

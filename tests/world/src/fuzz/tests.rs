@@ -55,6 +55,17 @@ fn a_story_logs_in_refreshes_and_steps_up() {
 }
 
 #[test]
+fn a_story_logs_out_at_the_servers_too() {
+    let mut play = Play::new(Config::default()).unwrap();
+    for op in [DEMAND, Op::Run, Op::Logout, Op::Step, DEMAND, Op::Run] {
+        play.perform(0, op);
+    }
+    assert_eq!(play.world.count(What::Revocations), 2);
+    assert_eq!(play.world.count(What::CodeExchanges), 2);
+    play.end();
+}
+
+#[test]
 fn a_story_is_told_for_people() {
     let told = super::told(&[9, 8, 0, 0, 0, 192 + 52, 0, 0, 0, 1]);
     assert_eq!(told, "settings 1\n    program 0: Run\n    program 1: Forget");

@@ -3,7 +3,7 @@
 use http::{Request, Response};
 use mcp_auth::output::Purpose;
 use mcp_auth::{
-    AttemptId, Challenged, Demand, Discovery, Error, ErrorKind, Event, Grant, Need, Notice,
+    AttemptId, Challenged, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
     TokenState,
 };
 use serde_json::json;
@@ -108,6 +108,34 @@ impl Scenario {
     /// Why there is no token.
     pub fn log_in(&mut self) -> Result<(), Error> {
         self.demanded(Demand::interactive(Need::default()).fresh())
+    }
+
+    /// Logs out without performing anything.
+    pub fn begin_logout(&mut self) -> AttemptId {
+        self.handle(Event::Logout);
+        match self.machine().last_attempt() {
+            Some(attempt) => attempt,
+            None => panic!("a logout was asked for, and there is no attempt"),
+        }
+    }
+
+    /// Logs out, and performs everything until that is over.
+    pub fn log_out(&mut self) -> Logout {
+        let attempt = self.begin_logout();
+        self.finish_logout(attempt)
+    }
+
+    /// Performs everything until this logout is over.
+    ///
+    /// # Panics
+    ///
+    /// If there is no report then.
+    pub fn finish_logout(&mut self, attempt: AttemptId) -> Logout {
+        let ended = self.settle(attempt);
+        match self.machine().logged_out(attempt).cloned() {
+            Some(report) => report,
+            None => panic!("no report of a logout that ended with {ended:?}"),
+        }
     }
 
     /// Demands a token without performing anything: [`run`](Self::run) and

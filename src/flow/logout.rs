@@ -1,0 +1,234 @@
+//! Logout at the servers: refresh tokens, access tokens (RFC 7009), then registrations (RFC 7592
+//! §2.3), for revoking needs the client. The record is the machine's.
+//!
+//! ```text
+//! revoke refresh token ─▶ revoke access token ─▶ delete registration ─▶ report
+//! ```
+//!
+//! Each is sent to the server that it belongs to and to no other; what fails is reported, and the
+//! next one's turn comes.
+
+use std::collections::VecDeque;
+
+use url::Url;
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::flow::exchange::without;
+use crate::flow::identity::{Identity, recall};
+use crate::flow::{Ask, HttpResult, Notes, Step};
+use crate::logout::{self, Credential, Ending};
+use crate::notice::{ClientSource, Notice};
+use crate::output::{HostError, Purpose, TransportErrorKind};
+use crate::secret::Secret;
+use crate::session::record::{Record, Registration};
+use crate::session::tokens::Tokens;
+use crate::text::printable_url;
+use crate::time::UnixTime;
+use crate::wire::failure::Failure;
+use crate::wire::revocation::{self, RevocationRequest, Revoked, TokenTypeHint};
+use crate::wire::token::AuthMethod;
+use crate::wire::{registration, url as address};
+
+/// A logout on its way.
+pub(crate) struct Logout {
+    current: End,
+    plan: Plan,
+}
+
+/// What is left to ask, and what came of the rest.
+struct Plan {
+    left: VecDeque<End>,
+    /// Servers that can't be reached, and why: they aren't waited for once more.
+    silent: Vec<(Url, String)>,
+    report: logout::Logout,
+}
+
+/// Something to end.
+struct End {
+    what: Credential,
+    request: http::Request<Vec<u8>>,
+    url: Url,
+    /// What the request holds: a server may quote it.
+    secrets: Vec<Secret>,
+}
+
+impl Logout {
+    /// `known`: each state of the record that may hold something that lives, the newest last as far
+    /// as anybody knows; `unread`: why what is stored isn't among them.
+    pub(crate) fn start<'a>(
+        config: &Config,
+        known: &'a [Record],
+        unread: Option<HostError>,
+        notes: &mut Notes,
+    ) -> Step<Self, logout::Logout> {
+        let (left, silent) = (VecDeque::new(), Vec::new());
+        let mut plan = Plan { left, silent, report: logout::Logout::new() };
+        for (what, hint) in [
+            (Credential::RefreshToken, TokenTypeHint::RefreshToken),
+            (Credential::AccessToken, TokenTypeHint::AccessToken),
+        ] {
+            let mut seen: Vec<&Secret> = Vec::new();
+            for record in known.iter().rev() {
+                let Some((tokens, token)) = held(record, hint) else { continue };
+                if !seen.contains(&token) {
+                    seen.push(token);
+                    let end = revocation(config, record, tokens, token, hint);
+                    plan.add(what, end.ok_or(Ending::NotOffered), notes);
+                }
+            }
+        }
+        if let Some(error) = unread.filter(|_| known.iter().all(|record| record.tokens.is_none())) {
+            let error = Error::from(ErrorKind::Store(error));
+            for what in [Credential::RefreshToken, Credential::AccessToken] {
+                plan.conclude(what, Ending::Failed(error.clone()), notes);
+            }
+        }
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        let registered = |record: &'a Record| record.registrations.values().chain(&record.former);
+        for client in known.iter().rev().flat_map(registered) {
+            let name = (client.issuer.as_str(), client.client_id.as_str());
+            if !seen.contains(&name) {
+                seen.push(name);
+                let end = match deletion(client) {
+                    _ if !config.delete_registration => Err(Ending::Kept),
+                    end => end.ok_or(Ending::NotOffered),
+                };
+                plan.add(Credential::Registration, end, notes);
+            }
+        }
+        plan.next(notes)
+    }
+
+    pub(crate) fn on_http(
+        self,
+        now: UnixTime,
+        reply: HttpResult,
+        notes: &mut Notes,
+    ) -> Step<Self, logout::Logout> {
+        let Self { current, mut plan } = self;
+        let ending = match reply {
+            Ok(response) => match current.read(now, response) {
+                Ok(Revoked::Done) => Ending::Ended,
+                Ok(Revoked::Unsupported) => Ending::NotOffered,
+                Err(why) => Ending::Failed(current.error(why)),
+            },
+            Err(error) => {
+                let why = error.to_string();
+                if matches!(error.kind, TransportErrorKind::Connect | TransportErrorKind::Timeout) {
+                    plan.silent.push((current.url.clone(), why.clone()));
+                }
+                Ending::Failed(current.error(why))
+            }
+        };
+        plan.conclude(current.what, ending, notes);
+        plan.next(notes)
+    }
+}
+
+impl Plan {
+    fn add(&mut self, what: Credential, end: Result<End, Ending>, notes: &mut Notes) {
+        match end {
+            Ok(end) => self.left.push_back(end),
+            Err(ending) => self.conclude(what, ending, notes),
+        }
+    }
+
+    fn conclude(&mut self, what: Credential, ending: Ending, notes: &mut Notes) {
+        notes.push(Notice::Ended { what, ending: ending.clone() });
+        self.report.add(what, ending);
+    }
+
+    fn next(mut self, notes: &mut Notes) -> Step<Logout, logout::Logout> {
+        while let Some(mut end) = self.left.pop_front() {
+            let silent = self.silent.iter().find(|(url, _)| address::same_origin(url, &end.url));
+            if let Some((_, why)) = silent {
+                let ending = Ending::Failed(end.error(why.clone()));
+                self.conclude(end.what, ending, notes);
+                continue;
+            }
+            let purpose = match end.what {
+                Credential::Registration => Purpose::Management,
+                Credential::RefreshToken | Credential::AccessToken => Purpose::Revocation,
+            };
+            let ask = Ask::http(std::mem::take(&mut end.request), purpose);
+            return Step::Ask(Logout { current: end, plan: self }, ask);
+        }
+        Step::Done(self.report)
+    }
+}
+
+impl End {
+    fn read(&self, now: UnixTime, response: http::Response<Vec<u8>>) -> Result<Revoked, String> {
+        let (head, body) = response.into_parts();
+        let read = match self.what {
+            Credential::Registration => registration::read_deleted,
+            Credential::RefreshToken | Credential::AccessToken => revocation::read,
+        };
+        let read = |body: &[u8]| read(head.status, &head.headers, body, now);
+        let said = match read(&body) {
+            // Some servers quote in their error what they were sent.
+            Err(Failure::Refused { .. } | Failure::Passing { error: Some(_), .. }) => {
+                read(&without(self.secrets.iter(), &body))
+            }
+            said => said,
+        };
+        said.map_err(|failure| failure.to_string())
+    }
+
+    fn error(&self, why: String) -> Error {
+        ErrorKind::NotEnded { url: printable_url(self.url.as_str()), why }.into()
+    }
+}
+
+fn held(record: &Record, hint: TokenTypeHint) -> Option<(&Tokens, &Secret)> {
+    let tokens = record.tokens.as_ref()?;
+    let token = match hint {
+        TokenTypeHint::RefreshToken => tokens.refresh_token.as_ref()?,
+        TokenTypeHint::AccessToken => &tokens.access_token,
+    };
+    Some((tokens, token))
+}
+
+/// `None` where nothing is known of a revocation endpoint of the tokens' own issuer.
+fn revocation(
+    config: &Config,
+    record: &Record,
+    tokens: &Tokens,
+    token: &Secret,
+    hint: TokenTypeHint,
+) -> Option<End> {
+    let found = record.discovery.as_ref().filter(|found| found.issuer == tokens.issuer)?;
+    let endpoint = found.server.revocation_endpoint()?;
+    // A client whose secret isn't at hand may be believed without; one that has expired is shown all
+    // the same.
+    let client = recall(config, record, UnixTime::default()).unwrap_or_else(|| Identity {
+        client_id: tokens.client_id.clone(),
+        client_secret: None,
+        auth_method: AuthMethod::None,
+        source: ClientSource::Remembered,
+    });
+    let request = RevocationRequest {
+        endpoint: &endpoint,
+        token,
+        hint,
+        client_id: &client.client_id,
+        client_secret: client.client_secret.as_ref(),
+        auth_method: client.auth_method,
+    };
+    let request = request.to_http();
+    let what = match hint {
+        TokenTypeHint::RefreshToken => Credential::RefreshToken,
+        TokenTypeHint::AccessToken => Credential::AccessToken,
+    };
+    let secrets = [Some(token.clone()), client.client_secret].into_iter().flatten().collect();
+    Some(End { what, request, url: endpoint, secrets })
+}
+
+/// `None` where the server gave nothing to manage the registration with.
+fn deletion(client: &Registration) -> Option<End> {
+    let token = client.management_token.clone()?;
+    let url = address::parse("registration_client_uri", client.management_uri.as_ref()?).ok()?;
+    let request = registration::delete_request(&url, &token);
+    Some(End { what: Credential::Registration, request, url, secrets: vec![token] })
+}
