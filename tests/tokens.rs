@@ -295,10 +295,10 @@ mod a_refusal_that_is_not_the_grants_end {
         ] {
             let mut s = expired();
             let refresh_token = s.world.newest_refresh_token().unwrap().to_owned();
-            token_endpoint_answers(&mut s, Canned::json(status, body), 2);
+            token_endpoint_answers(&mut s, Canned::json(status, body), 6);
             assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::Passing { .. });
             assert!(s.store.text().contains(&refresh_token), "{status} {body}");
-            s.sleep(300);
+            s.sleep(600);
             assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{status} {body}");
             assert_eq!(s.browser_opened(), 1);
         }

@@ -60,9 +60,11 @@ fn on_disk(bytes: Option<&[u8]>) -> Option<OnDisk> {
     Some(OnDisk { access: text("access_token")?, refresh: text("refresh_token") })
 }
 
+/// Whether the record holds a client of which nobody doubts that the server knows it.
 pub(super) fn holds_client(bytes: Option<&[u8]>) -> bool {
     let record: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    record.is_some_and(|r| r["registrations"].as_object().is_some_and(|all| !all.is_empty()))
+    let good = |client: &Value| client.get("suspect").is_none();
+    record.is_some_and(|r| r["registrations"].as_object().is_some_and(|all| all.values().any(good)))
 }
 
 impl Ledger {
@@ -212,9 +214,13 @@ impl Ledger {
         let (before, after) = (on_disk(before), on_disk(after));
         match (before, after) {
             (None, None) => {}
-            (Some(_), None) => {
-                assert!(forgot || self.lockless, "tokens were erased without a logout");
+            (Some(_), None) if forgot || self.lockless => {
                 self.logged_out = Some(self.issued.len());
+            }
+            (Some(before), None) => {
+                // Both tokens were refused: nothing is left of the grant.
+                let good = before.refresh.is_none_or(|refresh| takes(&refresh));
+                assert!(!good, "tokens were erased without a logout");
             }
             (Some(before), Some(after)) if before.access == after.access => {
                 let dropped = before.refresh.filter(|_| after.refresh.is_none());
