@@ -217,9 +217,9 @@ impl Ledger {
             (Some(_), None) if forgot || self.lockless => {
                 self.logged_out = Some(self.issued.len());
             }
+            // A dead refresh token takes an access token along that the server has refused.
             (Some(before), None) => {
-                // Both tokens were refused: nothing is left of the grant.
-                let good = before.refresh.is_none_or(|refresh| takes(&refresh));
+                let good = before.refresh.is_some_and(|refresh| takes(&refresh));
                 assert!(!good, "tokens were erased without a logout");
             }
             (Some(before), Some(after)) if before.access == after.access => {
