@@ -153,7 +153,9 @@ impl Crowd {
         // Whoever was told to come back later does.
         self.s.sleep(LATER);
         // What is there now, a new program finds.
-        if nothing_lost && self.ledger.anything_saved() && !self.ledger.has_logged_out() {
+        let worn_out = ledger::is_worn_out(self.s.store.bytes.as_deref());
+        let there = self.ledger.anything_saved() && !self.ledger.has_logged_out();
+        if nothing_lost && there && !worn_out {
             self.say(|_| "A new program asks for a token; nobody is there to log in.".to_owned());
             let at = self.members.len();
             self.members.push(Member { run: self.ledger.run(), ..Member::default() });
