@@ -83,6 +83,14 @@ pub struct Config {
     /// Renew tokens this many seconds before they expire (at most a tenth of their life).
     /// Default 30: longer than a slow request, and than most clocks are wrong.
     pub refresh_ahead_seconds: u64,
+    /// Renew tokens before anybody asks, for programs that live long: no request waits for a refresh,
+    /// and refresh tokens that end when they aren't used stay alive. The moment is drawn from the
+    /// last tenth of the token's life, so that a fleet doesn't refresh in the same second. It begins
+    /// once the record was loaded by any demand, and never opens a browser. Off: a program that asks
+    /// now and then needs no refresh while it doesn't.
+    pub refresh_proactively: bool,
+    /// What is done about a refresh that fails in passing.
+    pub retry: Retry,
     /// Delete a client that was registered dynamically when logging out, where the server lets us
     /// (RFC 7592). On: the registration belongs to the one record that is erased, and so does the
     /// only token that could ever delete it.
@@ -100,6 +108,48 @@ pub struct Config {
     /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
     /// reaches only the server's own origin.
     pub legacy_fallback: bool,
+}
+
+/// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
+/// firewall's page. First the attempt itself tries again, and its callers wait with it; then there is
+/// a long quiet phase, in which callers get
+/// [`ErrorKind::Passing`](crate::ErrorKind::Passing) at once, and a demand tries again only when it is
+/// due. A valid access token is lent all the while.
+///
+/// Where the server asks for a longer wait, that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retry {
+    /// The first wait inside an attempt, in seconds; it doubles each time. Default 10: a restart of
+    /// the server, or of the network, takes about that.
+    pub first_delay_seconds: u64,
+    /// The longest wait inside an attempt, in seconds. Default 120: more is no longer passing.
+    pub longest_delay_seconds: u64,
+    /// How many tries the short phase has. Default 5; with 1, callers never wait.
+    pub tries: u32,
+    /// How long the short phase may last, in seconds. Default 300: about as long as a person has
+    /// patience.
+    pub within_seconds: u64,
+    /// The wait between two tries in the quiet phase, in seconds. Default 600: often enough to be
+    /// back soon after the server is, seldom enough to be no burden to one that is down.
+    pub quiet_seconds: u64,
+    /// When a try fails after this many seconds of trouble, it isn't tried again: a login is
+    /// required. The client registration is kept. Default 86400, a day: a server that was down for
+    /// longer has most likely moved or forgotten us.
+    pub give_up_seconds: u64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            first_delay_seconds: 10,
+            longest_delay_seconds: 120,
+            tries: 5,
+            within_seconds: 300,
+            quiet_seconds: 600,
+            give_up_seconds: 24 * 60 * 60,
+        }
+    }
 }
 
 impl Default for Config {
@@ -126,6 +176,8 @@ impl Default for Config {
             login_timeout_seconds: 300,
             bearer_token: None,
             refresh_ahead_seconds: 30,
+            refresh_proactively: false,
+            retry: Retry::default(),
             delete_registration: true,
             step_up_limit: 3,
             assume_s256: false,
@@ -191,6 +243,15 @@ impl Config {
             && !usable_token(token.expose())
         {
             return bad("bearer_token", "visible ASCII without spaces", "other characters");
+        }
+        for (name, seconds) in [
+            ("retry.first_delay_seconds", self.retry.first_delay_seconds),
+            ("retry.longest_delay_seconds", self.retry.longest_delay_seconds),
+            ("retry.quiet_seconds", self.retry.quiet_seconds),
+        ] {
+            if seconds == 0 {
+                return bad(name, "at least 1", "0");
+            }
         }
         if self.oauth_params.contains_key("resource") {
             return bad("oauth_params", "`resource` in the setting of that name", "it in here");

@@ -52,8 +52,15 @@ pub enum ErrorKind {
     #[error("the attempt was cancelled")]
     Cancelled,
     /// The person didn't finish in the browser in time.
-    #[error("nobody finished the login in the browser within {}", seconds(.0))]
-    NobodyCame(Duration),
+    #[error("nobody finished the login in the browser within {}", seconds(.within))]
+    NobodyCame {
+        /// How long was waited.
+        within: Duration,
+        /// The client that the browser was sent with, where it was registered before this login: the
+        /// server may have forgotten it, and have told the person so instead of sending them back.
+        /// The next login registers afresh.
+        earlier_client: Option<String>,
+    },
     /// A server could not be reached, or its answer not be read.
     #[error("{url} could not be reached: {source}")]
     Unreachable {
@@ -225,7 +232,8 @@ impl Error {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
-            K::LoginRequired { .. } | K::Cancelled | K::NobodyCame(_) | K::Denied(_) => Fault::User,
+            K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
+            K::NobodyCame { .. } => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
             K::NoAuthorizationServer { .. } => Fault::ResourceServer,
@@ -249,7 +257,10 @@ impl Error {
                 format!("Log in where a browser is welcome, asking for {scopes}.")
             }
             K::LoginRequired { .. } => "Log in where a browser is welcome, then try again.".into(),
-            K::Cancelled | K::NobodyCame(_) => "Start the login again.".into(),
+            K::NobodyCame { earlier_client: Some(client), .. } => format!(
+                "If the browser showed an error: the server may have forgotten the client {client}. Start the login again: a new client is then registered."
+            ),
+            K::Cancelled | K::NobodyCame { .. } => "Start the login again.".into(),
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),

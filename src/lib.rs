@@ -80,7 +80,7 @@ mod text;
 mod time;
 pub mod wire;
 
-pub use config::Config;
+pub use config::{Config, Retry};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
@@ -92,4 +92,5 @@ pub use secret::Secret;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
 pub use session::tokens::Generation;
+pub use session::trouble::SessionState;
 pub use time::{Mono, Now, UnixTime};

@@ -18,11 +18,11 @@ mod demand;
 mod lane;
 mod leave;
 mod pump;
+mod renewal;
 mod store;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::Config;
 use crate::entropy::Entropy;
@@ -36,11 +36,13 @@ use crate::session::grant::{Grant, Site, bearer};
 use crate::session::policy::Plan;
 use crate::session::record::Discovery;
 use crate::session::tokens::Generation;
+use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
 use crate::wire::url as address;
 
 use lane::{Change, InFlight, Lane, Orphan};
+use renewal::Ahead;
 use store::Store;
 
 /// The state machine that authenticates to one MCP server, for one account.
@@ -91,7 +93,10 @@ pub struct AuthMachine {
     orphans: VecDeque<Orphan>,
     /// Saves that belong to no lane.
     chores: VecDeque<Change>,
-    backoff: Backoff,
+    /// The renewal that nobody asks for, if the settings want one.
+    ahead: Option<Ahead>,
+    /// What was last told.
+    told: SessionState,
     attempt: Option<AttemptId>,
     /// The last failures, the newest last.
     failures: VecDeque<(AttemptId, Error)>,
@@ -136,30 +141,6 @@ pub enum TokenState {
 /// More than attempts that can end in the same moment.
 const MAX_FAILURES: usize = 16;
 
-/// After a passing failure of the token endpoint, when the next try is due.
-#[derive(Debug, Default)]
-struct Backoff {
-    until: Option<Mono>,
-    delay: Duration,
-}
-
-const FIRST_DELAY: Duration = Duration::from_secs(10);
-const LONGEST_DELAY: Duration = Duration::from_secs(120);
-
-impl Backoff {
-    /// Doubles from 10 s to 2 min; what the server asks for counts if it is longer.
-    fn extend(&mut self, now: Mono, asked: Duration) -> Duration {
-        self.delay = (self.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
-        let wait = self.delay.max(asked);
-        self.until = Some(now.plus(wait));
-        wait
-    }
-
-    fn left(&self, now: Mono) -> Option<Duration> {
-        self.until.map(|until| now.until(until)).filter(|left| !left.is_zero())
-    }
-}
-
 impl AuthMachine {
     /// A machine for the MCP server at `server`, an absolute `https` URL (`http` on loopback).
     ///
@@ -186,7 +167,8 @@ impl AuthMachine {
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
-            backoff: Backoff::default(),
+            ahead: None,
+            told: SessionState::Unknown,
             attempt: None,
             failures: VecDeque::new(),
             answered: None,
@@ -207,7 +189,12 @@ impl AuthMachine {
             Event::Answer(answer) => self.on_answer(now, answer),
         }
         self.on_time(now);
+        self.look_ahead(now);
         self.pump(now);
+        let state = self.state(now);
+        if std::mem::replace(&mut self.told, state) != state {
+            self.tell(Notice::State(state));
+        }
     }
 
     /// The one door out: call it until it says [`Output::Wait`].
@@ -226,7 +213,9 @@ impl AuthMachine {
                 None => TokenState::Missing,
             };
         }
-        let quiet = self.backoff.left(now.mono).is_some();
+        // A try that is due is for somebody to demand; what is left is lent while it is made.
+        let quiet = self.session.retry_in(now.mono).is_some()
+            || self.renewal.is_some() && self.session.trouble().is_some();
         if let Some(grant) = self.session.grant(now, need, &self.config, quiet) {
             return TokenState::Ready(grant);
         }
@@ -296,6 +285,15 @@ impl AuthMachine {
         self.session.record.discovery.as_ref()
     }
 
+    /// How the session stands. Each change is also told, by [`Notice::State`].
+    pub fn state(&self, now: Now) -> SessionState {
+        match (&self.config.bearer_token, self.session.refused()) {
+            (Some(_), false) => SessionState::Authorized,
+            (Some(_), true) => SessionState::LoginRequired,
+            (None, _) => self.session.state(now, &self.config),
+        }
+    }
+
     /// The tokens at hand, described: never their values.
     pub fn status(&self) -> Option<TokenStatus> {
         let tokens = self.session.record.tokens.as_ref()?;
@@ -306,7 +304,7 @@ impl AuthMachine {
             scopes: tokens.granted.clone(),
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
-            refreshable: tokens.refresh_token.is_some(),
+            refreshable: tokens.is_refreshable(),
             saved: self.store.is_saved(),
         })
     }
@@ -339,7 +337,7 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        lanes.chain(exchange).chain(prompt).chain(retry).min()
+        lanes.chain(exchange).chain(prompt).chain(retry).chain(self.ahead_at()).min()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::logout::{Credential, Ending};
 use crate::output::{HostError, Purpose};
+use crate::session::trouble::SessionState;
 use crate::wire::scope::ScopeSet;
 
 /// Something that happened. Its `Display` is one line for people.
@@ -113,6 +114,8 @@ pub enum Notice {
     SaveRecovered,
     /// An inspection is over: this is what a login would do.
     Proposed(Proposal),
+    /// The session stands otherwise than before.
+    State(SessionState),
     /// A part of a logout is over.
     Ended {
         /// What was to end.
@@ -227,6 +230,7 @@ impl fmt::Display for Notice {
                 }
                 if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
             }
+            Notice::State(state) => write!(f, "session: {state}"),
             Notice::Ended { what, ending } => write!(f, "{what}: {ending}"),
             Notice::LoggedOut { erased: true } => f.write_str("logged out"),
             Notice::LoggedOut { erased: false } => {

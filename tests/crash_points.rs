@@ -122,7 +122,7 @@ const FLOWS: [Flow; 5] = [
         promise: &[
             ("before lock", Disk::Old, Next::Refreshes),
             ("POST auth.example.com/token unanswered", Disk::Old, Next::Window),
-            ("save unanswered", Disk::New, Next::UsesIt),
+            ("save 2 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -135,8 +135,8 @@ const FLOWS: [Flow; 5] = [
         },
         promise: &[
             ("before lock", Disk::Old, Next::IsRefused),
-            ("save unanswered", Disk::Ended, Next::LogsIn),
-            ("save 2 unanswered", Disk::New, Next::UsesIt),
+            ("save 2 unanswered", Disk::Ended, Next::LogsIn),
+            ("save 3 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -238,7 +238,8 @@ impl Killed {
                 assert_eq!(record["registrations"].as_object().map(serde_json::Map::len), Some(1));
                 Disk::Client
             }
-            (Some(now), Some(before)) if now == *before => Disk::Old,
+            // With or without the mark that a refresh was sent.
+            (Some(now), Some(before)) if pair(&now) == pair(before) => Disk::Old,
             (Some(now), Some(before)) if pair(&now) == (pair(before).0, None) => Disk::Ended,
             (Some(now), _) => {
                 let issued =

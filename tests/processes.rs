@@ -184,7 +184,7 @@ fn a_renewal_that_pauses_gives_way_to_a_login_of_the_same_program() {
     s.deliver("browse");
     let renewal = s.demand(Demand::background(need("whoami")));
     s.drain();
-    for action in ["lock", "/token"] {
+    for action in ["lock", "save", "/token"] {
         s.perform(action);
         s.deliver(action);
         s.drain();

@@ -295,10 +295,10 @@ mod a_refusal_that_is_not_the_grants_end {
         ] {
             let mut s = expired();
             let refresh_token = s.world.newest_refresh_token().unwrap().to_owned();
-            token_endpoint_answers(&mut s, Canned::json(status, body), 2);
+            token_endpoint_answers(&mut s, Canned::json(status, body), 6);
             assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::Passing { .. });
             assert!(s.store.text().contains(&refresh_token), "{status} {body}");
-            s.sleep(300);
+            s.sleep(600);
             assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{status} {body}");
             assert_eq!(s.browser_opened(), 1);
         }
@@ -320,40 +320,23 @@ mod a_passing_failure {
 
     #[test]
     fn keeps_everything_and_says_when_to_come_back() {
-        let outage = || Canned::new(503, "").header("retry-after", "120");
+        let outage = || Canned::new(503, "").header("retry-after", "900");
         let mut s = expired();
         token_endpoint_answers(&mut s, outage(), 1);
         let answer = s.call_tool_in_background("whoami");
         assert_fails!(answer, ErrorKind::Passing { .. });
-        assert_eq!(answer.error().retry_in().unwrap().as_secs(), 120);
+        assert_eq!(answer.error().retry_in().unwrap().as_secs(), 900);
         assert_eq!(answer.error().fault(), Whose::Network);
         s.take_log();
 
         // Until then nobody is asked again, and no person is bothered.
-        s.sleep(60);
+        s.sleep(300);
         let answer = s.call_tool("whoami");
         assert_fails!(answer, ErrorKind::Passing { .. });
-        assert_eq!(answer.error().retry_in().unwrap().as_secs(), 60);
+        assert_eq!(answer.error().retry_in().unwrap().as_secs(), 600);
         assert!(s.take_log().is_empty());
 
-        s.sleep(61);
-        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
-        assert_eq!(s.browser_opened(), 1);
-    }
-
-    #[test]
-    fn is_waited_out_longer_each_time() {
-        let mut s = expired();
-        token_endpoint_answers(&mut s, Canned::new(500, ""), 100);
-        let mut waits = Vec::new();
-        for _ in 0..6 {
-            let answer = s.call_tool_in_background("whoami");
-            let wait = answer.error().retry_in().unwrap().as_secs();
-            waits.push(wait);
-            s.sleep(wait);
-        }
-        assert_eq!(waits, [10, 20, 40, 80, 120, 120]);
-        s.world.faults.clear();
+        s.sleep(601);
         assert_eq!(s.call_tool_in_background("whoami").status(), 200);
         assert_eq!(s.browser_opened(), 1);
     }
@@ -378,8 +361,6 @@ mod a_passing_failure {
         for error in [NetworkError::Unreachable, NetworkError::TimedOut, NetworkError::Tls] {
             let mut s = expired();
             s.world.faults.push(Fault::fails("POST", "/token", error).times(2));
-            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::Passing { .. });
-            s.sleep(60);
             assert_eq!(s.call_tool_in_background("whoami").status(), 200);
             assert_eq!(s.browser_opened(), 1);
         }

@@ -44,8 +44,24 @@ pub(crate) enum Trouble {
 pub(crate) enum Failed {
     /// The server's final word.
     Refused(OAuthError),
-    /// Anything else; nothing was decided.
+    /// Nothing was decided; another time it may work.
+    Passing { what: String, retry_after: Option<Duration> },
+    /// The answer can't be used; nothing was decided.
     Error(Error),
+}
+
+impl Failed {
+    /// What a caller is told who isn't to wait.
+    pub(crate) fn into_error(self, url: String) -> Error {
+        match self {
+            Failed::Refused(error) => ErrorKind::TokenRefused { url, error }.into(),
+            Failed::Passing { what, retry_after } => {
+                let retry_in = retry_after.unwrap_or(RETRY);
+                ErrorKind::Passing { url, what, retry_in }.into()
+            }
+            Failed::Error(error) => error,
+        }
+    }
 }
 
 /// One quick retry inside the attempt helps against a lost answer (some servers allow the same
@@ -63,6 +79,12 @@ impl Exchange {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
         Ok(Self { purchase, identity, endpoint, paid_with, retried: false }.ask())
+    }
+
+    /// One that was tried before has had its hiccup.
+    pub(crate) fn without_quick_retry(mut self) -> Self {
+        self.retried = true;
+        self
     }
 
     fn ask(self) -> (Self, Ask) {
@@ -115,8 +137,7 @@ impl Exchange {
             notes.push(Notice::Retrying { after: pause, why });
             return Ok(Step::Ask(self, Ask::Pause(pause)));
         }
-        let retry_in = retry_after.unwrap_or(RETRY);
-        Err(Failed::Error(ErrorKind::Passing { url: self.url(), what, retry_in }.into()))
+        Err(Failed::Passing { what, retry_after })
     }
 
     /// Reads an answer of any time: a late one is as good as any.

@@ -82,10 +82,14 @@ pub(crate) fn choose(
     }
     // A server may insist on the very port that was registered.
     match registration {
-        Some(known) if known.redirect_uri == redirect_uri && !known.is_expired(now) => {
+        Some(known) if is_good(known, redirect_uri, now) => {
             Ok(Choice::Use(registered(known, ClientSource::Remembered)))
         }
         _ if server.registration_endpoint().is_some() => Ok(Choice::Register),
+        // A doubtful one is better than none.
+        Some(known) if known.redirect_uri == redirect_uri && !known.is_expired(now) => {
+            Ok(Choice::Use(registered(known, ClientSource::Remembered)))
+        }
         _ => {
             closed.push("the server offers no dynamic registration");
             refuse(&closed.join(", "))
@@ -93,13 +97,18 @@ pub(crate) fn choose(
     }
 }
 
-/// The client that tokens were issued to, as it is known now; `None` if it isn't any more.
-pub(crate) fn recall(config: &Config, record: &Record) -> Option<Identity> {
+fn is_good(known: &Registration, redirect_uri: &str, now: UnixTime) -> bool {
+    known.redirect_uri == redirect_uri && !known.suspect && !known.expires_soon(now)
+}
+
+/// The client that tokens were issued to, as it is known now; `None` if it isn't any more, or has a
+/// secret that has expired.
+pub(crate) fn recall(config: &Config, record: &Record, now: UnixTime) -> Option<Identity> {
     let tokens = record.tokens.as_ref()?;
     match tokens.client_source.kind() {
         ClientSource::Registered => {
             let known = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);
-            let mut buyers = known.filter(|known| known.bought(tokens));
+            let mut buyers = known.filter(|known| known.bought(tokens) && !known.is_expired(now));
             buyers.next().map(|known| registered(known, ClientSource::Remembered))
         }
         ClientSource::MetadataDocument => {

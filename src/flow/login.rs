@@ -96,6 +96,16 @@ impl Login {
         }
     }
 
+    /// Issuer and name of the client that the person was sent with, if it is older than this login.
+    pub(crate) fn earlier_client(&self) -> Option<(String, String)> {
+        match &self.stage {
+            Stage::Authorize(sent) if sent.identity.source == ClientSource::Remembered => {
+                Some((sent.found.issuer.clone(), sent.identity.client_id.clone()))
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn on_http(self, now: UnixTime, reply: HttpResult, notes: &mut Notes) -> Turn {
         let Self { job, stage } = self;
         match stage {
@@ -349,7 +359,6 @@ impl Login {
                 }
                 Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
             }
-            Err(Failed::Error(error)) => Err(error),
             Err(Failed::Refused(error)) => {
                 let rejected = rejects_client(&error);
                 let otherwise = ErrorKind::TokenRefused { url, error };
@@ -359,6 +368,7 @@ impl Login {
                     Err(otherwise.into())
                 }
             }
+            Err(failed) => Err(failed.into_error(url)),
         }
     }
 

@@ -200,8 +200,9 @@ fn revocation(
 ) -> Option<End> {
     let found = record.discovery.as_ref().filter(|found| found.issuer == tokens.issuer)?;
     let endpoint = found.server.revocation_endpoint()?;
-    // A client whose secret isn't at hand may be believed without.
-    let client = recall(config, record).unwrap_or_else(|| Identity {
+    // A client whose secret isn't at hand may be believed without; one that has expired is shown all
+    // the same.
+    let client = recall(config, record, UnixTime::default()).unwrap_or_else(|| Identity {
         client_id: tokens.client_id.clone(),
         client_secret: None,
         auth_method: AuthMethod::None,

@@ -127,6 +127,7 @@ impl Register {
             registered_at: now,
             management_token: reply.registration_access_token,
             management_uri,
+            suspect: false,
         })
     }
 }

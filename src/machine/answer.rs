@@ -1,8 +1,6 @@
 //! Answers: each goes to the lane that waits for it; one that nobody waits for is ignored, except
 //! the answer to a token request.
 
-use std::time::Duration;
-
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
 use crate::flow::authorize::parse_at;
@@ -19,6 +17,7 @@ use crate::notice::{ClientSource, Notice};
 use crate::output::{Output, Page};
 use crate::session::Requirement;
 use crate::session::tokens::Tokens;
+use crate::session::trouble::MOST_UNRESOLVED;
 use crate::time::Now;
 use crate::wire::failure::OAuthError;
 
@@ -95,24 +94,40 @@ impl AuthMachine {
             // A store that can't be read doesn't take away what is in memory.
             Again::Unreadable(error) => self.tell(Notice::SaveFailed(error)),
         }
-        // A login of ours may have come first.
-        if self.session.grant(now, &lane.demand.need, &self.config, false).is_some() {
+        if let Some(left) = self.session.retry_in(now.mono) {
+            return self.rest_too(now, lane, left);
+        }
+        // A login of ours may have come first. A renewal ahead of need is made all the same.
+        if !lane.detached
+            && self.session.grant(now, &lane.demand.need, &self.config, false).is_some()
+        {
             return self.settle(&lane, Ok(()));
         }
         let record = &self.session.record;
         let (Some(identity), Some(tokens)) =
-            (identity::recall(&self.config, record), record.tokens.clone())
+            (identity::recall(&self.config, record, now.wall), record.tokens.clone())
         else {
-            return self.log_in_instead(now, lane, "the client of the tokens is no longer known");
+            let why = "the client of the tokens is no longer known, or its secret has expired";
+            return self.log_in_instead(now, lane, why);
         };
-        let Some(refresh_token) = tokens.refresh_token.clone() else {
+        if tokens.renewal.sent >= MOST_UNRESOLVED {
+            let why = "refreshes were sent, and their senders crashed before an answer was saved";
+            return self.give_up(lane, tokens.generation, why.to_owned());
+        }
+        let refresh_token = tokens.refresh_token.clone().filter(|_| tokens.is_refreshable());
+        let Some(refresh_token) = refresh_token else {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
         let paid_with = PaidWith::RefreshToken(refresh_token);
         match Exchange::start(tokens.purchase.clone(), identity, paid_with) {
-            Ok((exchange, ask)) => {
+            Ok((mut exchange, ask)) => {
+                if tokens.renewal.trouble.is_some() {
+                    exchange = exchange.without_quick_retry();
+                }
+                // Saved first that it is sent: whoever finds that after a crash tries once more.
+                let change = Change::Sent(tokens.generation);
                 lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
-                lane.state = State::Ready(Want::Ask(ask));
+                lane.state = State::Ready(Want::Save(change, After::Send(ask)));
                 self.renewal = Some(lane);
             }
             Err(error) => self.settle(&lane, Err(error)),
@@ -147,10 +162,7 @@ impl AuthMachine {
                     Err(Failed::Refused(error)) => {
                         self.refresh_refused(now, lane, source, &previous, error);
                     }
-                    Err(Failed::Error(error)) => {
-                        let error = self.back_off(now, error);
-                        self.renewal_failed(now, &lane, error);
-                    }
+                    Err(failed) => self.refresh_failed(now, lane, &previous, failed),
                 }
             }
             Work::LoggingOut(logout) => self.server_told(now, lane, *logout, reply),
@@ -175,8 +187,7 @@ impl AuthMachine {
         let why = format!("the refresh was refused: {error}");
         let forgotten = source == ClientSource::Remembered && rejects_client(&error);
         if !forgotten && !error.is_dead_grant() {
-            self.backoff.extend(now.mono, Duration::ZERO);
-            return self.log_in_instead(now, lane, &why);
+            return self.refresh_failed(now, lane, previous, Failed::Refused(error));
         }
         self.tell(Notice::GrantEnded { why: error.to_string() });
         let mut learned = Learned::default();
@@ -231,16 +242,6 @@ impl AuthMachine {
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(change, After::Done));
         self.put_lane(lane);
-    }
-
-    /// A renewal that failed. Ahead of expiry that is no failure: what is left is lent meanwhile.
-    fn renewal_failed(&mut self, now: Now, lane: &Lane, error: Error) {
-        let left = self.session.grant(now, &lane.demand.need, &self.config, true).is_some();
-        if left && let Some(after) = self.backoff.left(now.mono) {
-            self.tell(Notice::Retrying { after, why: error.to_string() });
-            return self.settle(lane, Ok(()));
-        }
-        self.settle(lane, Err(error));
     }
 
     /// A renewal that can't be: its attempt becomes a login, if its demander welcomes one. Not
@@ -351,19 +352,6 @@ impl AuthMachine {
         };
         // Before anything else that came of it: somebody's browser waits.
         self.outputs.push_front(Output::Show { ticket, page });
-    }
-
-    fn back_off(&mut self, now: Now, error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::Passing { url, what, retry_in } => {
-                let retry_in = self.backoff.extend(now.mono, *retry_in);
-                ErrorKind::Passing { url: url.clone(), what: what.clone(), retry_in }.into()
-            }
-            _ => {
-                self.backoff.extend(now.mono, Duration::ZERO);
-                error
-            }
-        }
     }
 
     pub(super) fn take_lane(&mut self, name: LaneName) -> Option<Lane> {

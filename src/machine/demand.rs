@@ -11,7 +11,6 @@ use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
 use crate::output::Output;
 use crate::session::Requirement;
 use crate::session::policy::Plan;
-use crate::text::printable_url;
 use crate::time::{Now, UnixTime};
 use crate::wire::scope::ScopeSet;
 
@@ -45,24 +44,17 @@ impl AuthMachine {
             }
             Goal::Token => {}
         }
-        let quiet = self.backoff.left(now.mono);
-        let lent = self.session.grant(now, &demand.need, &self.config, quiet.is_some()).is_some();
+        let quiet = self.session.retry_in(now.mono).is_some();
+        let lent = self.session.grant(now, &demand.need, &self.config, quiet).is_some();
         if lent || self.session.requirement == Requirement::NotRequired {
             return;
         }
         match self.session.plan(now, &demand.need, &self.config) {
             Plan::Keep => {}
-            Plan::Refresh => match quiet {
-                Some(retry_in) => {
-                    let tokens = self.session.record.tokens.as_ref();
-                    let url = printable_url(tokens.map_or("", |tokens| &tokens.token_endpoint));
-                    let what = "it failed a moment ago".into();
-                    self.fail(attempt, ErrorKind::Passing { url, what, retry_in }.into());
-                }
-                None => self.start_renewal(attempt, demand),
-            },
+            Plan::Refresh => self.renew(now, attempt, demand),
             Plan::LogIn => {
-                self.start_login(now, attempt, demand, "there is no token, or it was refused");
+                let why = self.session.why_login(now.wall);
+                self.start_login(now, attempt, demand, why);
             }
             Plan::StepUp => {
                 if demand.browser_welcome && self.login.is_none() {
@@ -115,7 +107,7 @@ impl AuthMachine {
         self.login_turned(now, lane, turn);
     }
 
-    fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
+    pub(super) fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
         match &mut self.renewal {
             Some(lane) => self.attempt = Some(lane.join(attempt, demand)),
             None => {

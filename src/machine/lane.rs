@@ -1,5 +1,6 @@
 //! Work on its way: an attempt, what it is doing, and what it waits for.
 
+use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
@@ -9,6 +10,7 @@ use crate::logout;
 use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
+use crate::session::trouble::{Renewal, Trouble};
 use crate::time::{Mono, UnixTime};
 use crate::wire::token::TokenReply;
 
@@ -75,6 +77,14 @@ pub(super) enum Change {
     Learn(Box<Learned>),
     /// New tokens, in the place of these and of no others.
     Tokens(Base, Box<Tokens>, Box<Learned>),
+    /// A refresh with this generation's refresh token is about to be sent.
+    Sent(Generation),
+    /// It failed, and nothing was decided.
+    Trouble(Generation, Box<Trouble>),
+    /// It isn't tried again.
+    GiveUp(Generation),
+    /// A browser never came back from this issuer with this client.
+    Suspect(String, String),
     /// The refresh token of this generation, and of no other, is dead; so is the access token, if
     /// that was refused too.
     EndGrant {
@@ -115,11 +125,37 @@ impl Change {
                 learned.apply(record);
                 if let Some(tokens) = record.tokens.as_mut().filter(|t| t.generation == of) {
                     tokens.refresh_token = None;
+                    tokens.renewal = Renewal::default();
                     record.tokens.take_if(|_| refused);
+                }
+            }
+            Change::Sent(generation) => {
+                if let Some(tokens) = tokens_of(record, generation) {
+                    tokens.renewal.sent = tokens.renewal.sent.saturating_add(1);
+                }
+            }
+            Change::Trouble(generation, trouble) => {
+                if let Some(tokens) = tokens_of(record, generation) {
+                    tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
+                }
+            }
+            Change::GiveUp(generation) => {
+                if let Some(tokens) = tokens_of(record, generation) {
+                    tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
+                }
+            }
+            Change::Suspect(issuer, client_id) => {
+                let client = record.registrations.get_mut(&issuer);
+                if let Some(client) = client.filter(|client| client.client_id == client_id) {
+                    client.suspect = true;
                 }
             }
         }
     }
+}
+
+fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens> {
+    record.tokens.as_mut().filter(|tokens| tokens.generation == generation)
 }
 
 /// What follows a save.
@@ -130,6 +166,12 @@ pub(super) enum After {
     Done,
     /// The grant has ended: a login, if the demand allows it.
     LogIn(String),
+    /// The refresh is sent.
+    Send(Ask),
+    /// The renewal has failed: its attempt waits for the next try, or ends with this.
+    Rest(Error),
+    /// The attempt has failed.
+    Failed(Error),
     /// The logout is over, with this report.
     LoggedOut(Box<logout::Logout>),
 }

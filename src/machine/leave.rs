@@ -14,11 +14,11 @@ use crate::flow::login::Ended;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::logout;
+use crate::machine::AuthMachine;
 use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, State, Want, Work, obtained,
 };
 use crate::machine::store::Loaded;
-use crate::machine::{AuthMachine, Backoff};
 use crate::notice::Notice;
 use crate::output::HostError;
 use crate::session::Session;
@@ -88,7 +88,6 @@ impl AuthMachine {
     /// Empties the memory; who waited for the record to be loaded waits in vain.
     pub(super) fn forget_session(&mut self) -> Option<crate::event::AttemptId> {
         self.orphans.clear();
-        self.backoff = Backoff::default();
         let emptied = self.session.record.emptied();
         self.session = Session::new(self.session.site.clone());
         self.session.record = emptied;

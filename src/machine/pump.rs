@@ -7,14 +7,14 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{Change, Flight, InFlight, LaneName, State, Want, Work};
+use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
     Action, BrowseCall, CallId, HostError, HttpCall, Limits, ListenCall, LoadCall, Output, Purpose,
     STORE_DEADLINE, TransportError, TransportErrorKind,
 };
-use crate::text::printable_url;
+use crate::text::{printable, printable_url};
 use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
@@ -37,8 +37,7 @@ impl AuthMachine {
             self.settle(&lane, Err(ErrorKind::Unanswered { action: "listen" }.into()));
         }
         if let Some(lane) = self.login.take_if(|l| due(&l.state, now.mono, true)) {
-            let patience = Duration::from_secs(self.config.login_timeout_seconds);
-            self.settle(&lane, Err(ErrorKind::NobodyCame(patience).into()));
+            self.nobody_came(lane);
         }
         for name in [LaneName::Renewal, LaneName::Login] {
             let paused = self.lane(name).is_some_and(|lane| due(&lane.state, now.mono, false));
@@ -77,7 +76,7 @@ impl AuthMachine {
         self.on_exchanged(now, out, content);
     }
 
-    fn resume(&mut self, now: Now, mut lane: crate::machine::lane::Lane) {
+    fn resume(&mut self, now: Now, mut lane: Lane) {
         match std::mem::replace(&mut lane.work, Work::Over) {
             Work::Login(login) => {
                 let turn = login.on_pause_over();
@@ -95,8 +94,29 @@ impl AuthMachine {
                 lane.state = ready(now, ask);
                 self.renewal = Some(lane);
             }
-            Work::Reading | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
+            Work::Reading => {
+                lane.work = Work::Reading;
+                lane.state = State::Ready(Want::Read);
+                self.renewal = Some(lane);
+            }
+            Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
         }
+    }
+
+    /// Perhaps the server has forgotten the client, and told the person instead of us.
+    fn nobody_came(&mut self, mut lane: Lane) {
+        let within = Duration::from_secs(self.config.login_timeout_seconds);
+        let earlier = match &lane.work {
+            Work::Login(login) => login.earlier_client(),
+            _ => None,
+        };
+        let earlier_client = earlier.as_ref().map(|(_, client_id)| printable(client_id));
+        let error = ErrorKind::NobodyCame { within, earlier_client }.into();
+        let Some((issuer, client_id)) = earlier else { return self.settle(&lane, Err(error)) };
+        lane.work = Work::Over;
+        let change = Change::Suspect(issuer, client_id);
+        lane.state = State::Ready(Want::Save(change, After::Failed(error)));
+        self.put_lane(lane);
     }
 
     /// Turns wants into actions, one exchange and one prompt at a time.
@@ -120,7 +140,7 @@ impl AuthMachine {
         if let Some(change) = self.chores.pop_front() {
             return self.save(now, None, change, None);
         }
-        let is_turn = |lane: &crate::machine::lane::Lane| {
+        let is_turn = |lane: &Lane| {
             matches!(
                 lane.state,
                 State::Ready(Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_)))

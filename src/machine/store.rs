@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::machine::AuthMachine;
+use crate::machine::answer::ready;
 use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
-use crate::machine::{AuthMachine, Backoff};
 use crate::notice::Notice;
 use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
 use crate::secret::Secret;
@@ -124,6 +125,7 @@ impl AuthMachine {
                 if let Some(record) = self.read_record(bytes) {
                     self.store.saw(Some(&record));
                     self.session.adopt(now, record, false);
+                    self.session.give_another_chance();
                 }
                 Ok(())
             }
@@ -275,6 +277,17 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
+                // Read again for this save, the store may have held newer ones.
+                if self.session.record.generation() != Some(tokens.generation) {
+                    return self.settle(&lane, Ok(()));
+                }
+                lane.work = Work::Refreshing(exchange, tokens);
+                lane.state = ready(now, ask);
+                self.put_lane(lane);
+            }
+            (Some(After::Rest(error)), _) => self.rest(now, lane, error),
+            (Some(After::Failed(error)), _) => self.settle(&lane, Err(error)),
             (Some(After::LoggedOut(report)), _) => {
                 self.logged_out_with(now, &lane, *report, result);
             }
@@ -285,7 +298,6 @@ impl AuthMachine {
                     (true, _) => Recovery::LoggedIn,
                 };
                 self.session.refusal = None;
-                self.backoff = Backoff::default();
                 self.settle(&lane, Ok(()));
             }
         }

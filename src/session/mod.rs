@@ -4,6 +4,7 @@ pub(crate) mod grant;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod tokens;
+pub(crate) mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use grant::{Grant, Site};
 use policy::{Facts, Plan, TokenFacts};
 use record::{Provenance, Record, StepUp};
 use tokens::{Freshness, Generation, Tokens};
+use trouble::{Anchor, Phase, SessionState, Trouble};
 
 /// What is known about whether the server wants authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,22 @@ pub(crate) struct Session {
     expires: Option<Mono>,
     /// The generation that the server refused with 401.
     refused: Option<Generation>,
+    /// The renewal's trouble, on the clock that can't be set.
+    anchor: Option<Anchor>,
+}
+
+/// A renewal that nobody asks for.
+pub(crate) struct Due {
+    /// What it is due for: a generation, and how often its renewal has failed.
+    pub(crate) reason: (Generation, u32),
+    /// From now.
+    pub(crate) earliest: Duration,
+    /// How much later it may as well be.
+    pub(crate) spread: Duration,
+    /// Callers would wait for it by now.
+    pub(crate) late: bool,
+    /// It has failed before.
+    pub(crate) again: bool,
 }
 
 /// How long a token counts as just issued: refusing it then is no expiry or revocation.
@@ -80,6 +98,7 @@ impl Session {
             taken_up: None,
             expires: None,
             refused: None,
+            anchor: None,
         }
     }
 
@@ -92,7 +111,12 @@ impl Session {
             (None, None) => false,
             _ => true,
         };
+        // Known already: what this run's own clock says of it stands.
+        let known = trouble_of(&record) == self.trouble();
         self.record = record;
+        if !known {
+            self.anchor = self.trouble().map(|trouble| Anchor::new(trouble, now));
+        }
         if !changed {
             return;
         }
@@ -190,7 +214,7 @@ impl Session {
         }
         let usable = match self.freshness(now, config) {
             Freshness::Fresh => true,
-            Freshness::Stale => quiet || tokens.refresh_token.is_none(),
+            Freshness::Stale => quiet || !tokens.is_refreshable(),
             Freshness::Expired => false,
         };
         if !usable || !self.missing(need).is_empty() {
@@ -203,7 +227,7 @@ impl Session {
     pub(crate) fn plan(&self, now: Now, need: &Need, config: &Config) -> Plan {
         let tokens = self.record.tokens.as_ref().map(|tokens| TokenFacts {
             freshness: self.freshness(now, config),
-            refreshable: tokens.refresh_token.is_some() && recall(config, &self.record).is_some(),
+            refreshable: self.is_refreshable(now.wall, config),
             refused: self.refused == Some(tokens.generation),
             recovery: if self.young(now) { self.recovery } else { Recovery::None },
             granted: &tokens.granted,
@@ -216,6 +240,92 @@ impl Session {
             limit: config.step_up_limit,
             tokens,
         })
+    }
+
+    /// Whether the tokens can be renewed without a person, as far as we know.
+    fn is_refreshable(&self, now: UnixTime, config: &Config) -> bool {
+        self.record.tokens.as_ref().is_some_and(Tokens::is_refreshable)
+            && recall(config, &self.record, now).is_some()
+    }
+
+    /// Why there is no token, and a login is needed.
+    pub(crate) fn why_login(&self, now: UnixTime) -> &'static str {
+        let Some(tokens) = &self.record.tokens else { return "there is no token" };
+        let clients = self.record.registrations.values().chain(&self.record.former);
+        if tokens.renewal.given_up {
+            "the refresh was given up"
+        } else if clients.filter(|client| client.bought(tokens)).any(|c| c.is_expired(now)) {
+            "the client's secret has expired"
+        } else {
+            "there is no token, or it was refused"
+        }
+    }
+
+    pub(crate) fn trouble(&self) -> Option<&Trouble> {
+        trouble_of(&self.record)
+    }
+
+    /// How long until the renewal may be tried again; `None`: at once.
+    pub(crate) fn retry_in(&self, now: Mono) -> Option<Duration> {
+        self.anchor.as_ref().map(|anchor| anchor.left(now)).filter(|left| !left.is_zero())
+    }
+
+    /// The program has just started, perhaps with better settings: what was refused is tried again.
+    pub(crate) fn give_another_chance(&mut self) {
+        if self.trouble().is_some_and(|trouble| trouble.phase == Phase::Refused) {
+            self.anchor.iter_mut().for_each(Anchor::waive);
+        }
+    }
+
+    pub(crate) fn trouble_lasted(&self, now: Mono) -> Duration {
+        self.anchor.as_ref().map(|anchor| anchor.lasted(now)).unwrap_or_default()
+    }
+
+    pub(crate) fn state(&self, now: Now, config: &Config) -> SessionState {
+        let Some(tokens) = &self.record.tokens else {
+            return match self.requirement {
+                Requirement::Unknown => SessionState::Unknown,
+                Requirement::NotRequired => SessionState::NotRequired,
+                Requirement::Required => SessionState::LoginRequired,
+            };
+        };
+        let usable = self.refused != Some(tokens.generation)
+            && self.freshness(now, config) != Freshness::Expired;
+        match self.trouble() {
+            _ if !self.is_refreshable(now.wall, config) && !usable => SessionState::LoginRequired,
+            Some(trouble) if trouble.phase != Phase::Refused => {
+                SessionState::Retrying { since: trouble.since, next: trouble.next() }
+            }
+            Some(_) if !usable => SessionState::LoginRequired,
+            _ => SessionState::Authorized,
+        }
+    }
+
+    /// When the tokens are to be renewed though nobody asks.
+    pub(crate) fn renewal_due(&self, now: Now, config: &Config) -> Option<Due> {
+        let tokens = self.record.tokens.as_ref()?;
+        if !self.is_refreshable(now.wall, config) {
+            return None;
+        }
+        let late = self.freshness(now, config) != Freshness::Fresh;
+        match self.trouble() {
+            Some(trouble) if trouble.phase == Phase::Refused => None,
+            Some(trouble) => Some(Due {
+                reason: (tokens.generation, trouble.tries()),
+                earliest: self.retry_in(now.mono).unwrap_or_default(),
+                spread: trouble.wait() / 10,
+                late,
+                again: true,
+            }),
+            None => {
+                let tenth = tokens.life()? / 10;
+                let ahead = Duration::from_secs(config.refresh_ahead_seconds).min(tenth);
+                let left = now.mono.until(self.expires?);
+                let earliest = left.saturating_sub(ahead).saturating_sub(tenth);
+                let reason = (tokens.generation, 0);
+                Some(Due { reason, earliest, spread: tenth, late, again: false })
+            }
+        }
     }
 
     /// The scopes that `need` takes and the tokens at hand weren't granted; none where there are no
@@ -286,4 +396,8 @@ impl Session {
     fn young(&self, now: Now) -> bool {
         self.taken_up.is_some_and(|since| since.until(now.mono) < YOUNG)
     }
+}
+
+fn trouble_of(record: &Record) -> Option<&Trouble> {
+    record.tokens.as_ref()?.renewal.trouble.as_ref()
 }

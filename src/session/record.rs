@@ -1,6 +1,7 @@
 //! What is saved: one versioned JSON record for a server and account.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use crate::wire::Malformed;
 use crate::wire::scope::ScopeSet;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
+
+/// How long ahead of its end a client's secret is replaced, at the next login.
+const SOON: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The version that is written, and the only one so far. A record of a newer program is kept aside.
 const VERSION: u64 = 1;
@@ -62,6 +66,10 @@ pub(crate) struct Registration {
     pub(crate) management_token: Option<Secret>,
     #[serde(default)]
     pub(crate) management_uri: Option<String>,
+    /// A browser went to the server with it and never came back: the server may not know it any
+    /// more. The next login registers afresh.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) suspect: bool,
 }
 
 /// The issuer that a configured client has logged in with.
@@ -78,8 +86,21 @@ impl Registration {
             && (&self.issuer, &self.client_id) == (&tokens.issuer, &tokens.client_id)
     }
 
+    /// Whether it has a secret that the server accepts no more.
     pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
-        self.client_secret.is_some() && self.secret_expires_at.is_some_and(|at| at <= now)
+        self.secret_end().is_some_and(|at| at <= now)
+    }
+
+    /// Whether a login with it would soon be worth nothing: a day ahead, or in the second half of a
+    /// shorter life.
+    pub(crate) fn expires_soon(&self, now: UnixTime) -> bool {
+        self.secret_end()
+            .is_some_and(|at| now.until(at) <= SOON.min(self.registered_at.until(at) / 2))
+    }
+
+    fn secret_end(&self) -> Option<UnixTime> {
+        let shown = self.client_secret.is_some() && self.auth_method != AuthMethod::None;
+        self.secret_expires_at.filter(|_| shown)
     }
 }
 
@@ -248,6 +269,11 @@ impl Record {
         tokens.generation = self.next_generation();
         self.last_generation = tokens.generation;
         self.former.take_if(|former| !former.bought(&tokens));
+        // Alive after all: the person just didn't come.
+        let client = self.registrations.get_mut(&tokens.issuer);
+        if let Some(client) = client.filter(|client| client.bought(&tokens)) {
+            client.suspect = false;
+        }
         self.tokens = Some(tokens);
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::notice::ClientSource;
 use crate::secret::{Secret, exposed};
 use crate::session::grant::bearer;
+use crate::session::trouble::Renewal;
 use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::TokenReply;
@@ -66,6 +67,8 @@ pub(crate) struct Tokens {
     pub(crate) expires_at: Option<UnixTime>,
     /// What the token is good for, as far as the server said; else what was asked for.
     pub(crate) granted: ScopeSet,
+    #[serde(default, skip_serializing_if = "Renewal::is_clean")]
+    pub(crate) renewal: Renewal,
     #[serde(flatten)]
     pub(crate) purchase: Purchase,
 }
@@ -100,8 +103,14 @@ impl Tokens {
             obtained_at: now,
             expires_at: reply.expires_in.map(|life| now.plus(life)),
             granted,
+            renewal: Renewal::default(),
             purchase,
         }
+    }
+
+    /// Whether it may be tried to renew them without a person.
+    pub(crate) fn is_refreshable(&self) -> bool {
+        self.refresh_token.is_some() && !self.renewal.given_up
     }
 
     /// Whether these are the same secrets.
@@ -113,7 +122,7 @@ impl Tokens {
         bearer(&self.access_token)
     }
 
-    fn life(&self) -> Option<Duration> {
+    pub(crate) fn life(&self) -> Option<Duration> {
         Some(self.obtained_at.until(self.expires_at?))
     }
 
@@ -162,6 +171,7 @@ mod tests {
             obtained_at: UnixTime(obtained),
             expires_at: expires.map(UnixTime),
             granted: ScopeSet::parse("x y"),
+            renewal: Renewal::default(),
             purchase: Purchase {
                 issuer: "https://i.example".into(),
                 token_endpoint: "https://i.example/token".into(),

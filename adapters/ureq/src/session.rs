@@ -10,7 +10,7 @@ use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
     AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Logout, Mono, Need, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
 };
 
 use crate::builder::Builder;
@@ -40,7 +40,7 @@ pub enum Asking {
 /// One login at one MCP server, for any number of threads. Clones are the same session.
 ///
 /// All methods but [`discovery`](Self::discovery), [`status`](Self::status),
-/// [`redirected`](Self::redirected) and [`cancel`](Self::cancel) block, for the builder's
+/// [`state`](Self::state), [`redirected`](Self::redirected) and [`cancel`](Self::cancel) block, for the builder's
 /// [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
 /// once, also while another thread waits for a person.
 #[derive(Clone)]
@@ -240,6 +240,11 @@ impl Session {
     /// The tokens at hand, described. Until the record is [loaded](Self::load) there are none.
     pub fn status(&self) -> Option<TokenStatus> {
         self.0.office.desk().machine.status()
+    }
+
+    /// How the session stands: authorized, retrying and until when, or in need of a person.
+    pub fn state(&self) -> SessionState {
+        self.0.office.desk().machine.state(now())
     }
 
     fn deadline(&self) -> Mono {

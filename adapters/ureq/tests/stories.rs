@@ -224,7 +224,7 @@ fn the_machines_own_patience_with_a_person_ends_too() {
     let config = Config { login_timeout_seconds: 1, ..Config::default() };
     let session = town.session().browser(visitor).config(config).build().unwrap();
     let error = session.login().unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::NobodyCame(_)), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::NobodyCame { .. }), "{error}");
 }
 
 #[test]

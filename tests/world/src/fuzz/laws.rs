@@ -169,6 +169,12 @@ impl Laws {
         }
     }
 
+    /// Whether the tokens of this generation were stored: what isn't saved since is only news of
+    /// them, e.g. that a refresh is sent.
+    pub(super) fn knows(&self, generation: Generation) -> bool {
+        self.generations.get(&generation).is_some_and(|token| self.lendable.contains(token))
+    }
+
     fn holds(&self, token: &str) -> bool {
         self.newest.as_ref().is_some_and(|newest| newest.token == token)
     }

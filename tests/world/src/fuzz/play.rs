@@ -368,7 +368,9 @@ impl Play {
                 self.pass_deadline(at);
             }
             assert!(!self.is_running(at), "an attempt that outlives its deadlines");
-            for _ in 0..MOST_DEADLINES {
+            // One that renews ahead never runs out of deadlines.
+            let most = if self.config.refresh_proactively { 16 } else { MOST_DEADLINES };
+            for _ in 0..most {
                 self.run(at);
                 if self.programs[at].deadline.is_none() {
                     break;

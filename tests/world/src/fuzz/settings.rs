@@ -8,7 +8,7 @@ use crate::text;
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
     let auth = || Some("https://auth.example.com".to_owned());
-    let base = Config::default();
+    let base = Config { refresh_proactively: which % 16 >= 8, ..Config::default() };
     match which % 8 {
         0 => base,
         1 => Config {

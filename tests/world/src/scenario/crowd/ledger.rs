@@ -60,9 +60,21 @@ fn on_disk(bytes: Option<&[u8]>) -> Option<OnDisk> {
     Some(OnDisk { access: text("access_token")?, refresh: text("refresh_token") })
 }
 
+/// Whether two programs have crashed between saying that they refresh and saving what came of it: it
+/// isn't tried a third time, sent or not.
+pub(super) fn is_worn_out(bytes: Option<&[u8]>) -> bool {
+    let record: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    record.is_some_and(|record| {
+        let renewal = &record["tokens"]["renewal"];
+        renewal["given_up"] == true || renewal["sent"].as_u64() >= Some(2)
+    })
+}
+
+/// Whether the record holds a client of which nobody doubts that the server knows it.
 pub(super) fn holds_client(bytes: Option<&[u8]>) -> bool {
     let record: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    record.is_some_and(|r| r["registrations"].as_object().is_some_and(|all| !all.is_empty()))
+    let good = |client: &Value| client.get("suspect").is_none();
+    record.is_some_and(|r| r["registrations"].as_object().is_some_and(|all| all.values().any(good)))
 }
 
 impl Ledger {

@@ -89,6 +89,8 @@ struct Member {
 }
 
 const TOOL: &str = "whoami";
+/// In seconds: after that, a renewal that has failed is tried again.
+const LATER: u64 = 610;
 const TURNS: [usize; 4] = [40, 80, 150, 300];
 /// What follows the calm-down comes to rest after fewer rounds.
 const MOST_ROUNDS: usize = 2_000;
@@ -148,14 +150,18 @@ impl Crowd {
         if nothing_lost {
             assert!(!self.s.world.reuse_seen(), "a refresh token was used twice");
         }
+        // Whoever was told to come back later does.
+        self.s.sleep(LATER);
         // What is there now, a new program finds.
-        if nothing_lost && self.ledger.anything_saved() && !self.ledger.has_logged_out() {
+        let worn_out = ledger::is_worn_out(self.s.store.bytes.as_deref());
+        let there = self.ledger.anything_saved() && !self.ledger.has_logged_out();
+        if nothing_lost && there && !worn_out {
             self.say(|_| "A new program asks for a token; nobody is there to log in.".to_owned());
             let at = self.members.len();
             self.members.push(Member { run: self.ledger.run(), ..Member::default() });
             self.enough(at, false);
         }
-        self.s.sleep(300);
+        self.s.sleep(LATER);
         for at in 0..self.members.len() {
             self.say(|_| format!("{at} asks for a token, and somebody is there to log in."));
             self.enough(at, true);

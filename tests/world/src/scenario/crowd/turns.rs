@@ -320,6 +320,10 @@ impl Crowd {
                 member.knows_client = !member.forgetting && ledger::holds_client(record.as_deref());
                 member.knew_client &= member.knows_client;
             } else {
+                let member = &mut self.members[at];
+                // In memory it counts all the same that a client has become doubtful.
+                member.knows_client &= ledger::holds_client(record.as_deref());
+                member.knew_client &= member.knows_client;
                 self.save_failed(run, record.as_deref());
             }
         }
