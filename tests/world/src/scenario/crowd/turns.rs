@@ -1,7 +1,7 @@
 //! One turn: somebody moves, and the laws are asked.
 
 use mcp_auth::output::Purpose;
-use mcp_auth::{Action, AttemptId, Demand, Event, TokenState};
+use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
 use super::{Crowd, Member, TOOL, ledger};
 use crate::faults::NetworkError;
@@ -68,7 +68,16 @@ impl Crowd {
                     self.say(|_| format!("{at} wants to: {label}"));
                     self.asked(at, &label);
                 }
-                Stepped::Told(notice) => self.say(|_| format!("{at} says: {notice}")),
+                Stepped::Told(notice) => {
+                    self.say(|_| format!("{at} says: {notice}"));
+                    if let Notice::Failed(error) = notice
+                        && let ErrorKind::NobodyCame { earlier_client: Some(_), .. } = error.kind()
+                    {
+                        // Doubtful from now on, whether or not that could be saved.
+                        let member = &mut self.members[at];
+                        (member.knows_client, member.knew_client) = (false, false);
+                    }
+                }
                 Stepped::Released => self.say(|_| format!("{at} releases the lock")),
                 Stepped::Showed(..) | Stepped::Dismissed => {}
             }
@@ -320,10 +329,6 @@ impl Crowd {
                 member.knows_client = !member.forgetting && ledger::holds_client(record.as_deref());
                 member.knew_client &= member.knows_client;
             } else {
-                let member = &mut self.members[at];
-                // In memory it counts all the same that a client has become doubtful.
-                member.knows_client &= ledger::holds_client(record.as_deref());
-                member.knew_client &= member.knows_client;
                 self.save_failed(run, record.as_deref());
             }
         }
