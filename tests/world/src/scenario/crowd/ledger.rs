@@ -13,8 +13,6 @@ pub(super) struct Issued {
     refresh: Option<String>,
     /// The login that they descend from.
     family: u64,
-    /// From a code, not from a refresh token.
-    login: bool,
     /// What they were refreshed from.
     parent: Option<usize>,
     /// The run of a program that asked for them.
@@ -155,7 +153,6 @@ impl Ledger {
             access,
             refresh: owned(server.last_refresh_token()),
             family,
-            login: paid_with.is_none(),
             parent,
             to,
             arrived: false,
@@ -242,7 +239,9 @@ impl Ledger {
                     panic!("tokens that nobody issued were saved")
                 };
                 let tokens = &self.issued[new];
-                let fresh = (tokens.login && !tokens.saved && tokens.to == run) || self.lockless;
+                // A login counts until it, or what was renewed from it, is saved for the first time.
+                let unsaved = |family| !self.issued.iter().any(|t| t.family == family && t.saved);
+                let fresh = (tokens.to == run && unsaved(tokens.family)) || self.lockless;
                 let dead = !tokens.refresh.as_deref().is_some_and(takes);
                 let ended = after.refresh.is_none() && dead;
                 assert!(ended || tokens.refresh == after.refresh, "a mix of tokens was saved");
