@@ -65,11 +65,11 @@ pub fn config(data: &[u8]) {
         assert!(Play::new(config).is_none(), "settings that are refused, and used");
         return;
     }
-    let Some(mut play) =
-        Play::new(settings::with_known_secrets(config, &String::from_utf8_lossy(data)))
-    else {
+    let made_of = String::from_utf8_lossy(data);
+    let Some(mut play) = Play::new(settings::with_known_secrets(config, &made_of)) else {
         panic!("settings that are checked, and refused")
     };
+    play.guessed(&made_of);
     play.perform(0, Op::Demand { welcome: true, fresh: false, inspect: false, need: 0 });
     for op in [Op::Run, Op::Call(0), Op::Run] {
         play.perform(0, op);

@@ -84,6 +84,11 @@ impl Play {
         Some(play)
     }
 
+    /// What the settings are made of.
+    pub(super) fn guessed(&mut self, text: &str) {
+        self.secrets.guessed(text);
+    }
+
     /// Puts a record into the store, whatever it is, and whoever it says the tokens are for.
     pub(super) fn store(&mut self, record: &[u8]) {
         self.honest = false;
