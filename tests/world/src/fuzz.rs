@@ -69,7 +69,7 @@ pub fn config(data: &[u8]) {
     let Some(mut play) = Play::new(settings::with_known_secrets(config, &made_of)) else {
         panic!("settings that are checked, and refused")
     };
-    play.guessed(&made_of);
+    play.guessed(&format!("{made_of}{}", String::from_utf8_lossy(&written)));
     play.perform(0, Op::Demand { welcome: true, fresh: false, inspect: false, need: 0 });
     for op in [Op::Run, Op::Call(0), Op::Run] {
         play.perform(0, op);
