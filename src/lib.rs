@@ -87,7 +87,7 @@ pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
 pub use logout::{Credential, Ending, Logout};
 pub use machine::{AuthMachine, TokenState, TokenStatus};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
-pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
+pub use output::{Action, HostError, Output, Revision, TransportError, TransportErrorKind};
 pub use secret::Secret;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};

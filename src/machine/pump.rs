@@ -52,12 +52,15 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load => AnswerContent::Loaded(Err(silent())),
+            Flight::Load | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
             Flight::Read | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
-            Flight::Save(..) => AnswerContent::Saved(Err(silent())),
+            Flight::Save(..) => {
+                self.store.unanswered();
+                AnswerContent::Saved(Err(silent()))
+            }
             Flight::Http(purpose) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
@@ -149,8 +152,7 @@ impl AuthMachine {
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
-                let change = self.store.erasing.map_or(Change::None, Change::Forget);
-                self.save(now, None, change, None);
+                self.save(now, None, self.store.retry(), None);
             }
             return;
         };

@@ -192,8 +192,7 @@ impl Record {
     /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are
     /// newer, whatever their number: they get one that was not used here.
     pub(crate) fn replaced_by(&self, mut theirs: Self) -> Self {
-        let new =
-            |t: &Tokens| !self.tokens.as_ref().is_some_and(|o| o.access_token == t.access_token);
+        let new = |t: &Tokens| !self.tokens.as_ref().is_some_and(|ours| ours.is_same_set(t));
         let last = self.last_generation;
         if let Some(tokens) = theirs.tokens.as_mut().filter(|tokens| new(tokens))
             && tokens.generation <= last
@@ -258,6 +257,16 @@ impl Record {
 
     pub(crate) fn generation(&self) -> Option<Generation> {
         self.tokens.as_ref().map(|tokens| tokens.generation)
+    }
+
+    /// Whether tokens of this generation are gone, and not because of a logout: that takes along the
+    /// client that these, which descend from them, were issued to.
+    pub(crate) fn has_ended(&self, generation: Generation, bought: &Tokens) -> bool {
+        let known = match bought.client_source {
+            ClientSource::Registered => self.registrations.values().any(|c| c.bought(bought)),
+            _ => self.discovery.is_some(),
+        };
+        self.tokens.is_none() && generation <= self.last_generation && known
     }
 
     fn next_generation(&self) -> Generation {
