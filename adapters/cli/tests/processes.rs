@@ -101,7 +101,7 @@ fn killed_processes_cost_a_login_only_where_no_client_could_have_kept_it() {
 
 #[test]
 fn with_a_grace_period_killed_processes_cost_nothing() {
-    let town = Town::start(&["--token-delay", "150", "--grace", "10"]);
+    let town = Town::start(&["--token-delay", "300", "--grace", "10"]);
     let runs = town.work(true);
     for run in runs.iter().filter(|run| !run.is_killed()) {
         assert_eq!(run.code, Some(0), "{}", run.said);
