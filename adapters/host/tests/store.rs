@@ -50,7 +50,10 @@ fn a_sealed_record_is_left_to_whoever_can_open_it() {
         entry.write(&sealed).unwrap();
         assert!(entry.read().unwrap() == Some(sealed));
         let told = entry.load().unwrap_err().to_string();
-        assert!(told.contains("keyring") && told.contains(entry.path().to_str().unwrap()), "{told}");
+        assert!(
+            told.contains("keyring") && told.contains(entry.path().to_str().unwrap()),
+            "{told}"
+        );
         let listed = store.list().unwrap().remove(0).unwrap();
         assert_eq!((listed.server(), listed.account()), (SERVER, "work"));
     }
