@@ -1,6 +1,6 @@
 //! ToolHive's configuration for remote MCP servers (`remote.Config` of its Go package
 //! `pkg/auth/remote`): read in each form that its versions have written, written so that ToolHive
-//! reads it, and translated into [`Config`].
+//! reads it, and translated into [`Config`](crate::Config).
 //!
 //! ```
 //! use mcp_auth::toolhive::RemoteConfig;

@@ -1,7 +1,6 @@
 //! ToolHive's configuration: files as its versions wrote them, what they mean here, and that ToolHive
 //! reads back what is written.
 
-use std::fs;
 use std::time::Duration;
 
 use mcp_auth::output::CallbackHost;
@@ -9,10 +8,10 @@ use mcp_auth::toolhive::{RemoteConfig, SecretRef, Warning};
 use mcp_auth::{Secret, UnixTime};
 use serde_json::{Value, json};
 
-fn file(name: &str) -> String {
-    let path = format!("{}/tests/corpus/toolhive/{name}", env!("CARGO_MANIFEST_DIR"));
-    fs::read_to_string(path).unwrap()
-}
+const TODAY: &str = include_str!("corpus/toolhive/today.json");
+const NOTHING: &str = include_str!("corpus/toolhive/nothing.json");
+const OLD: &str = include_str!("corpus/toolhive/old.json");
+const BY_HAND: &str = include_str!("corpus/toolhive/by_hand.json");
 
 fn read(text: &str) -> (RemoteConfig, Vec<String>) {
     let (config, warnings) = RemoteConfig::from_json(text.as_bytes()).unwrap();
@@ -32,17 +31,16 @@ mod forms {
 
     #[test]
     fn todays_file_is_written_again_to_the_byte() {
-        for name in ["today.json", "nothing.json"] {
-            let text = file(name);
-            let (config, warnings) = read(&text);
-            assert_eq!(written(&config), text.trim_end(), "{name}");
+        for text in [TODAY, NOTHING] {
+            let (config, warnings) = read(text);
+            assert_eq!(written(&config), text.trim_end());
             assert_eq!(warnings, [""; 0]);
         }
     }
 
     #[test]
     fn every_field_of_todays_file_is_read() {
-        let (config, _) = read(&file("today.json"));
+        let (config, _) = read(TODAY);
         let Value::Object(members) = serde_json::to_value(&config).unwrap() else { panic!() };
         assert_eq!(members.len(), 28);
         assert_eq!(config.timeout, Some(Duration::from_secs(300)));
@@ -50,13 +48,13 @@ mod forms {
         assert_eq!(config.headers[0].choices, ["blue", "green"]);
         assert!(config.headers[1].required && config.headers[1].secret);
         assert_eq!(config.env_vars[0].default, Some(Secret::from("eu")));
-        let (nothing, _) = read(&file("nothing.json"));
+        let (nothing, _) = read(NOTHING);
         assert_eq!(nothing, RemoteConfig::default());
     }
 
     #[test]
     fn the_old_form_is_recognised_by_its_client_id_and_knows_no_resource() {
-        let (config, warnings) = read(&file("old.json"));
+        let (config, warnings) = read(OLD);
         assert_eq!(config.client_id.as_deref(), Some("by-hand"));
         assert_eq!(config.scopes, ["notes:read", "notes:write"]);
         assert_eq!((config.callback_port, config.use_pkce), (Some(8666), true));
@@ -79,7 +77,7 @@ mod forms {
 
     #[test]
     fn what_people_write_is_read_as_go_reads_it() {
-        let (config, warnings) = read(&file("by_hand.json"));
+        let (config, warnings) = read(BY_HAND);
         assert_eq!(config.client_id.as_deref(), Some("by-hand"));
         assert_eq!(config.timeout, Some(Duration::from_millis(3_750_500)));
         assert_eq!(config.oauth_params["audience"], "");
@@ -117,7 +115,7 @@ mod forms {
 
     #[test]
     fn no_value_that_may_be_a_secret_is_printed() {
-        let (config, _) = read(&file("today.json"));
+        let (config, _) = read(TODAY);
         let shown = format!("{config:?} {:?}", config.import());
         for secret in ["a secret, by hand", "a-token,by-hand", "blue\")"] {
             assert!(!shown.contains(secret), "{shown}");
@@ -145,7 +143,7 @@ mod cached {
 
     #[test]
     fn what_is_cached_is_told_and_forgotten_part_by_part() {
-        let (mut config, _) = read(&file("today.json"));
+        let (mut config, _) = read(TODAY);
         assert!(config.has_valid_cached_tokens() && config.has_cached_client_credentials());
         assert!(config.has_cached_cimd_client_id());
         config.clear_cached_tokens();
@@ -169,7 +167,7 @@ mod import {
 
     #[test]
     fn each_setting_has_its_counterpart() {
-        let (remote, _) = read(&file("today.json"));
+        let (remote, _) = read(TODAY);
         let imported = remote.import();
         let config = &imported.config;
         config.check().unwrap();
@@ -201,7 +199,7 @@ mod import {
 
     #[test]
     fn a_value_comes_before_a_file_and_a_reference_is_none_of_both() {
-        let (old, _) = read(&file("old.json"));
+        let (old, _) = read(OLD);
         let imported = old.import();
         let named = SecretRef::Named("OAUTH_CLIENT_SECRET_notes".to_owned());
         assert_eq!(
