@@ -290,6 +290,9 @@ impl Error {
             K::Denied(error) if error.error == "access_denied" => {
                 "Log in again and allow the access.".into()
             }
+            K::Denied(error) | K::TokenRefused { error, .. } if error.is_refused_resource() => {
+                "If the server takes no resource indicators, set `send_resource` to `auto`, or to `never`.".into()
+            }
             K::Denied(_) => "Log in again; if it stays, ask the server's operator.".into(),
             K::MixUp { .. } => {
                 "Don't log in before the server's operator has explained it: it may be an attack.".into()

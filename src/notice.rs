@@ -162,6 +162,8 @@ pub enum Leniency {
     LegacyServer,
     /// There was no metadata at all: the default endpoints of 2025-03-26 are used.
     LegacyEndpoints,
+    /// No resource indicator is sent, as [`send_resource`](crate::Config::send_resource) allows.
+    ResourceOmitted,
 }
 
 /// How a client identity was come by.
@@ -271,6 +273,7 @@ impl fmt::Display for Leniency {
             Leniency::ResourceAbsent => "protected resource metadata without `resource`",
             Leniency::LegacyServer => "no protected resource metadata (2025-03-26)",
             Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
+            Leniency::ResourceOmitted => "no resource indicator is sent (`send_resource`)",
         })
     }
 }

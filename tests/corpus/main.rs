@@ -23,6 +23,7 @@ mod entry;
 mod prm;
 mod runner;
 mod session;
+mod stage;
 mod token;
 mod transport;
 mod vendors;
@@ -33,7 +34,7 @@ use runner::Area;
 
 const AREAS: &[Area] = &[
     Area::unfinished("vendors", vendors::CHECKS),
-    Area::unfinished("challenge", challenge::CHECKS),
+    Area::new("challenge", challenge::CHECKS),
     Area::unfinished("prm", prm::CHECKS),
     Area::unfinished("as_metadata", as_metadata::CHECKS),
     Area::unfinished("dcr", dcr::CHECKS),
