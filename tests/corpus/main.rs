@@ -35,7 +35,7 @@ use runner::Area;
 const AREAS: &[Area] = &[
     Area::unfinished("vendors", vendors::CHECKS),
     Area::new("challenge", challenge::CHECKS),
-    Area::unfinished("prm", prm::CHECKS),
+    Area::new("prm", prm::CHECKS),
     Area::unfinished("as_metadata", as_metadata::CHECKS),
     Area::unfinished("dcr", dcr::CHECKS),
     Area::unfinished("callback", callback::CHECKS),
