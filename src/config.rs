@@ -105,6 +105,9 @@ pub struct Config {
     /// Issuers that this server's metadata may name though they differ from the one asked for.
     /// Credentials are kept by the identifier that was asked for, whatever the document claims.
     pub trusted_issuers: Vec<String>,
+    /// Accept metadata whose issuer is the bare origin of the one asked for, `https://a.example` for
+    /// `https://a.example/tenant`. Off: on an origin with many tenants, one could speak for another.
+    pub trust_origin_issuer: bool,
     /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
     /// reaches only the server's own origin.
     pub legacy_fallback: bool,
@@ -198,6 +201,7 @@ impl Default for Config {
             step_up_limit: 3,
             assume_s256: false,
             trusted_issuers: Vec::new(),
+            trust_origin_issuer: false,
             legacy_fallback: true,
         }
     }

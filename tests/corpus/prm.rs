@@ -172,7 +172,7 @@ pub const CHECKS: &[Check] = &[
         let dangerous = entry.texts("/as_scopes_sample");
         s.world.authorization[0].scopes_supported = [suggested.clone(), dangerous.clone()].concat();
         meet(&mut s);
-        assert_eq!(s.authorize_param("scope"), Some(suggested.join(" ")));
+        assert_eq!(s.authorize_param("scope").as_deref(), Some("data:read_write"));
         // Nor where the resource suggests none.
         let mut s = server("https://ai.todoist.net/mcp", "https://todoist.com");
         s.world.authorization[0].scopes_supported = dangerous;
