@@ -1,6 +1,6 @@
 //! Everything that can go in.
 
-use crate::output::{CallId, HostError, TransportError};
+use crate::output::{CallId, FoundSecret, HostError, TransportError};
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
@@ -162,6 +162,7 @@ pub struct Answer {
 pub(crate) enum AnswerContent {
     Loaded(Result<Option<Secret<Vec<u8>>>, HostError>),
     Saved(Result<(), HostError>),
+    Secret(Result<Option<FoundSecret>, HostError>),
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),

@@ -8,6 +8,7 @@ use url::{Url, form_urlencoded};
 use crate::config::{Config, SendResource};
 use crate::error::{Error, ErrorKind};
 use crate::flow::identity::Identity;
+use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
 use crate::output::Purpose;
@@ -27,6 +28,8 @@ pub(crate) struct Exchange {
     endpoint: Url,
     paid_with: PaidWith,
     retried: bool,
+    /// The client's secret is looked for.
+    finding: Option<FindSecret>,
     /// A refused resource indicator is left out.
     may_omit_resource: bool,
 }
@@ -83,8 +86,10 @@ impl Exchange {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
         let may_omit_resource = config.send_resource == SendResource::Auto;
-        let retried = false;
-        Ok(Self { purchase, identity, endpoint, paid_with, retried, may_omit_resource }.ask())
+        let (retried, finding) = (false, None);
+        let exchange =
+            Self { purchase, identity, endpoint, paid_with, retried, finding, may_omit_resource };
+        Ok(exchange.ask())
     }
 
     /// One that was tried before has had its hiccup.
@@ -93,7 +98,11 @@ impl Exchange {
         self
     }
 
-    fn ask(self) -> (Self, Ask) {
+    fn ask(mut self) -> (Self, Ask) {
+        if let Some((find, ask)) = self.identity.find_secret() {
+            self.finding = Some(find);
+            return (self, ask);
+        }
         let grant = match &self.paid_with {
             PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
                 code: code.expose(),
@@ -120,6 +129,21 @@ impl Exchange {
 
     pub(crate) fn on_pause_over(self) -> (Self, Ask) {
         self.ask()
+    }
+
+    /// The client's secret is known once one of its places has it; then the request goes out.
+    pub(crate) fn on_secret(
+        mut self,
+        result: SecretResult,
+        notes: &mut Notes,
+    ) -> Result<(Self, Ask), Error> {
+        if let Some(find) = self.finding.take()
+            && let Some((find, ask)) = self.identity.on_secret(find, result, notes)?
+        {
+            self.finding = Some(find);
+            return Ok((self, ask));
+        }
+        Ok(self.ask())
     }
 
     pub(crate) fn on_http(

@@ -67,14 +67,15 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, store, browser, program, agent, max_body, .. } = builder;
+        let Builder { server, config, store, browser, secrets, program, agent, max_body, .. } =
+            builder;
         let person = Duration::from_secs(config.login_timeout_seconds);
         let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
         let seed = mcp_auth_host::system::random_seed()
             .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
         let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
         let agent = agent.unwrap_or_else(default_agent);
-        let hands = Hands { agent, store, browser, program };
+        let hands = Hands { agent, store, browser, secrets, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
         Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }

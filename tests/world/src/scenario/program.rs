@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use mcp_auth::output::{CallbackPort, ListenSpec, Page};
 use mcp_auth::{
-    Action, AuthMachine, Event, HostError, Mono, Notice, Redirected, TransportError,
+    Action, AuthMachine, Event, HostError, Mono, Notice, Redirected, SecretRef, TransportError,
     TransportErrorKind,
 };
 use url::Url;
@@ -98,6 +98,10 @@ impl Open {
             Action::Save(call) => {
                 let label = if call.record().is_some() { "save" } else { "erase" };
                 (label.to_owned(), Kind::Exchange, call.deadline() + GRACE)
+            }
+            Action::Secret(call) => {
+                let (SecretRef::File(at) | SecretRef::Env(at) | SecretRef::Name(at)) = call.place();
+                (format!("secret {at}"), Kind::Exchange, call.deadline() + GRACE)
             }
             Action::Http(call) => {
                 let request = call.request();
