@@ -1,21 +1,23 @@
 //! The token endpoint: a code or a refresh token for tokens (RFC 6749 §4.1.3, §6). Refresh and code
 //! exchange are one flow with another grant.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::{Url, form_urlencoded};
 
+use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::flow::identity::Identity;
 use crate::flow::{Ask, HttpResult, Notes, Step};
-use crate::notice::Notice;
+use crate::notice::{Leniency, Notice};
 use crate::output::Purpose;
 use crate::secret::Secret;
 use crate::session::tokens::Purchase;
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::failure::{Failure, OAuthError};
-use crate::wire::token::{Grant, TokenReply, TokenRequest};
+use crate::wire::token::{AuthMethod, Grant, TokenReply, TokenRequest};
 use crate::wire::{Malformed, url as address};
 
 /// A token request that is out, or about to be.
@@ -23,6 +25,7 @@ use crate::wire::{Malformed, url as address};
 pub(crate) struct Exchange {
     pub(crate) purchase: Purchase,
     pub(crate) identity: Identity,
+    config: Arc<Config>,
     endpoint: Url,
     paid_with: PaidWith,
     retried: bool,
@@ -32,6 +35,12 @@ pub(crate) struct Exchange {
 pub(crate) enum PaidWith {
     Code { code: Secret, redirect_uri: String, verifier: Secret },
     RefreshToken(Secret),
+}
+
+/// Tokens, and what they were issued for.
+pub(crate) struct Bought {
+    pub(crate) reply: TokenReply,
+    pub(crate) purchase: Purchase,
 }
 
 /// Why an answer holds no tokens.
@@ -75,10 +84,12 @@ impl Exchange {
         purchase: Purchase,
         identity: Identity,
         paid_with: PaidWith,
+        config: &Arc<Config>,
     ) -> Result<(Self, Ask), Error> {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
-        Ok(Self { purchase, identity, endpoint, paid_with, retried: false }.ask())
+        let config = config.clone();
+        Ok(Self { purchase, identity, config, endpoint, paid_with, retried: false }.ask())
     }
 
     /// One that was tried before has had its hiccup.
@@ -94,11 +105,13 @@ impl Exchange {
                 redirect_uri,
                 code_verifier: verifier.expose(),
             },
-            // No scope: the same as before (RFC 6749 §6).
-            PaidWith::RefreshToken(token) => {
-                Grant::RefreshToken { refresh_token: token.expose(), scope: None }
-            }
+            // No scope means the same as before (RFC 6749 §6), but not to every server.
+            PaidWith::RefreshToken(token) => Grant::RefreshToken {
+                refresh_token: token.expose(),
+                scope: self.purchase.scope_on_refresh.then_some(&self.purchase.requested),
+            },
         };
+        let extra: Vec<_> = self.config.token_params.clone().into_iter().collect();
         let request = TokenRequest {
             endpoint: &self.endpoint,
             client_id: &self.identity.client_id,
@@ -106,7 +119,7 @@ impl Exchange {
             auth_method: self.identity.auth_method,
             grant,
             resource: self.purchase.resource.as_deref(),
-            extra: &[],
+            extra: &extra,
         };
         let request = request.to_http();
         (self, Ask::http(request, Purpose::Token))
@@ -121,10 +134,19 @@ impl Exchange {
         now: UnixTime,
         reply: HttpResult,
         notes: &mut Notes,
-    ) -> Result<Step<Self, TokenReply>, Failed> {
+    ) -> Result<Step<Self, Bought>, Failed> {
         let (what, retry_after) = match self.read(now, reply) {
-            Ok(reply) => return Ok(Step::Done(reply)),
-            Err(Trouble::Refused(error)) => return Err(Failed::Refused(error)),
+            Ok(reply) => return Ok(Step::Done(Bought { reply, purchase: self.purchase })),
+            Err(Trouble::Refused(error)) => {
+                return match self.otherwise(&error) {
+                    Some(leniency) => {
+                        notes.push(Notice::Lenient(leniency));
+                        let (exchange, ask) = self.ask();
+                        Ok(Step::Ask(exchange, ask))
+                    }
+                    None => Err(Failed::Refused(error)),
+                };
+            }
             Err(Trouble::Unusable(what)) => {
                 return Err(Failed::Error(ErrorKind::Unusable { url: self.url(), what }.into()));
             }
@@ -138,6 +160,19 @@ impl Exchange {
             return Ok(Step::Ask(self, Ask::Pause(pause)));
         }
         Err(Failed::Passing { what, retry_after })
+    }
+
+    /// Whether the request may be made in another way, once, after this refusal.
+    fn otherwise(&mut self, error: &OAuthError) -> Option<Leniency> {
+        let identity = &mut self.identity;
+        let refused = error.is_unknown_client() || error.wants_client_secret();
+        let untried = identity.client_secret.is_some() && identity.auth_method != AuthMethod::Post;
+        if self.config.retry_secret_in_body && refused && untried {
+            identity.auth_method = AuthMethod::Post;
+            self.purchase.auth_method = Some(AuthMethod::Post);
+            return Some(Leniency::SecretInBody);
+        }
+        None
     }
 
     /// Reads an answer of any time: a late one is as good as any.

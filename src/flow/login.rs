@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
 use crate::flow::discover::{Discover, Discovered, Evidence};
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
@@ -327,10 +327,12 @@ impl Login {
             requested,
             logged_in_at: now,
             resource,
+            auth_method: None,
+            scope_on_refresh: job.config.scope_on_refresh,
         };
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with)?;
+        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
         let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
         Ok(Step::Ask(Self { job, stage }, ask))
     }
@@ -343,19 +345,22 @@ impl Login {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Turn {
-        let (identity, purchase, url) =
-            (exchange.identity.clone(), exchange.purchase.clone(), exchange.url());
+        let (identity, url) = (exchange.identity.clone(), exchange.url());
         match exchange.on_http(now, reply, notes) {
             Ok(Step::Ask(exchange, ask)) => {
                 Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
             }
-            Ok(Step::Done(reply)) => {
+            Ok(Step::Done(Bought { reply, purchase })) => {
                 let mut learned = job.learned_with(&place.found);
                 learned.client_home = home(&identity, &purchase);
                 // Also one that was registered earlier: another program may have put its own in the
                 // record since, and only this one can renew these tokens.
                 if identity.source.kind() == ClientSource::Registered {
-                    learned.registered = job.registrations.get(&purchase.issuer).cloned();
+                    let mut client = job.registrations.get(&purchase.issuer).cloned();
+                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
+                        client.auth_method = method;
+                    }
+                    learned.registered = client;
                 }
                 Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
 use super::Malformed;
 use crate::UnixTime;
@@ -35,6 +36,12 @@ impl OAuthError {
     /// An error that is only a code.
     pub(super) fn code(error: &str) -> Self {
         Self { error: printable(error), description: None, uri: None }
+    }
+
+    /// What SAP's UAA says in place of an error: a list of messages.
+    fn listed(body: &[u8]) -> Option<String> {
+        let list: Vec<Value> = serde_json::from_slice(fields::content(body)).ok()?;
+        list.first()?.get("message")?.as_str().map(printable)
     }
 
     /// Finds the error in a body: JSON or a form, with `error` a string or, as some servers have it,
@@ -108,6 +115,14 @@ impl OAuthError {
                 })
     }
 
+    /// Whether it says in words, for the codes differ, that the client must show its secret.
+    pub fn wants_client_secret(&self) -> bool {
+        self.description.as_ref().is_some_and(|text| {
+            let text = text.to_ascii_lowercase();
+            text.contains("client") && text.contains("secret") && text.contains("required")
+        })
+    }
+
     /// Whether the resource indicator was refused: `invalid_target` (RFC 8707 §2), or Entra ID's
     /// numbers for it.
     pub fn is_refused_resource(&self) -> bool {
@@ -167,7 +182,8 @@ impl Failure {
     /// - An OAuth error is [`Failure::Refused`] at any status, except `server_error`,
     ///   `temporarily_unavailable`, `slow_down`, 408, 425, 429 and 5xx: those pass.
     /// - Without one, 404, 405 and 410 say that there is no such endpoint; a web page comes from
-    ///   something before the server and passes; 401 is `invalid_client` (RFC 6749 §5.2). 400, 415,
+    ///   something before the server and passes; 401 is `invalid_client` (RFC 6749 §5.2), with the
+    ///   message of a list if there is one, as SAP's UAA sends it. 400, 415,
     ///   422, redirects and successes are malformed; any other 4xx passes.
     pub fn read(
         document: &'static str,
@@ -195,7 +211,9 @@ impl Failure {
             (None, 404 | 405 | 410) => malformed("an endpoint that takes POST", ""),
             (None, _) if is_page(headers, body) => passing(None),
             (None, 401) => {
-                Failure::Refused { status: code, error: OAuthError::code("invalid_client") }
+                let description = OAuthError::listed(body);
+                let error = OAuthError { description, ..OAuthError::code("invalid_client") };
+                Failure::Refused { status: code, error }
             }
             (None, 300..=399) => {
                 let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
