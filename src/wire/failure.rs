@@ -183,8 +183,8 @@ impl Failure {
     ///   `temporarily_unavailable`, `slow_down`, 408, 425, 429 and 5xx: those pass.
     /// - Without one, 404, 405 and 410 say that there is no such endpoint; a web page comes from
     ///   something before the server and passes; 401 is `invalid_client` (RFC 6749 §5.2), with the
-    ///   message of a list if there is one, as SAP's UAA sends it. 400, 415,
-    ///   422, redirects and successes are malformed; any other 4xx passes.
+    ///   message of a list if there is one, as SAP's UAA sends it. 400, 415, 422, redirects and
+    ///   successes are malformed; any other 4xx passes.
     pub fn read(
         document: &'static str,
         status: StatusCode,
