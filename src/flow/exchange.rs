@@ -183,7 +183,9 @@ impl Exchange {
         let parse = |body: &[u8]| TokenReply::parse(head.status, &head.headers, body, now);
         // Some servers quote in their error what they were sent.
         let reply = parse(&body).map_err(|failure| match failure {
-            Failure::Refused { .. } => parse(&self.without_secrets(&body)).err().unwrap_or(failure),
+            Failure::Refused { .. } | Failure::Unauthorized { .. } => {
+                parse(&self.without_secrets(&body)).err().unwrap_or(failure)
+            }
             other => other,
         });
         if let Ok(reply) = &reply
@@ -199,6 +201,13 @@ impl Exchange {
                 Trouble::Passing { what: error.to_string(), retry_after: None }
             }
             Failure::Refused { error, .. } => Trouble::Refused(error),
+            // A proxy's word must not cost a login that lives; a new one has a way to go on.
+            Failure::Unauthorized { .. } if self.is_refresh() => {
+                Trouble::Passing { what: failure.to_string(), retry_after: None }
+            }
+            Failure::Unauthorized { message: description } => {
+                Trouble::Refused(OAuthError { description, ..OAuthError::code("invalid_client") })
+            }
             Failure::Malformed(what) => Trouble::Unusable(what),
             Failure::Passing { status, retry_after, .. } => {
                 Trouble::Passing { what: format!("HTTP {status}"), retry_after }
