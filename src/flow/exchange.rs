@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::{Url, form_urlencoded};
 
-use crate::config::Config;
+use crate::config::{Config, SendResource};
 use crate::error::{Error, ErrorKind};
 use crate::flow::identity::Identity;
 use crate::flow::{Ask, HttpResult, Notes, Step};
@@ -162,8 +162,13 @@ impl Exchange {
         Err(Failed::Passing { what, retry_after })
     }
 
-    /// Whether the request may be made in another way, once, after this refusal.
+    /// Whether the request may be made in another way after this refusal. Servers look at the client
+    /// and at the resource before they spend what was paid with: the same is good once more.
     fn otherwise(&mut self, error: &OAuthError) -> Option<Leniency> {
+        let auto = self.config.send_resource == SendResource::Auto;
+        if auto && error.is_refused_resource() && self.purchase.resource.take().is_some() {
+            return Some(Leniency::ResourceOmitted);
+        }
         let identity = &mut self.identity;
         let refused = error.is_unknown_client() || error.wants_client_secret();
         let untried = identity.client_secret.is_some() && identity.auth_method != AuthMethod::Post;

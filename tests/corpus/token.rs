@@ -1,12 +1,13 @@
 //! The token endpoint: what it answers, how it refuses, and how a client shows who it is.
 
-use mcp_auth::{Demand, ErrorKind, Leniency, Need, Notice, TokenState};
+use mcp_auth::{Demand, ErrorKind, Leniency, Need, Notice, SendResource, TokenState};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{
-    Canned, ClientAuthentication, Fault, RefreshTokens, ResourceIndicators, What, World,
-    assert_fails,
+    Canned, ClientAuthentication, Fault, IssParameter, Person, RefreshTokens, ResourceIndicators,
+    What, World, assert_fails,
 };
 use serde_json::Value;
+use url::Url;
 
 use crate::entry::Entry;
 use crate::runner::Check;
@@ -36,6 +37,7 @@ pub const CHECKS: &[Check] = &[
     Check::new("TK-023", a_dead_grant_ends_it),
     Check::new("TK-024", a_dead_grant_with_401_spares_the_client),
     Check::new("TK-026", the_vendors_number_is_shown),
+    Check::new("TK-027", a_refused_resource_is_left_out),
     Check::new("TK-030", a_refresh_whose_token_is_refused_names_the_scopes),
     Check::new("TK-034", an_audience_in_both_requests),
     Check::new("TK-035", the_resource_is_sent_as_it_is_written),
@@ -392,6 +394,64 @@ fn the_vendors_number_is_shown(entry: &Entry) {
     assert!(told.contains(&format!("AADSTS{number}")), "{told}");
 }
 
+fn a_refused_resource_is_left_out(entry: &Entry) {
+    let (error, text) = (entry.text("/error"), entry.text("/error_text"));
+    let body = serde_json::json!({ "error": error, "error_description": text });
+    let refusal = || Fault::answer("POST", "/token", Canned::json(400, body.to_string()));
+    assert_eq!(entry.text("/where"), "authorize page, code exchange AND refresh");
+
+    // At the code exchange: the same code, and a refresh that doesn't try it again.
+    let mut s = Scenario::new();
+    s.config.send_resource = SendResource::Auto;
+    s.world.authorization[0].resources = ResourceIndicators::RefusedAtToken;
+    s.world.faults.push(refusal());
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.sleep(4000);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    let server = Some("https://mcp.example.com/mcp".to_owned());
+    assert_eq!(sent(&s, "resource"), [server.clone(), None, None]);
+    assert_eq!((s.browser_opened(), lenient(&s, Leniency::ResourceOmitted)), (1, 1));
+
+    // At the refresh.
+    let mut s = Scenario::new();
+    s.config.send_resource = SendResource::Auto;
+    s.world.authorization[0].resources = ResourceIndicators::Ignored;
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    for _ in 0..2 {
+        s.world.faults.extend((s.world.count(What::Refreshes) == 0).then(refusal));
+        s.restart();
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    }
+    assert_eq!(sent(&s, "resource"), [server.clone(), server.clone(), None, None]);
+
+    // In the redirect.
+    let mut s = Scenario::new();
+    s.config.send_resource = SendResource::Auto;
+    s.person = Person::Ignores;
+    s.world.authorization[0].iss = IssParameter::Silent;
+    s.world.authorization[0].resources = ResourceIndicators::Ignored;
+    s.demand(Demand::interactive(Need::default()));
+    s.run_until("browse");
+    s.run();
+    let (callback, state) = (s.listening().unwrap(), s.authorize_param("state").unwrap());
+    let mut back = Url::parse(&callback).unwrap();
+    let pairs = [("error", error), ("error_description", text), ("state", state.as_str())];
+    back.query_pairs_mut().extend_pairs(pairs);
+    s.person = Person::Approves;
+    s.redirect(back.as_str());
+    s.run();
+    s.grant();
+    assert_eq!((s.browser_opened(), s.authorize_param("resource")), (2, None));
+
+    // A page in the browser can't be read: for that there is the setting.
+    let mut s = Scenario::new();
+    s.config.send_resource = SendResource::Never;
+    s.world.authorization[0].resources = ResourceIndicators::Refused;
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert_eq!((s.authorize_param("resource"), sent(&s, "resource")), (None, vec![None]));
+}
+
 fn a_refresh_whose_token_is_refused_names_the_scopes(entry: &Entry) {
     let note = entry.text("/note");
     let wrong = note.split('\'').nth(1).unwrap();
@@ -486,9 +546,9 @@ fn one_method_in_each_request(entry: &Entry) {
     // Where a server says so all the same, it is told, and nothing is tried.
     let mut s = Scenario::new();
     token_endpoint_answers(&mut s, refusal(entry), 1);
-    let said = Some(entry.text("/error_description"));
-    let answer = s.call_tool("whoami");
-    assert_fails!(answer, ErrorKind::TokenRefused { error, .. } if error.description.as_deref() == said);
+    let told = s.call_tool("whoami");
+    assert_fails!(told, ErrorKind::TokenRefused { error, .. } if error.error == "invalid_request");
+    assert!(told.error().to_string().contains(entry.text("/error_description")));
     assert_eq!(s.world.count(What::TokenRequests), 1);
 }
 
@@ -498,8 +558,10 @@ fn basic_names_the_client_in_the_body_too(entry: &Entry) {
     server.registration.assigns = Some(ClientAuthentication::Basic);
     server.wants_client_id = Some(entry.canned());
     assert_eq!(s.call_tool("whoami").status(), 200);
-    let named = s.world.token_requests().last().unwrap().client_id.clone();
-    assert_eq!(sent(&s, "client_id"), [Some(named)]);
+    let client = s.world.token_requests().last().unwrap().client_id.clone();
+    let said = body(entry);
+    let missed = said["error_description"].as_str().unwrap().strip_prefix("Missing ").unwrap();
+    assert_eq!(sent(&s, missed), [Some(client)]);
     assert_eq!(sent(&s, "client_secret"), [None]);
 }
 
