@@ -89,6 +89,7 @@ pub use machine::{AuthMachine, TokenState, TokenStatus};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
 pub use secret::Secret;
+pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
 pub use session::tokens::Generation;
