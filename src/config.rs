@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::output::CallbackHost;
+use crate::reach::Rule;
 use crate::secret::{Secret, exposed};
 use crate::wire::scope::ScopeSet;
 use crate::wire::{Malformed, url as address};
@@ -108,6 +109,13 @@ pub struct Config {
     /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
     /// reaches only the server's own origin.
     pub legacy_fallback: bool,
+    /// Where URLs that a server supplies may lead though it is not public: host names, addresses, or
+    /// networks as `10.0.0.0/8`. None by default: whoever can name a URL could have this program
+    /// knock at doors in its own network. It needs no entry what is at the origin of the server's own
+    /// URL, of `issuer`, `client_issuer` or `token_url`, nor what the server could reach itself: a
+    /// server in a private network may name private addresses, one on this machine this machine's.
+    /// The metadata services of clouds are allowed by their exact address only.
+    pub allow_private_addresses: Vec<String>,
 }
 
 /// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
@@ -183,6 +191,7 @@ impl Default for Config {
             assume_s256: false,
             trusted_issuers: Vec::new(),
             legacy_fallback: true,
+            allow_private_addresses: Vec::new(),
         }
     }
 }
@@ -255,6 +264,11 @@ impl Config {
         }
         if self.oauth_params.contains_key("resource") {
             return bad("oauth_params", "`resource` in the setting of that name", "it in here");
+        }
+        if let Some(entry) = self.allow_private_addresses.iter().find(|e| Rule::parse(e).is_none())
+        {
+            let expected = "host names, addresses, and networks as 10.0.0.0/8";
+            return bad("allow_private_addresses", expected, entry);
         }
         if self.scope_param_name.is_empty() {
             return bad("scope_param_name", "a parameter name", "nothing");

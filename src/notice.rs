@@ -162,6 +162,8 @@ pub enum Leniency {
     LegacyServer,
     /// There was no metadata at all: the default endpoints of 2025-03-26 are used.
     LegacyEndpoints,
+    /// Something was at an address that only `allow_private_addresses` allows.
+    PrivateAddress,
 }
 
 /// How a client identity was come by.
@@ -271,6 +273,7 @@ impl fmt::Display for Leniency {
             Leniency::ResourceAbsent => "protected resource metadata without `resource`",
             Leniency::LegacyServer => "no protected resource metadata (2025-03-26)",
             Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
+            Leniency::PrivateAddress => "an address that `allow_private_addresses` allows",
         })
     }
 }

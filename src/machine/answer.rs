@@ -15,6 +15,7 @@ use crate::machine::store::{Again, Loaded};
 use crate::machine::{Answered, AuthMachine};
 use crate::notice::{ClientSource, Notice};
 use crate::output::{Output, Page};
+use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
@@ -72,6 +73,10 @@ impl AuthMachine {
                     Err(error) => Err(error.to_string()),
                 };
                 self.tell(Notice::Answered { purpose, outcome });
+                let witness = reply.as_ref().ok().and_then(|r| r.extensions().get::<Witness>());
+                if let Some(witness) = witness.filter(|witness| witness.home) {
+                    self.session.saw_server_at(witness.address);
+                }
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
                     self.on_http(now, lane, reply);
                 }

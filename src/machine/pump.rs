@@ -11,10 +11,10 @@ use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, Stat
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
-    Action, BrowseCall, CallId, HostError, HttpCall, Limits, ListenCall, LoadCall, Output, Purpose,
-    STORE_DEADLINE, TransportError, TransportErrorKind,
+    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, STORE_DEADLINE,
+    TransportError, TransportErrorKind,
 };
-use crate::text::{printable, printable_url};
+use crate::text::printable;
 use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
@@ -163,17 +163,7 @@ impl AuthMachine {
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }
-            State::Ready(Want::Ask(Ask::Http(ask))) => {
-                let (request, purpose) = (ask.request, ask.purpose);
-                let limits = Limits::of(purpose);
-                let id = self.fly(now, limits.deadline, Some(name), Flight::Http(purpose));
-                self.tell(Notice::Asking {
-                    purpose,
-                    method: request.method().to_string(),
-                    url: printable_url(&request.uri().to_string()),
-                });
-                self.act(Action::Http(HttpCall { id, request, limits, purpose }));
-            }
+            State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,
         }
     }
