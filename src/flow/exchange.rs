@@ -170,6 +170,11 @@ impl Exchange {
                 Trouble::Passing { what: error.to_string(), retry_after: None }
             }
             Failure::Refused { error, .. } => Trouble::Refused(error),
+            // A proxy's word must not cost a login that lives; a new one has a way to go on.
+            Failure::Unauthorized if self.is_refresh() => {
+                Trouble::Passing { what: failure.to_string(), retry_after: None }
+            }
+            Failure::Unauthorized => Trouble::Refused(OAuthError::code("invalid_client")),
             Failure::Malformed(what) => Trouble::Unusable(what),
             Failure::Passing { status, retry_after, .. } => {
                 Trouble::Passing { what: format!("HTTP {status}"), retry_after }

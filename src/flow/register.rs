@@ -10,7 +10,7 @@ use crate::output::Purpose;
 use crate::session::record::{Discovery, Registration};
 use crate::text::printable_url;
 use crate::time::UnixTime;
-use crate::wire::failure::Failure;
+use crate::wire::failure::{Failure, OAuthError};
 use crate::wire::registration::{self, ApplicationType, ClientMetadata, RegistrationReply};
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::AuthMethod;
@@ -101,6 +101,10 @@ impl Register {
             Err(Failure::Passing { status, retry_after, .. }) => {
                 let retry_in = retry_after.unwrap_or(RETRY);
                 Err(ErrorKind::Passing { url, what: format!("HTTP {status}"), retry_in }.into())
+            }
+            Err(Failure::Unauthorized) => {
+                let error = OAuthError::code("invalid_token");
+                Err(ErrorKind::RegistrationRefused { url, error }.into())
             }
             Err(Failure::Malformed(what)) => Err(ErrorKind::Unusable { url, what }.into()),
         }

@@ -33,7 +33,7 @@ pub struct OAuthError {
 
 impl OAuthError {
     /// An error that is only a code.
-    pub(super) fn code(error: &str) -> Self {
+    pub(crate) fn code(error: &str) -> Self {
         Self { error: printable(error), description: None, uri: None }
     }
 
@@ -156,6 +156,11 @@ pub enum Failure {
         /// The reason, if the server gave one.
         error: Option<OAuthError>,
     },
+    /// 401 without a word: the server doesn't take the client (RFC 6749 §5.2), or something before
+    /// the server wants to know who we are. Nobody can tell; it is for the caller to say which of
+    /// the two costs less to believe.
+    #[error("HTTP 401, without a reason")]
+    Unauthorized,
     /// The answer doesn't have its form, so it decides nothing; waiting won't mend it.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -167,8 +172,8 @@ impl Failure {
     /// - An OAuth error is [`Failure::Refused`] at any status, except `server_error`,
     ///   `temporarily_unavailable`, `slow_down`, 408, 425, 429 and 5xx: those pass.
     /// - Without one, 404, 405 and 410 say that there is no such endpoint; a web page comes from
-    ///   something before the server and passes; 401 is `invalid_client` (RFC 6749 §5.2). 400, 415,
-    ///   422, redirects and successes are malformed; any other 4xx passes.
+    ///   something before the server and passes; 401 is [`Failure::Unauthorized`]. 400, 415, 422,
+    ///   redirects and successes are malformed; any other 4xx passes.
     pub fn read(
         document: &'static str,
         status: StatusCode,
@@ -194,9 +199,7 @@ impl Failure {
             (Some(error), _) => Failure::Refused { status: code, error },
             (None, 404 | 405 | 410) => malformed("an endpoint that takes POST", ""),
             (None, _) if is_page(headers, body) => passing(None),
-            (None, 401) => {
-                Failure::Refused { status: code, error: OAuthError::code("invalid_client") }
-            }
+            (None, 401) => Failure::Unauthorized,
             (None, 300..=399) => {
                 let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
                 let to = to.map(|to| format!(" to {to}")).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! | [`store`] | load, save, lock, erase | one private file per login, replaced atomically |
 //! | [`listener`] | listen | the loopback redirect listener of RFC 8252 §7.3 |
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
+//! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
 //!
 //! Nothing here knows OAuth, and of the core only the types at its edge: blocking and async hosts
@@ -13,6 +14,7 @@
 //! The feature `serve` adds a minimal loopback HTTP server for tests and demos.
 
 pub mod browser;
+pub mod desk;
 pub mod listener;
 #[cfg(feature = "serve")]
 pub mod serve;

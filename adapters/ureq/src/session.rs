@@ -14,11 +14,11 @@ use mcp_auth::{
 };
 
 use crate::builder::Builder;
-use crate::desk::{Desk, now};
 use crate::driver::Office;
 use crate::error::SendError;
 use crate::exchange::{default_agent, exchange};
 use crate::hands::Hands;
+use mcp_auth_host::desk::{Desk, now};
 
 /// How often one call demands a token. More than once only where another caller's attempt was
 /// joined and didn't bring what this one needs.

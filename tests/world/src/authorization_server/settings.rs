@@ -9,13 +9,14 @@ use super::state::State;
 #[derive(Debug, Clone)]
 pub struct AuthorizationServer {
     /// Its identifier, with or without a path. The endpoints are `authorize`, `token`, `register`
-    /// and `revoke` beneath it.
+    /// and `revoke` beneath it, unless [`metadata_changes`](Self::metadata_changes) moves them.
     pub issuer: String,
     /// Where its metadata is.
     pub metadata: MetadataPlace,
     /// Served in place of the metadata, byte for byte.
     pub metadata_body: Option<String>,
-    /// Members that replace or join those of the metadata; `null` removes one.
+    /// Members that replace or join those of the metadata; `null` removes one. An endpoint is where
+    /// its changed URL says.
     pub metadata_changes: Map<String, Value>,
     /// The `issuer` in its metadata and its `iss`, where that isn't [`issuer`](Self::issuer).
     pub claimed_issuer: Option<String>,

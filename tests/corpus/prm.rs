@@ -1,0 +1,5 @@
+//! Protected resource metadata (RFC 9728).
+
+use crate::runner::Check;
+
+pub const CHECKS: &[Check] = &[];

@@ -1,0 +1,5 @@
+//! The token endpoint.
+
+use crate::runner::Check;
+
+pub const CHECKS: &[Check] = &[];
