@@ -63,8 +63,8 @@ pub struct Config {
     /// The resource indicator (RFC 8707). Default: the metadata's `resource`, byte for byte, else
     /// the server's URL.
     pub resource: Option<String>,
-    /// Send no resource indicator at all. Off: the specification demands it.
-    pub omit_resource: bool,
+    /// Whether the resource indicator is sent. Default always: the specification demands it.
+    pub send_resource: SendResource,
     /// Parameters added to the authorization request. `state`, PKCE, `redirect_uri`, `client_id`
     /// and `response_type` can't be overridden.
     pub oauth_params: BTreeMap<String, String>,
@@ -106,6 +106,9 @@ pub struct Config {
     /// Issuers that this server's metadata may name though they differ from the one asked for.
     /// Credentials are kept by the identifier that was asked for, whatever the document claims.
     pub trusted_issuers: Vec<String>,
+    /// Accept metadata whose issuer is the bare origin of the one asked for, `https://a.example` for
+    /// `https://a.example/tenant`. Off: on an origin with many tenants, one could speak for another.
+    pub trust_origin_issuer: bool,
     /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
     /// reaches only the server's own origin.
     pub legacy_fallback: bool,
@@ -116,6 +119,22 @@ pub struct Config {
     /// server in a private network may name private addresses, one on this machine this machine's.
     /// The metadata services of clouds are allowed by their exact address only.
     pub allow_private_addresses: Vec<String>,
+}
+
+/// Whether the resource indicator (RFC 8707) is sent. A login without one says so:
+/// [`Leniency::ResourceOmitted`](crate::Leniency::ResourceOmitted).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendResource {
+    /// With every request that may have it. A server that refuses it ends the login, or the grant.
+    #[default]
+    Always,
+    /// Until a server refuses it (`invalid_target`, or Entra's AADSTS9010010 and AADSTS901002): then
+    /// the same is asked once more without, and so is all that follows. Such a server knows no
+    /// audiences: its tokens may be good for other resources too.
+    Auto,
+    /// Never: for servers that show their refusal to the person, and don't send them back.
+    Never,
 }
 
 /// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
@@ -176,7 +195,7 @@ impl Default for Config {
             scopes: None,
             scope_param_name: "scope".into(),
             resource: None,
-            omit_resource: false,
+            send_resource: SendResource::Always,
             oauth_params: BTreeMap::new(),
             callback_host: CallbackHost::default(),
             callback_port: None,
@@ -190,6 +209,7 @@ impl Default for Config {
             step_up_limit: 3,
             assume_s256: false,
             trusted_issuers: Vec::new(),
+            trust_origin_issuer: false,
             legacy_fallback: true,
             allow_private_addresses: Vec::new(),
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::{HostError, Purpose, TransportError, TransportErrorKind};
-use crate::wire::Malformed;
 use crate::wire::failure::OAuthError;
 use crate::wire::scope::ScopeSet;
+use crate::wire::{Malformed, url as address};
 
 /// Why there is no token. Cheap to clone: every waiter of an attempt gets it.
 ///
@@ -291,6 +291,9 @@ impl Error {
             K::NoAuthorizationServer { .. } => {
                 "Name the authorization server (`issuer`), or its endpoints (`authorize_url` and `token_url`).".into()
             }
+            K::IssuerMismatch { expected, got, .. } if address::is_origin_of(got, expected) => format!(
+                "If you know that {got} is right for this server, switch on `trust_origin_issuer`, or add it to `trusted_issuers`; otherwise don't log in."
+            ),
             K::IssuerMismatch { got, .. } => format!(
                 "If you know that {got} is right for this server, add it to `trusted_issuers`; otherwise don't log in."
             ),
@@ -299,13 +302,16 @@ impl Error {
             }
             K::NoPkce { .. } => "The server must support S256; there is no safe way around.".into(),
             K::NoClient { .. } => {
-                "Register a client with the provider and give `client_id` (and `client_secret`), or give `client_metadata_url`.".into()
+                "Register a client with the provider, in its console for developers, and give `client_id`, `client_secret` if it has one, and `callback_port` if its redirect URI has one; or give `client_metadata_url`.".into()
             }
             K::RegistrationRefused { .. } => {
                 "Register a client with the provider and give `client_id` (and `client_secret`), or an `initial_access_token`.".into()
             }
             K::Denied(error) if error.error == "access_denied" => {
                 "Log in again and allow the access.".into()
+            }
+            K::Denied(error) | K::TokenRefused { error, .. } if error.is_refused_resource() => {
+                "If the server takes no resource indicators, set `send_resource` to `auto`, or to `never`.".into()
             }
             K::Denied(_) => "Log in again; if it stays, ask the server's operator.".into(),
             K::MixUp { .. } => {

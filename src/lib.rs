@@ -81,7 +81,7 @@ mod text;
 mod time;
 pub mod wire;
 
-pub use config::{Config, Retry};
+pub use config::{Config, Retry, SendResource};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};

@@ -154,6 +154,8 @@ pub enum Leniency {
     RootSlash,
     /// The issuer was one of `trusted_issuers`.
     TrustedIssuer,
+    /// The issuer was the bare origin of the one asked for, and `trust_origin_issuer` is on.
+    OriginIssuer,
     /// `code_challenge_methods_supported` was absent, and `assume_s256` is on.
     AssumedS256,
     /// The protected resource metadata had no `resource`.
@@ -164,6 +166,8 @@ pub enum Leniency {
     LegacyEndpoints,
     /// Something was at an address that only `allow_private_addresses` allows.
     PrivateAddress,
+    /// No resource indicator is sent, as [`send_resource`](crate::Config::send_resource) allows.
+    ResourceOmitted,
 }
 
 /// How a client identity was come by.
@@ -269,11 +273,13 @@ impl fmt::Display for Leniency {
         f.write_str(match self {
             Leniency::RootSlash => "the issuer differs by its root slash only",
             Leniency::TrustedIssuer => "another issuer, which `trusted_issuers` names",
+            Leniency::OriginIssuer => "the issuer is a bare origin (`trust_origin_issuer`)",
             Leniency::AssumedS256 => "PKCE support is not advertised (`assume_s256`)",
             Leniency::ResourceAbsent => "protected resource metadata without `resource`",
             Leniency::LegacyServer => "no protected resource metadata (2025-03-26)",
             Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
             Leniency::PrivateAddress => "an address that `allow_private_addresses` allows",
+            Leniency::ResourceOmitted => "no resource indicator is sent (`send_resource`)",
         })
     }
 }

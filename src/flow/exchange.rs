@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use url::{Url, form_urlencoded};
 
+use crate::config::{Config, SendResource};
 use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::identity::Identity;
 use crate::flow::{Ask, HttpResult, Notes, Step};
-use crate::notice::Notice;
+use crate::notice::{Leniency, Notice};
 use crate::output::{Purpose, TransportError, TransportErrorKind};
 use crate::secret::Secret;
 use crate::session::tokens::Purchase;
@@ -26,6 +27,8 @@ pub(crate) struct Exchange {
     endpoint: Url,
     paid_with: PaidWith,
     retried: bool,
+    /// A refused resource indicator is left out.
+    may_omit_resource: bool,
 }
 
 #[derive(Clone)]
@@ -76,10 +79,13 @@ impl Exchange {
         purchase: Purchase,
         identity: Identity,
         paid_with: PaidWith,
+        config: &Config,
     ) -> Result<(Self, Ask), Error> {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
-        Ok(Self { purchase, identity, endpoint, paid_with, retried: false }.ask())
+        let may_omit_resource = config.send_resource == SendResource::Auto;
+        let retried = false;
+        Ok(Self { purchase, identity, endpoint, paid_with, retried, may_omit_resource }.ask())
     }
 
     /// One that was tried before has had its hiccup.
@@ -125,7 +131,7 @@ impl Exchange {
     ) -> Result<Step<Self, TokenReply>, Failed> {
         let (what, retry_after) = match self.read(now, reply) {
             Ok(reply) => return Ok(Step::Done(reply)),
-            Err(Trouble::Refused(error)) => return Err(Failed::Refused(error)),
+            Err(Trouble::Refused(error)) => return self.refused(error, notes),
             Err(Trouble::Unusable(what)) => {
                 return Err(Failed::Error(ErrorKind::Unusable { url: self.url(), what }.into()));
             }
@@ -142,6 +148,21 @@ impl Exchange {
             return Ok(Step::Ask(self, Ask::Pause(pause)));
         }
         Err(Failed::Passing { what, retry_after })
+    }
+
+    /// Servers look at the resource before they spend what was paid with: the same is good once more.
+    fn refused(
+        mut self,
+        error: OAuthError,
+        notes: &mut Notes,
+    ) -> Result<Step<Self, TokenReply>, Failed> {
+        let omit = self.may_omit_resource && error.is_refused_resource();
+        if omit && self.purchase.resource.take().is_some() {
+            notes.push(Notice::Lenient(Leniency::ResourceOmitted));
+            let (exchange, ask) = self.ask();
+            return Ok(Step::Ask(exchange, ask));
+        }
+        Err(Failed::Refused(error))
     }
 
     /// Reads an answer of any time: a late one is as good as any.

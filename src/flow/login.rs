@@ -10,7 +10,7 @@ use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
-use crate::notice::{ClientSource, Notice};
+use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::record::{ClientHome, Discovery, Registration};
@@ -143,9 +143,9 @@ impl Login {
         }
     }
 
-    pub(crate) fn on_kept(self) -> Turn {
+    pub(crate) fn on_kept(self, notes: &mut Notes) -> Turn {
         match self.stage {
-            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place),
+            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place, notes),
             _ => Err(stray("save")),
         }
     }
@@ -183,9 +183,12 @@ impl Login {
                 let page = Page::Failure(error.to_string());
                 let Authorize { found, identity, redirect_uri, .. } = *authorize;
                 let place = Place { found, redirect_uri };
-                let turn = if rejects_client(&error) {
+                let mut job = self.job;
+                let turn = if error.is_refused_resource() && job.may_omit_resource() {
+                    Self::authorize(job, identity, place, notes)
+                } else if rejects_client(&error) {
                     let otherwise = ErrorKind::Denied(error);
-                    Self::replace_client(self.job, identity, place, otherwise, now, notes)
+                    Self::replace_client(job, identity, place, otherwise, now, notes)
                 } else {
                     Err(ErrorKind::Denied(error).into())
                 };
@@ -271,7 +274,7 @@ impl Login {
         match identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now)? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
-                Self::authorize(job, identity, place)
+                Self::authorize(job, identity, place, notes)
             }
             Choice::Register => {
                 let scope = job.scopes(&place.found);
@@ -303,12 +306,15 @@ impl Login {
         }
     }
 
-    fn authorize(mut job: Job, identity: Identity, place: Place) -> Turn {
+    fn authorize(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
         // Again: who welcomed a browser may have left since.
         job.needs_person()?;
         let Place { found, redirect_uri } = place;
         let requested = job.scopes(&found);
         let resource = job.resource(&found);
+        if resource.is_none() {
+            notes.push(Notice::Lenient(Leniency::ResourceOmitted));
+        }
         let authorize =
             Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
         let Some(url) = authorize.url(&job.config) else {
@@ -330,7 +336,7 @@ impl Login {
         };
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with)?;
+        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
         let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
         Ok(Step::Ask(Self { job, stage }, ask))
     }

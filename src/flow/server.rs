@@ -192,6 +192,10 @@ fn read(
             leniencies.push(Leniency::RootSlash);
         } else if trusted {
             leniencies.push(Leniency::TrustedIssuer);
+        } else if config.trust_origin_issuer
+            && address::is_origin_of(&metadata.issuer, &candidate.issuer)
+        {
+            leniencies.push(Leniency::OriginIssuer);
         } else {
             return Err(ErrorKind::IssuerMismatch {
                 expected: printable_url(&candidate.issuer),

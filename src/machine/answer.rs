@@ -124,7 +124,7 @@ impl AuthMachine {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
         let paid_with = PaidWith::RefreshToken(refresh_token);
-        match Exchange::start(tokens.purchase.clone(), identity, paid_with) {
+        match Exchange::start(tokens.purchase.clone(), identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();

@@ -89,7 +89,7 @@ impl AuthMachine {
             browser_welcome: demand.browser_welcome,
             inspect,
             wanted: self.session.wanted(&demand.need),
-            earlier: record.tokens.as_ref().map(|t| (t.issuer.clone(), t.requested.clone())),
+            earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
             registrations: record.registrations.clone(),
             document_rejected_by: record.document_rejected_by.clone(),
             client_home: record.client_home.clone(),
@@ -97,6 +97,7 @@ impl AuthMachine {
             learned: Learned::default(),
             replaced_client: false,
             went_private: false,
+            resource_refused: false,
         };
         let after_refusal = self.session.refused();
         let lane =

@@ -37,7 +37,7 @@ impl SettingsArgs {
         }
         config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
         config.assume_s256 |= self.assume_s256;
-        config.omit_resource |= self.no_resource;
+        config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
         config.check()?;
         Ok(config)
@@ -104,6 +104,7 @@ fn warn_if_exposed(_: &Path, _: Report) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mcp_auth::SendResource;
 
     const QUIET: Report = Report { json: false, verbose: false };
 
@@ -125,6 +126,7 @@ mod tests {
             trust_issuers: vec!["https://u.example".into()],
             scopes: vec!["y z".into(), "x".into()],
             no_legacy: true,
+            send_resource: Some(SendResource::Auto),
             ..SettingsArgs::default()
         };
         let config = args.config(QUIET).unwrap();
@@ -132,7 +134,8 @@ mod tests {
         assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
         assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
         assert_eq!(config.scopes.unwrap().to_string(), "y z x");
-        assert!(config.assume_s256 && !config.legacy_fallback && !config.omit_resource);
+        assert!(config.assume_s256 && !config.legacy_fallback);
+        assert_eq!(config.send_resource, SendResource::Auto);
     }
 
     #[test]

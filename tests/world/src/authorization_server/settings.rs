@@ -79,6 +79,8 @@ pub enum MetadataPlace {
     OidcInserted,
     /// `openid-configuration` after the path (OpenID Connect Discovery §4).
     OidcAppended,
+    /// `oauth-authorization-server` after the path, which no specification knows.
+    Rfc8414Appended,
     /// Nowhere.
     Absent,
 }
