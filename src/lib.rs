@@ -91,6 +91,7 @@ pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
 pub use reach::{OutOfReach, PeerAddress, Reach};
 pub use secret::Secret;
+pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
 pub use session::tokens::Generation;

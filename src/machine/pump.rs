@@ -58,10 +58,10 @@ impl AuthMachine {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
-            Flight::Http(purpose) => {
+            Flight::Http(asked) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
-                if *purpose == Purpose::Token
+                if asked.purpose == Purpose::Token
                     && let Some(orphan) = lane.and_then(|lane| lane.orphan(out.call, there))
                 {
                     self.orphans.push_back(orphan);

@@ -4,11 +4,11 @@ use url::Url;
 
 use crate::flow::HttpAsk;
 use crate::machine::AuthMachine;
-use crate::machine::lane::{Flight, LaneName};
+use crate::machine::lane::{Asked, Flight, LaneName};
 use crate::notice::Notice;
 use crate::output::{Action, HttpCall, Limits, TransportError, TransportErrorKind};
 use crate::reach::Reach;
-use crate::text::printable_url;
+use crate::text::{printable, printable_url};
 use crate::time::Now;
 use crate::wire::url as address;
 
@@ -25,7 +25,10 @@ impl AuthMachine {
             }
         };
         let limits = Limits::of(purpose);
-        let id = self.fly(now, limits.deadline, Some(name), Flight::Http(purpose));
+        let server = request.uri().authority().map(ToString::to_string);
+        let server = printable(&server.unwrap_or_default());
+        let asked = Flight::Http(Asked { purpose, server, at: now });
+        let id = self.fly(now, limits.deadline, Some(name), asked);
         self.tell(Notice::Asking {
             purpose,
             method: request.method().to_string(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
+use crate::session::clock::ClockSkew;
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
@@ -51,6 +52,9 @@ pub(crate) struct Record {
     /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_at: Option<IpAddr>,
+    /// What the last answers said of our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clock_skew: Option<ClockSkew>,
 }
 
 /// A client that was registered dynamically (RFC 7591 §3.2.1).
@@ -180,6 +184,7 @@ impl Record {
             discovery: None,
             step_ups: Vec::new(),
             server_at: None,
+            clock_skew: None,
         }
     }
 
@@ -209,6 +214,7 @@ impl Record {
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
         theirs.step_ups.clone_from(&self.step_ups);
+        theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
     }
 

@@ -22,6 +22,8 @@ pub struct World {
     /// Who decides when a real browser fetches the authorization endpoint through
     /// [`World::handle`]. One who [`Ignores`](Person::Ignores) gets a page with two links.
     pub person: Person,
+    /// By how many seconds the servers' clocks are ahead of the time that they are asked at.
+    pub clock_ahead: i64,
     /// What will go wrong, in order.
     pub faults: Vec<Fault>,
     /// Where host names lead; all others lead to a public address. A server answers at whatever its
@@ -61,6 +63,7 @@ impl World {
             resource: ResourceServer::new(resource),
             authorization: issuers.iter().map(|issuer| AuthorizationServer::new(issuer)).collect(),
             person: Person::Approves,
+            clock_ahead: 0,
             faults: Vec::new(),
             names: BTreeMap::new(),
             log: Vec::new(),
@@ -144,12 +147,13 @@ impl World {
         request: &Request<Vec<u8>>,
         person: &Person,
     ) -> (Result<Response, NetworkError>, Option<Visit>) {
+        let now = now.saturating_add_signed(self.clock_ahead);
         let origin = self.origin(request);
         let path = request.uri().path().to_owned();
         let destination = self.destination(&origin, &path);
         let who = destination.who();
         let fault = faults::take(&mut self.faults, &origin, &path, request);
-        let (answer, detail, visit) = match fault {
+        let (mut answer, detail, visit) = match fault {
             Some(Effect::Answer(canned)) => {
                 (Ok(canned.response()), self.unheard(&destination, request), None)
             }
@@ -163,6 +167,9 @@ impl World {
                 (Ok(response), detail, visit)
             }
         };
+        if let Ok(response) = &mut answer {
+            text::add_date(response, now);
+        }
         let status = answer.as_ref().map(|response| response.status().as_u16()).map_err(|e| *e);
         let request = request.clone();
         self.log.push(Exchange { at: now, by, who, origin, path, request, answer: status, detail });

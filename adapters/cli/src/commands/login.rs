@@ -1,6 +1,7 @@
 //! `mcp-auth login URL`
 
-use super::{Call, status};
+use super::Call;
+use super::status::Stored;
 use crate::args::LoginArgs;
 use crate::failure::{Exit, Failure};
 
@@ -21,8 +22,11 @@ pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
     if !tokens.saved {
         return Err(Failure::NotKept);
     }
-    let mut data = status::data(server, account, Some(&tokens));
+    let mut data = Stored::of(&session, Some(tokens)).data(server, account);
     data["status"] = "logged_in".into();
     call.report.confirm(format_args!("Logged in to {server}."), data)?;
+    if let Some(skew) = session.clock_skew() {
+        call.report.say(format_args!("warning: {skew}\nadvice: {}", skew.advice()));
+    }
     Ok(Exit::Done)
 }
