@@ -79,6 +79,7 @@ mod secret;
 mod session;
 mod text;
 mod time;
+pub mod toolhive;
 pub mod wire;
 
 pub use config::{Config, Retry, SendResource};

@@ -4,13 +4,14 @@ use super::Call;
 use super::status::Stored;
 use crate::args::LoginArgs;
 use crate::failure::{Exit, Failure};
+use crate::settings::Chosen;
 
 pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
-    let config = args.settings.config_with(&args.person, call.report)?;
+    let Chosen { config, person } = args.settings.choose(&args.person, call.report)?;
     let entry = args.target.entry()?;
     // Nobody is asked to log in where that could not be kept.
     entry.rehearse()?;
-    let session = call.session_with(&entry, config, &args.person)?;
+    let session = call.session_with(&entry, config, &person)?;
     let (server, account) = (&args.target.url.0, args.target.store.account());
     if session.login()?.is_none() {
         return call.report.not_required(server);
