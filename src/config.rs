@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::output::CallbackHost;
+use crate::reach::Rule;
 use crate::secret::{Secret, exposed};
 use crate::wire::scope::ScopeSet;
 use crate::wire::{Malformed, url as address};
@@ -125,6 +126,13 @@ pub struct Config {
     /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
     /// reaches only the server's own origin.
     pub legacy_fallback: bool,
+    /// Where URLs that a server supplies may lead though it is not public: host names, addresses, or
+    /// networks as `10.0.0.0/8`. None by default: whoever can name a URL could have this program
+    /// knock at doors in its own network. It needs no entry what is at the origin of the server's own
+    /// URL, of `issuer`, `client_issuer` or `token_url`, nor what the server could reach itself: a
+    /// server in a private network may name private addresses, one on this machine this machine's.
+    /// The metadata services of clouds are allowed by their exact address only.
+    pub allow_private_addresses: Vec<String>,
 }
 
 /// Whether the resource indicator (RFC 8707) is sent. A login without one says so:
@@ -220,6 +228,7 @@ impl Default for Config {
             trusted_issuers: Vec::new(),
             trust_origin_issuer: false,
             legacy_fallback: true,
+            allow_private_addresses: Vec::new(),
         }
     }
 }
@@ -295,6 +304,11 @@ impl Config {
         }
         if let Some(name) = self.token_params.keys().find(|name| is_protected(name)) {
             return bad("token_params", "parameters that are no grant and no credential", name);
+        }
+        if let Some(entry) = self.allow_private_addresses.iter().find(|e| Rule::parse(e).is_none())
+        {
+            let expected = "host names, addresses, and networks as 10.0.0.0/8";
+            return bad("allow_private_addresses", expected, entry);
         }
         if self.scope_param_name.is_empty() {
             return bad("scope_param_name", "a parameter name", "nothing");

@@ -7,11 +7,11 @@ use std::time::Duration;
 use url::{Url, form_urlencoded};
 
 use crate::config::{Config, SendResource};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::identity::Identity;
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
-use crate::output::Purpose;
+use crate::output::{Purpose, TransportError, TransportErrorKind};
 use crate::secret::Secret;
 use crate::session::tokens::Purchase;
 use crate::text::printable_url;
@@ -48,6 +48,7 @@ pub(crate) enum Trouble {
     Refused(OAuthError),
     Passing { what: String, retry_after: Option<Duration> },
     Unusable(Malformed),
+    OutOfReach(TransportError),
 }
 
 pub(crate) enum Failed {
@@ -150,6 +151,9 @@ impl Exchange {
             Err(Trouble::Unusable(what)) => {
                 return Err(Failed::Error(ErrorKind::Unusable { url: self.url(), what }.into()));
             }
+            Err(Trouble::OutOfReach(error)) => {
+                return Err(Failed::Error(unanswered(self.url(), Purpose::Token, error).into()));
+            }
             Err(Trouble::Passing { what, retry_after }) => (what, retry_after),
         };
         let pause = retry_after.unwrap_or(QUICK_RETRY);
@@ -182,8 +186,10 @@ impl Exchange {
 
     /// Reads an answer of any time: a late one is as good as any.
     pub(crate) fn read(&self, now: UnixTime, reply: HttpResult) -> Result<TokenReply, Trouble> {
-        let response = reply
-            .map_err(|error| Trouble::Passing { what: error.to_string(), retry_after: None })?;
+        let response = reply.map_err(|error| match error.kind {
+            TransportErrorKind::Refused => Trouble::OutOfReach(error),
+            _ => Trouble::Passing { what: error.to_string(), retry_after: None },
+        })?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| TokenReply::parse(head.status, &head.headers, body, now);
         // Some servers quote in their error what they were sent.

@@ -107,7 +107,8 @@ impl Login {
     }
 
     pub(crate) fn on_http(self, now: UnixTime, reply: HttpResult, notes: &mut Notes) -> Turn {
-        let Self { job, stage } = self;
+        let Self { mut job, stage } = self;
+        job.overlook(&reply, notes);
         match stage {
             Stage::Detect(detect) => {
                 let step = detect.on_http(&job.site, reply, notes);
@@ -228,7 +229,7 @@ impl Login {
     }
 
     fn discovered(
-        mut job: Job,
+        job: Job,
         step: Step<Discover, Discovered>,
         now: UnixTime,
         notes: &mut Notes,
@@ -248,8 +249,7 @@ impl Login {
         };
         if job.inspect {
             notes.push(job.proposal(&found, now));
-            job.learned.discovery = Some(*found);
-            return Ok(Step::Done(Ended::Inspected(job.learned)));
+            return Ok(Step::Done(Ended::Inspected(job.learned_with(&found))));
         }
         job.needs_person()?;
         if let Some(uri) = &job.config.redirect_uri {

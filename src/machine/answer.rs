@@ -15,6 +15,7 @@ use crate::machine::store::{Again, Loaded};
 use crate::machine::{Answered, AuthMachine};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
+use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
@@ -73,6 +74,10 @@ impl AuthMachine {
                     Err(error) => Err(error.to_string()),
                 };
                 self.tell(Notice::Answered { purpose, outcome });
+                let witness = reply.as_ref().ok().and_then(|r| r.extensions().get::<Witness>());
+                if let Some(witness) = witness.filter(|witness| witness.home) {
+                    self.session.saw_server_at(witness.address);
+                }
                 self.compare_clocks(now, asked, &reply);
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
                     self.on_http(now, lane, reply);

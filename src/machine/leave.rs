@@ -139,8 +139,9 @@ impl AuthMachine {
         let Work::Leaving(known, _) = std::mem::replace(&mut lane.work, Work::Over) else { return };
         // Generations that another program has used are used.
         let used = known.iter().map(|record| record.last_generation).max();
-        let ours = &mut self.session.record.last_generation;
-        *ours = used.unwrap_or_default().max(*ours);
+        let ours = &mut self.session.record;
+        ours.last_generation = used.unwrap_or_default().max(ours.last_generation);
+        ours.server_at = ours.server_at.or(known.iter().rev().find_map(|record| record.server_at));
         let mut notes = Notes::new();
         let step = Logout::start(&self.config, &known, unread, &mut notes);
         self.take_notes(notes);
