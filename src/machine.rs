@@ -21,6 +21,7 @@ mod leave;
 mod pump;
 mod renewal;
 mod secret;
+mod send;
 mod store;
 
 use std::collections::VecDeque;

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use url::Url;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::exchange::without;
 use crate::flow::identity::{Identity, recall};
 use crate::flow::secret::{FindSecret, SecretResult};
@@ -119,6 +119,10 @@ impl Logout {
                 Ok(Revoked::Unsupported) => Ending::NotOffered,
                 Err(why) => Ending::Failed(current.error(why)),
             },
+            Err(error) if error.kind == TransportErrorKind::Refused => {
+                let url = printable_url(current.url.as_str());
+                Ending::Failed(unanswered(url, purpose(current.what), error).into())
+            }
             Err(error) => {
                 let why = error.to_string();
                 if matches!(error.kind, TransportErrorKind::Connect | TransportErrorKind::Timeout) {
@@ -204,6 +208,13 @@ impl Plan {
     }
 }
 
+fn purpose(what: Credential) -> Purpose {
+    match what {
+        Credential::Registration => Purpose::Management,
+        Credential::RefreshToken | Credential::AccessToken => Purpose::Revocation,
+    }
+}
+
 impl End {
     fn read(&self, now: UnixTime, response: http::Response<Vec<u8>>) -> Result<Revoked, String> {
         let (head, body) = response.into_parts();
@@ -214,9 +225,11 @@ impl End {
         let read = |body: &[u8]| read(head.status, &head.headers, body, now);
         let said = match read(&body) {
             // Some servers quote in their error what they were sent.
-            Err(Failure::Refused { .. } | Failure::Passing { error: Some(_), .. }) => {
-                read(&without(self.secrets(), &body))
-            }
+            Err(
+                Failure::Refused { .. }
+                | Failure::Passing { error: Some(_), .. }
+                | Failure::Unauthorized { .. },
+            ) => read(&without(self.secrets(), &body)),
             said => said,
         };
         said.map_err(|failure| failure.to_string())

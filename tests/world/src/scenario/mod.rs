@@ -75,6 +75,8 @@ pub struct Scenario {
     pub secrets_read: Vec<SecretRef>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
+    /// The programs' hosts say which address answered. On.
+    pub peers_are_told: bool,
     /// Every authorization URL that a person was taken to.
     pub browsed: Vec<Url>,
     /// Every notice of every program.
@@ -118,6 +120,7 @@ impl Scenario {
             exposed: BTreeSet::new(),
             secrets_read: Vec::new(),
             browser_is_missing: false,
+            peers_are_told: true,
             browsed: Vec::new(),
             notices: Vec::new(),
             pages: Vec::new(),
