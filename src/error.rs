@@ -86,6 +86,8 @@ pub enum ErrorKind {
         url: String,
         /// What it answered.
         what: String,
+        /// The resource that its metadata describes, where that is another URL: perhaps it is meant.
+        instead: Option<String>,
     },
     /// The protected resource metadata speaks for another resource (RFC 9728 §3.3).
     #[error("{metadata_url} says it describes {got}, but the server is {server}")]
@@ -265,6 +267,9 @@ impl Error {
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
+            K::ProbeFailed { instead: Some(instead), .. } => {
+                format!("Use {instead} as the server's URL: that is what its metadata describes.")
+            }
             K::ProbeFailed { .. } => {
                 "Check that the URL is the MCP endpoint; if the server needs a login all the same, name its authorization server (`issuer`).".into()
             }

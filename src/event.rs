@@ -110,7 +110,8 @@ impl Demand {
     }
 }
 
-/// A 401, or a 403 `insufficient_scope`, that the host got from the MCP server.
+/// A refusal that the host got from the MCP server: [`AuthMachine::judge`](crate::AuthMachine::judge)
+/// tells it from other answers.
 #[derive(Clone, Debug)]
 pub struct Challenged {
     pub(crate) generation: Option<Generation>,
@@ -139,6 +140,13 @@ impl Challenged {
         };
         let operation = need.operation.clone();
         counts.then_some(Self { generation, status: status.as_u16(), challenge, operation })
+    }
+
+    /// An answer that says nothing of the token, and may be due to it.
+    pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
+        let operation = need.operation.clone();
+        let generation = Some(sent_with);
+        Self { generation, status: status.as_u16(), challenge: None, operation }
     }
 }
 

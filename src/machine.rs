@@ -15,6 +15,7 @@
 
 mod answer;
 mod demand;
+mod judge;
 mod lane;
 mod leave;
 mod pump;
@@ -40,6 +41,8 @@ use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
 use crate::wire::url as address;
+
+pub use judge::Verdict;
 
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
