@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::output::CallbackHost;
@@ -55,7 +55,9 @@ pub struct Config {
     /// See `authorize_url`.
     pub token_url: Option<String>,
 
-    /// Ask for these scopes, whatever the server suggests; step-ups still add to them.
+    /// Ask for these scopes, whatever the server suggests; step-ups still add to them. In JSON, one
+    /// text or a list of texts.
+    #[serde(deserialize_with = "scopes")]
     pub scopes: Option<ScopeSet>,
     /// The name of the scope parameter, for servers that call it otherwise. Default `scope`.
     pub scope_param_name: String,
@@ -291,6 +293,21 @@ impl Config {
     pub(crate) fn client_home(&self) -> Option<&str> {
         self.client_issuer.as_deref().or(self.issuer.as_deref())
     }
+}
+
+/// One text, as OAuth has it, or a list, as people and ToolHive have it.
+fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ScopeSet>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Scopes {
+        Text(ScopeSet),
+        List(Vec<String>),
+    }
+
+    Ok(Option::deserialize(from)?.map(|scopes| match scopes {
+        Scopes::Text(scopes) => scopes,
+        Scopes::List(scopes) => ScopeSet::parse(&scopes.join(" ")),
+    }))
 }
 
 /// RFC 6750 §2.1: what fits behind `Bearer`; anything else could break out of the header field.

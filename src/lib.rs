@@ -78,6 +78,7 @@ mod secret;
 mod session;
 mod text;
 mod time;
+pub mod toolhive;
 pub mod wire;
 
 pub use config::{Config, Retry, SendResource};
@@ -89,6 +90,7 @@ pub use machine::{AuthMachine, TokenState, TokenStatus, Verdict};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
 pub use secret::Secret;
+pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
 pub use session::tokens::Generation;

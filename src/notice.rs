@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::logout::{Credential, Ending};
 use crate::output::{HostError, Purpose};
+use crate::session::clock::ClockSkew;
 use crate::session::trouble::SessionState;
 use crate::wire::scope::ScopeSet;
 
@@ -114,6 +115,13 @@ pub enum Notice {
     SaveRecovered,
     /// An inspection is over: this is what a login would do.
     Proposed(Proposal),
+    /// This machine's clock isn't that of a server.
+    ClockSkew(ClockSkew),
+    /// The two clocks agree again.
+    ClockRight {
+        /// Whose clock ours was compared with.
+        server: String,
+    },
     /// The session stands otherwise than before.
     State(SessionState),
     /// A part of a logout is over.
@@ -233,6 +241,10 @@ impl fmt::Display for Notice {
                     Err(error) => write!(f, "fail: {error}")?,
                 }
                 if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
+            }
+            Notice::ClockSkew(skew) => skew.fmt(f),
+            Notice::ClockRight { server } => {
+                write!(f, "this machine's clock is right again, by that of {server}")
             }
             Notice::State(state) => write!(f, "session: {state}"),
             Notice::Ended { what, ending } => write!(f, "{what}: {ending}"),

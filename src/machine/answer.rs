@@ -66,12 +66,14 @@ impl AuthMachine {
             (Flight::Save(change, after), AnswerContent::Saved(result)) => {
                 self.on_saved(now, out.lane, change, after, result);
             }
-            (Flight::Http(purpose), AnswerContent::Http(HttpReply(reply))) => {
+            (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {
+                let purpose = asked.purpose;
                 let outcome = match &reply {
                     Ok(response) => Ok(response.status().as_u16()),
                     Err(error) => Err(error.to_string()),
                 };
                 self.tell(Notice::Answered { purpose, outcome });
+                self.compare_clocks(now, asked, &reply);
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
                     self.on_http(now, lane, reply);
                 }

@@ -7,7 +7,9 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{
+    After, Asked, Change, Flight, InFlight, Lane, LaneName, State, Want, Work,
+};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
@@ -58,10 +60,10 @@ impl AuthMachine {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
-            Flight::Http(purpose) => {
+            Flight::Http(asked) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
-                if *purpose == Purpose::Token
+                if asked.purpose == Purpose::Token
                     && let Some(orphan) = lane.and_then(|lane| lane.orphan(out.call, there))
                 {
                     self.orphans.push_back(orphan);
@@ -166,7 +168,10 @@ impl AuthMachine {
             State::Ready(Want::Ask(Ask::Http(ask))) => {
                 let (request, purpose) = (ask.request, ask.purpose);
                 let limits = Limits::of(purpose);
-                let id = self.fly(now, limits.deadline, Some(name), Flight::Http(purpose));
+                let server = request.uri().authority().map(ToString::to_string);
+                let server = printable(&server.unwrap_or_default());
+                let asked = Flight::Http(Asked { purpose, server, at: now });
+                let id = self.fly(now, limits.deadline, Some(name), asked);
                 self.tell(Notice::Asking {
                     purpose,
                     method: request.method().to_string(),

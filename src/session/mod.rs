@@ -1,5 +1,6 @@
 //! WHAT STAYS between flows: the record, the tokens, and what was learned from refusals.
 
+pub(crate) mod clock;
 pub(crate) mod grant;
 pub(crate) mod policy;
 pub(crate) mod record;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
+use crate::session::clock::ClockSkew;
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
@@ -47,6 +48,9 @@ pub(crate) struct Record {
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
     pub(crate) step_ups: Vec<StepUp>,
+    /// What the last answers said of our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clock_skew: Option<ClockSkew>,
 }
 
 /// A client that was registered dynamically (RFC 7591 §3.2.1).
@@ -175,6 +179,7 @@ impl Record {
             client_home: None,
             discovery: None,
             step_ups: Vec::new(),
+            clock_skew: None,
         }
     }
 
@@ -203,6 +208,7 @@ impl Record {
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
         theirs.step_ups.clone_from(&self.step_ups);
+        theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
     }
 

@@ -13,6 +13,9 @@ use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::TokenReply;
 
+/// A clock that is kept right by the network is set by less than this.
+const ADJUSTED: Duration = Duration::from_secs(60);
+
 /// Counts the token sets of a session, across restarts and processes. A refusal names the
 /// generation that was refused, so ten refusals of one make one refresh.
 #[derive(
@@ -126,10 +129,12 @@ impl Tokens {
         Some(self.obtained_at.until(self.expires_at?))
     }
 
-    /// What is left by the wall clock; nothing if the clock says they aren't issued yet.
+    /// What is left by the wall clock; nothing if the clock says they aren't issued yet, unless it
+    /// was only put right by a little.
     pub(crate) fn remaining(&self, now: UnixTime) -> Option<Duration> {
-        let left = now.until(self.expires_at?);
-        Some(if now < self.obtained_at { Duration::ZERO } else { left })
+        let left = now.until(self.expires_at?).min(self.life()?);
+        let believed = now.until(self.obtained_at) <= ADJUSTED;
+        Some(if believed { left } else { Duration::ZERO })
     }
 
     /// Judged by the wall clock and, where it is known, by the monotonic one: the earlier counts,
@@ -204,6 +209,7 @@ mod tests {
         let none_left = Some(Duration::ZERO);
         assert_eq!(hour.freshness(UnixTime(1001), none_left, AHEAD), Freshness::Expired);
         assert_eq!(hour.remaining(UnixTime(500)), Some(Duration::ZERO));
+        assert_eq!(hour.remaining(UnixTime(999)), Some(Duration::from_secs(3600)));
         assert_eq!(hour.remaining(UnixTime(4000)), Some(Duration::from_secs(600)));
     }
 }

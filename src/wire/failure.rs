@@ -2,12 +2,12 @@
 //! stands before them, send instead.
 
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
-use super::Malformed;
+use super::{Malformed, date};
 use crate::UnixTime;
 use crate::text::{printable, printable_url};
 
@@ -254,8 +254,7 @@ pub fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
         // Only too many digits fail here.
         value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
-        let at = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
-        now.until(UnixTime(at.as_secs()))
+        now.until(date::parse(value)?)
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }

@@ -182,7 +182,7 @@ pub struct OutputArgs {
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct SettingsArgs {
-    /// Settings as JSON; options override them
+    /// Settings as JSON or YAML, ours or ToolHive's; options override them
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A client that was registered by hand
@@ -225,7 +225,7 @@ pub struct SettingsArgs {
 }
 
 /// How the person comes into it.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Browser")]
 pub struct PersonArgs {
     /// The loopback name in the redirect URI [default: 127.0.0.1]

@@ -9,8 +9,9 @@ use http::{Request, Response};
 use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
-    AuthMachine, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError, Logout,
-    Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind, Verdict,
+    AuthMachine, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
+    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    Verdict,
 };
 
 use crate::builder::Builder;
@@ -40,8 +41,8 @@ pub enum Asking {
 /// One login at one MCP server, for any number of threads. Clones are the same session.
 ///
 /// All methods but [`discovery`](Self::discovery), [`status`](Self::status),
-/// [`state`](Self::state), [`redirected`](Self::redirected) and [`cancel`](Self::cancel) block, for the builder's
-/// [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
+/// [`state`](Self::state), [`clock_skew`](Self::clock_skew), [`redirected`](Self::redirected) and
+/// [`cancel`](Self::cancel) block, for the builder's [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
 /// once, also while another thread waits for a person.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
@@ -255,6 +256,12 @@ impl Session {
     /// The tokens at hand, described. Until the record is [loaded](Self::load) there are none.
     pub fn status(&self) -> Option<TokenStatus> {
         self.0.office.desk().machine.status()
+    }
+
+    /// What the servers' answers have shown of this machine's wall clock, also in an earlier run;
+    /// `None` where it is right.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.0.office.desk().machine.clock_skew().cloned()
     }
 
     /// How the session stands: authorized, retrying and until when, or in need of a person.

@@ -19,6 +19,8 @@ pub struct World {
     /// Who decides when a real browser fetches the authorization endpoint through
     /// [`World::handle`]. One who [`Ignores`](Person::Ignores) gets a page with two links.
     pub person: Person,
+    /// By how many seconds the servers' clocks are ahead of the time that they are asked at.
+    pub clock_ahead: i64,
     /// What will go wrong, in order.
     pub faults: Vec<Fault>,
     /// Every request so far. It grows without bound; clear it as you like.
@@ -52,6 +54,7 @@ impl World {
             resource: ResourceServer::new(resource),
             authorization: issuers.iter().map(|issuer| AuthorizationServer::new(issuer)).collect(),
             person: Person::Approves,
+            clock_ahead: 0,
             faults: Vec::new(),
             log: Vec::new(),
         }
@@ -107,12 +110,13 @@ impl World {
         request: &Request<Vec<u8>>,
         person: &Person,
     ) -> (Result<Response, NetworkError>, Option<Visit>) {
+        let now = now.saturating_add_signed(self.clock_ahead);
         let origin = self.origin(request);
         let path = request.uri().path().to_owned();
         let destination = self.destination(&origin, &path);
         let who = destination.who();
         let fault = faults::take(&mut self.faults, &origin, &path, request);
-        let (answer, detail, visit) = match fault {
+        let (mut answer, detail, visit) = match fault {
             Some(Effect::Answer(canned)) => {
                 (Ok(canned.response()), self.unheard(&destination, request), None)
             }
@@ -126,6 +130,9 @@ impl World {
                 (Ok(response), detail, visit)
             }
         };
+        if let Ok(response) = &mut answer {
+            text::add_date(response, now);
+        }
         let status = answer.as_ref().map(|response| response.status().as_u16()).map_err(|e| *e);
         let request = request.clone();
         self.log.push(Exchange { at: now, by, who, origin, path, request, answer: status, detail });

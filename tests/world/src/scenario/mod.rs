@@ -198,9 +198,15 @@ impl Scenario {
         Now { wall: UnixTime(self.wall), mono }
     }
 
-    /// Sets the wall clock, by this many seconds; no time passes.
+    /// Sets the wall clock of everybody, by this many seconds; no time passes.
     pub fn set_wall_clock(&mut self, by: i64) {
         self.wall = self.wall.saturating_add_signed(by);
+    }
+
+    /// Sets the wall clock of the programs, by this many seconds; the servers' goes on.
+    pub fn set_own_clock(&mut self, by: i64) {
+        self.set_wall_clock(by);
+        self.world.clock_ahead = self.world.clock_ahead.saturating_sub(by);
     }
 
     fn program(&mut self) -> &mut Program {
