@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::output::{HostError, TransportError};
+use crate::output::{HostError, Purpose, TransportError, TransportErrorKind};
 use crate::wire::failure::OAuthError;
 use crate::wire::scope::ScopeSet;
 use crate::wire::{Malformed, url as address};
@@ -67,6 +67,16 @@ pub enum ErrorKind {
         /// Where the request went, without its query.
         url: String,
         /// What the transport said.
+        source: TransportError,
+    },
+    /// A server supplied a URL that leads where it could not reach itself: nothing was sent there.
+    #[error("{url}, which {} supplied, was not asked: {source}", supplier(.purpose))]
+    AddressRefused {
+        /// The URL, without its query.
+        url: String,
+        /// What the request would have been for; who supplied the URL follows from it.
+        purpose: Purpose,
+        /// The address, and what kind it is of.
         source: TransportError,
     },
     /// A passing failure; everything is kept.
@@ -239,6 +249,10 @@ impl Error {
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
             K::NoAuthorizationServer { .. } => Fault::ResourceServer,
+            K::AddressRefused { purpose, .. } => match purpose {
+                Purpose::ResourceMetadata | Purpose::ServerMetadata => Fault::ResourceServer,
+                _ => Fault::AuthorizationServer,
+            },
             K::Unreachable { .. } | K::Passing { .. } => Fault::Network,
             K::IssuerMismatch { .. } | K::NoPkce { .. } | K::MixUp { .. } => {
                 Fault::AuthorizationServer
@@ -266,6 +280,9 @@ impl Error {
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
+            K::AddressRefused { .. } => {
+                "If that is where it should lead, add the host or its address to `allow_private_addresses`; otherwise tell the server's operator, and don't log in.".into()
+            }
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
             K::ProbeFailed { instead: Some(instead), .. } => {
                 format!("Use {instead} as the server's URL: that is what its metadata describes.")
@@ -358,6 +375,27 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
+    }
+}
+
+/// Why a request has no answer.
+pub(crate) fn unanswered(url: String, purpose: Purpose, source: TransportError) -> ErrorKind {
+    match source.kind {
+        TransportErrorKind::Refused => ErrorKind::AddressRefused { url, purpose, source },
+        _ => ErrorKind::Unreachable { url, source },
+    }
+}
+
+/// Whose word a URL is that was asked for this.
+fn supplier(purpose: &Purpose) -> &'static str {
+    match purpose {
+        Purpose::Probe => "the operator",
+        Purpose::ResourceMetadata => "the MCP server's challenge",
+        Purpose::ServerMetadata => "the MCP server",
+        Purpose::Registration | Purpose::Token | Purpose::Revocation => {
+            "the authorization server's metadata"
+        }
+        Purpose::Management => "the answer to the client's registration",
     }
 }
 

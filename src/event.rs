@@ -1,5 +1,7 @@
 //! Everything that can go in.
 
+use core::net::IpAddr;
+
 use crate::output::{CallId, HostError, TransportError};
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
@@ -118,6 +120,7 @@ pub struct Challenged {
     pub(crate) status: u16,
     pub(crate) challenge: Option<BearerChallenge>,
     pub(crate) operation: Option<String>,
+    pub(crate) server_at: Option<IpAddr>,
 }
 
 impl Challenged {
@@ -139,14 +142,31 @@ impl Challenged {
             _ => false,
         };
         let operation = need.operation.clone();
-        counts.then_some(Self { generation, status: status.as_u16(), challenge, operation })
+        counts.then_some(Self {
+            generation,
+            status: status.as_u16(),
+            challenge,
+            operation,
+            server_at: None,
+        })
+    }
+
+    /// The address at the other end of the connection that the refusal came by: see
+    /// [`PeerAddress`](crate::PeerAddress). Without it, the machine goes by what it saw itself.
+    #[must_use]
+    pub fn seen_at(self, peer: IpAddr) -> Self {
+        Self { server_at: Some(peer), ..self }
     }
 
     /// An answer that says nothing of the token, and may be due to it.
     pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
-        let operation = need.operation.clone();
-        let generation = Some(sent_with);
-        Self { generation, status: status.as_u16(), challenge: None, operation }
+        Self {
+            generation: Some(sent_with),
+            status: status.as_u16(),
+            challenge: None,
+            operation: need.operation.clone(),
+            server_at: None,
+        }
     }
 }
 

@@ -172,8 +172,16 @@ pub enum Leniency {
     LegacyServer,
     /// There was no metadata at all: the default endpoints of 2025-03-26 are used.
     LegacyEndpoints,
+    /// Something was at an address that only `allow_private_addresses` allows.
+    PrivateAddress,
     /// No resource indicator is sent, as [`send_resource`](crate::Config::send_resource) allows.
     ResourceOmitted,
+    /// The client was refused until it showed its secret in the body
+    /// ([`Config::retry_secret_in_body`](crate::Config::retry_secret_in_body)).
+    SecretInBody,
+    /// The token of a refresh was refused at once, and the next one names the scopes
+    /// ([`Config::scope_on_refresh`](crate::Config::scope_on_refresh) names them always).
+    ScopeOnRefresh,
 }
 
 /// How a client identity was come by.
@@ -288,7 +296,10 @@ impl fmt::Display for Leniency {
             Leniency::ResourceAbsent => "protected resource metadata without `resource`",
             Leniency::LegacyServer => "no protected resource metadata (2025-03-26)",
             Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
+            Leniency::PrivateAddress => "an address that `allow_private_addresses` allows",
             Leniency::ResourceOmitted => "no resource indicator is sent (`send_resource`)",
+            Leniency::SecretInBody => "the client's secret goes in the body",
+            Leniency::ScopeOnRefresh => "the refresh names the scopes",
         })
     }
 }

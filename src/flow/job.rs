@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::config::{Config, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::flow::Learned;
 use crate::flow::identity::{self, Choice, Known};
-use crate::notice::{ClientSource, Notice, Proposal};
+use crate::flow::{HttpResult, Learned, Notes};
+use crate::notice::{ClientSource, Leniency, Notice, Proposal};
+use crate::reach::Witness;
 use crate::session::grant::Site;
 use crate::session::record::{ClientHome, Discovery, Registration};
 use crate::session::tokens::Purchase;
@@ -34,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
     pub(crate) replaced_client: bool,
+    /// Something was at an address that the settings allow.
+    pub(crate) went_private: bool,
     /// The server has refused the resource indicator.
     pub(crate) resource_refused: bool,
 }
@@ -89,7 +92,7 @@ impl Job {
             && !std::mem::replace(&mut self.resource_refused, true)
     }
 
-    fn earlier_of(&self, found: &Discovery) -> Option<&Purchase> {
+    pub(super) fn earlier_of(&self, found: &Discovery) -> Option<&Purchase> {
         self.earlier.as_ref().filter(|earlier| earlier.issuer == found.issuer)
     }
 
@@ -114,7 +117,19 @@ impl Job {
         scopes
     }
 
+    /// What has to be overlooked for an answer to be had.
+    pub(super) fn overlook(&mut self, reply: &HttpResult, notes: &mut Notes) {
+        let witness =
+            reply.as_ref().ok().and_then(|response| response.extensions().get::<Witness>());
+        if witness.is_some_and(|witness| witness.lenient) && !self.went_private {
+            self.went_private = true;
+            notes.push(Notice::Lenient(Leniency::PrivateAddress));
+        }
+    }
+
     pub(super) fn learned_with(&self, found: &Discovery) -> Learned {
-        Learned { discovery: Some(found.clone()), ..self.learned.clone() }
+        let mut found = found.clone();
+        found.leniencies.extend(self.went_private.then_some(Leniency::PrivateAddress));
+        Learned { discovery: Some(found), ..self.learned.clone() }
     }
 }

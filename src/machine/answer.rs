@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
 use crate::flow::authorize::parse_at;
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -13,8 +13,9 @@ use crate::machine::lane::{
 };
 use crate::machine::store::{Again, Loaded};
 use crate::machine::{Answered, AuthMachine};
-use crate::notice::{ClientSource, Notice};
+use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
+use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
@@ -73,6 +74,10 @@ impl AuthMachine {
                     Err(error) => Err(error.to_string()),
                 };
                 self.tell(Notice::Answered { purpose, outcome });
+                let witness = reply.as_ref().ok().and_then(|r| r.extensions().get::<Witness>());
+                if let Some(witness) = witness.filter(|witness| witness.home) {
+                    self.session.saw_server_at(witness.address);
+                }
                 self.compare_clocks(now, asked, &reply);
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
                     self.on_http(now, lane, reply);
@@ -121,8 +126,13 @@ impl AuthMachine {
         let Some(refresh_token) = refresh_token else {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
+        let mut purchase = tokens.purchase.clone();
+        if self.session.may_need_scopes(now) {
+            purchase.scope_on_refresh = true;
+            self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
+        }
         let paid_with = PaidWith::RefreshToken(refresh_token);
-        match Exchange::start(tokens.purchase.clone(), identity, paid_with, &self.config) {
+        match Exchange::start(purchase, identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
@@ -146,7 +156,7 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             Work::Refreshing(exchange, previous) => {
-                let (source, purchase) = (exchange.identity.source, exchange.purchase.clone());
+                let source = exchange.identity.source;
                 let result = exchange.on_http(now.wall, reply, &mut notes);
                 self.take_notes(notes);
                 match result {
@@ -155,7 +165,7 @@ impl AuthMachine {
                         lane.state = ready(now, ask);
                         self.renewal = Some(lane);
                     }
-                    Ok(Step::Done(reply)) => {
+                    Ok(Step::Done(Bought { reply, purchase })) => {
                         let learned = Learned::default();
                         let base = Base::Exactly(Some(previous.generation));
                         let previous = Some(&*previous);

@@ -96,6 +96,7 @@ impl AuthMachine {
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,
+            went_private: false,
             resource_refused: false,
         };
         let after_refusal = self.session.refused();

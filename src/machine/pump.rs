@@ -7,16 +7,14 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{
-    After, Asked, Change, Flight, InFlight, Lane, LaneName, State, Want, Work,
-};
+use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
-    Action, BrowseCall, CallId, HostError, HttpCall, Limits, ListenCall, LoadCall, Output, Purpose,
-    STORE_DEADLINE, TransportError, TransportErrorKind,
+    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, STORE_DEADLINE,
+    TransportError, TransportErrorKind,
 };
-use crate::text::{printable, printable_url};
+use crate::text::printable;
 use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
@@ -165,20 +163,7 @@ impl AuthMachine {
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }
-            State::Ready(Want::Ask(Ask::Http(ask))) => {
-                let (request, purpose) = (ask.request, ask.purpose);
-                let limits = Limits::of(purpose);
-                let server = request.uri().authority().map(ToString::to_string);
-                let server = printable(&server.unwrap_or_default());
-                let asked = Flight::Http(Asked { purpose, server, at: now });
-                let id = self.fly(now, limits.deadline, Some(name), asked);
-                self.tell(Notice::Asking {
-                    purpose,
-                    method: request.method().to_string(),
-                    url: printable_url(&request.uri().to_string()),
-                });
-                self.act(Action::Http(HttpCall { id, request, limits, purpose }));
-            }
+            State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,
         }
     }

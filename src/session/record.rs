@@ -1,5 +1,6 @@
 //! What is saved: one versioned JSON record for a server and account.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -48,6 +49,9 @@ pub(crate) struct Record {
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
     pub(crate) step_ups: Vec<StepUp>,
+    /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_at: Option<IpAddr>,
     /// What the last answers said of our clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) clock_skew: Option<ClockSkew>,
@@ -179,6 +183,7 @@ impl Record {
             client_home: None,
             discovery: None,
             step_ups: Vec::new(),
+            server_at: None,
             clock_skew: None,
         }
     }
@@ -188,10 +193,11 @@ impl Record {
         self.tokens.as_ref().is_some_and(|tokens| tokens.logged_in_at > moment)
     }
 
-    /// Without anything in it, after a logout. Generations go on, so that the refusal of an old
-    /// token isn't taken for a new one's.
+    /// Without anything of the login in it, after a logout. Generations go on, so that the refusal of
+    /// an old token isn't taken for a new one's.
     pub(crate) fn emptied(&self) -> Self {
-        Self { last_generation: self.last_generation, ..Self::new(&self.server) }
+        let Self { last_generation, server_at, .. } = *self;
+        Self { last_generation, server_at, ..Self::new(&self.server) }
     }
 
     /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are

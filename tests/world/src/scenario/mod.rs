@@ -69,6 +69,8 @@ pub struct Scenario {
     pub taken_ports: BTreeSet<u16>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
+    /// The programs' hosts say which address answered. On.
+    pub peers_are_told: bool,
     /// Every authorization URL that a person was taken to.
     pub browsed: Vec<Url>,
     /// Every notice of every program.
@@ -109,6 +111,7 @@ impl Scenario {
             server: None,
             taken_ports: BTreeSet::new(),
             browser_is_missing: false,
+            peers_are_told: true,
             browsed: Vec::new(),
             notices: Vec::new(),
             pages: Vec::new(),
