@@ -83,7 +83,8 @@ impl Demand {
         Self { need, browser_welcome: true, ..Self::default() }
     }
 
-    /// Log in anew, even though there is a usable token.
+    /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
+    /// none where such a server has no metadata that names an authorization server.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;

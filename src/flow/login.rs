@@ -206,6 +206,8 @@ impl Login {
             Step::Ask(detect, ask) => {
                 return Ok(Step::Ask(Self { job, stage: Stage::Detect(detect) }, ask));
             }
+            // Its metadata says whether it knows a login at all.
+            Step::Done(Detected::NotRequired) if job.wanted_all_the_same => Evidence::Open,
             Step::Done(Detected::NotRequired) => {
                 notes.push(Notice::NotRequired);
                 return Ok(Step::Done(Ended::NotRequired));

@@ -90,8 +90,8 @@ impl Session {
         self.token_until(self.deadline(), need, asking)
     }
 
-    /// Logs in anew, even though there may be a usable token. `None`: the server wants no
-    /// authorization.
+    /// Logs in anew, even though there may be a usable token, or the server lets everybody in.
+    /// `None`: the server wants no authorization, and names nobody to log in with.
     ///
     /// # Errors
     ///

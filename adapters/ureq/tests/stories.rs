@@ -13,7 +13,7 @@ use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::browser::{Browser, BrowserError};
 use mcp_auth_ureq::store::{FileStore, Lock, MemoryStore, Store};
 use mcp_auth_ureq::{Asking, SendError, Session};
-use mcp_auth_world::{Canned, Fault, RequiresLogin, What};
+use mcp_auth_world::{Canned, Fault, RequiresLogin, ResourceMetadata, What};
 use town::{Town, Visitor, eventually, redirect_of};
 
 fn need() -> Need {
@@ -59,6 +59,7 @@ fn in_the_background_nobody_is_asked() {
 fn a_server_that_wants_no_authorization_is_called_without() {
     let town = Town::new();
     town.world().resource.requires_login = RequiresLogin::Never;
+    town.world().resource.metadata = ResourceMetadata::Absent;
     let session = town.session().build().unwrap();
     assert!(session.token(&need(), Asking::Never).unwrap().is_none());
     assert!(session.inspect().unwrap().is_none());
