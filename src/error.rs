@@ -99,6 +99,8 @@ pub enum ErrorKind {
         url: String,
         /// What it answered.
         what: String,
+        /// The resource that its metadata describes, where that is another URL: perhaps it is meant.
+        instead: Option<String>,
     },
     /// The protected resource metadata speaks for another resource (RFC 9728 §3.3).
     #[error("{metadata_url} says it describes {got}, but the server is {server}")]
@@ -291,6 +293,9 @@ impl Error {
                 "If that is where it should lead, add the host or its address to `allow_private_addresses`; otherwise tell the server's operator, and don't log in.".into()
             }
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
+            K::ProbeFailed { instead: Some(instead), .. } => {
+                format!("Use {instead} as the server's URL: that is what its metadata describes.")
+            }
             K::ProbeFailed { .. } => {
                 "Check that the URL is the MCP endpoint; if the server needs a login all the same, name its authorization server (`issuer`).".into()
             }

@@ -123,7 +123,8 @@ impl Demand {
     }
 }
 
-/// A 401, or a 403 `insufficient_scope`, that the host got from the MCP server.
+/// A refusal that the host got from the MCP server: [`AuthMachine::judge`](crate::AuthMachine::judge)
+/// tells it from other answers.
 #[derive(Clone, Debug)]
 pub struct Challenged {
     pub(crate) generation: Option<Generation>,
@@ -166,6 +167,17 @@ impl Challenged {
     #[must_use]
     pub fn seen_at(self, peer: IpAddr) -> Self {
         Self { server_at: Some(peer), ..self }
+    }
+
+    /// An answer that says nothing of the token, and may be due to it.
+    pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
+        Self {
+            generation: Some(sent_with),
+            status: status.as_u16(),
+            challenge: None,
+            operation: need.operation.clone(),
+            server_at: None,
+        }
     }
 }
 

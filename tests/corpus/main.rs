@@ -41,7 +41,7 @@ const AREAS: &[Area] = &[
     Area::unfinished("callback", callback::CHECKS),
     Area::new("token", token::CHECKS),
     Area::unfinished("session", session::CHECKS),
-    Area::unfinished("transport", transport::CHECKS),
+    Area::new("transport", transport::CHECKS),
 ];
 
 fn main() -> ExitCode {
