@@ -56,6 +56,7 @@ pub struct Demand {
     pub(crate) need: Need,
     pub(crate) browser_welcome: bool,
     pub(crate) goal: Goal,
+    pub(crate) new_client: bool,
 }
 
 /// How far a demand goes; the later ones include the earlier.
@@ -91,6 +92,14 @@ impl Demand {
         self
     }
 
+    /// Should this lead to a login: with a client that is registered for it, where the server offers
+    /// that, for the one of before may be the trouble. A configured client stays.
+    #[must_use]
+    pub fn with_new_client(mut self) -> Self {
+        self.new_client = true;
+        self
+    }
+
     /// Detection and discovery only: nothing is registered, nobody is asked, no token is sent.
     /// What was found is then in [`AuthMachine::discovery`](crate::AuthMachine::discovery).
     pub fn inspect() -> Self {
@@ -106,10 +115,12 @@ impl Demand {
     /// Both demands in one: what is wanted more decides.
     pub(crate) fn join(&mut self, other: Demand) {
         let browser_welcome = self.browser_welcome | other.browser_welcome;
+        let new_client = self.new_client | other.new_client;
         if other.goal > self.goal {
             *self = other;
         }
         self.browser_welcome = browser_welcome;
+        self.new_client = new_client;
     }
 }
 

@@ -97,9 +97,23 @@ impl Session {
     ///
     /// As [`token`](Self::token).
     pub fn login(&self) -> Result<Option<Grant>, Error> {
-        let (until, need) = (self.deadline(), Need::default());
-        self.attempt(until, Demand::interactive(need.clone()).fresh())?;
-        self.token_until(until, &need, Asking::Welcome)
+        self.log_in(Demand::interactive(Need::default()).fresh())
+    }
+
+    /// The same with a client that is registered for it
+    /// ([`Demand::with_new_client`](mcp_auth::Demand::with_new_client)).
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    pub fn login_with_new_client(&self) -> Result<Option<Grant>, Error> {
+        self.log_in(Demand::interactive(Need::default()).fresh().with_new_client())
+    }
+
+    fn log_in(&self, demand: Demand) -> Result<Option<Grant>, Error> {
+        let until = self.deadline();
+        self.attempt(until, demand)?;
+        self.token_until(until, &Need::default(), Asking::Welcome)
     }
 
     /// Finds out what a login would meet: detection and discovery only. Nothing is registered,
