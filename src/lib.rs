@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!             Event ──────────────▶ ┌─────────────┐ ──────────▶ Output
-//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Http Listen Browse Save
+//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Save Secret Http Listen Browse
 //!   redirects, cancel, tick         └─────────────┘   Tell(Notice), Wait(deadline), …
 //! ```
 //!
@@ -74,21 +74,25 @@ mod logout;
 mod machine;
 mod notice;
 pub mod output;
+mod reach;
 mod secret;
 mod session;
 mod text;
 mod time;
+pub mod toolhive;
 pub mod wire;
 
-pub use config::{Config, Retry};
+pub use config::{Config, Retry, SendResource};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
 pub use logout::{Credential, Ending, Logout};
-pub use machine::{AuthMachine, TokenState, TokenStatus};
+pub use machine::{AuthMachine, TokenState, TokenStatus, Verdict};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, Revision, TransportError, TransportErrorKind};
-pub use secret::Secret;
+pub use reach::{OutOfReach, PeerAddress, Reach};
+pub use secret::{Secret, SecretRef};
+pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
 pub use session::tokens::Generation;

@@ -1,9 +1,10 @@
 //! Everything that can come out.
 //!
 //! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
-//! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save, HTTP)
-//! and one *prompt* (listen, browse) are unanswered at a time.
+//! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save,
+//! secret, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
 
+mod secrets;
 mod store;
 
 use std::fmt;
@@ -13,9 +14,12 @@ use url::Url;
 
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
+use crate::reach::{PeerAddress, Reach, Witness};
 use crate::text::{printable, printable_url};
 use crate::time::Mono;
 
+pub(crate) use secrets::SECRET_DEADLINE;
+pub use secrets::{FoundSecret, SecretCall};
 pub(crate) use store::STORE_DEADLINE;
 pub use store::{LoadCall, Revision, SaveCall};
 
@@ -51,6 +55,8 @@ pub enum Action {
     Load(LoadCall),
     /// Replace, or erase, the stored record, if it is what was read.
     Save(SaveCall),
+    /// Read a secret that the settings name instead of holding it.
+    Secret(SecretCall),
     /// Send an HTTP request.
     Http(HttpCall),
     /// Start to listen at the callback address.
@@ -132,6 +138,9 @@ pub struct HttpCall {
     pub(crate) request: Box<http::Request<Vec<u8>>>,
     pub(crate) limits: Limits,
     pub(crate) purpose: Purpose,
+    pub(crate) reach: Reach,
+    /// It goes to the operator's own server.
+    pub(crate) home: bool,
 }
 
 impl HttpCall {
@@ -150,8 +159,28 @@ impl HttpCall {
         self.purpose
     }
 
-    /// The response of any status, or why there is none.
-    pub fn answer(self, result: Result<http::Response<Vec<u8>>, TransportError>) -> Event {
+    /// What it may reach: of the addresses that the host name has, dial those that this allows, and
+    /// no other. Look the name up once, so that what is dialled is what was asked about. Where none
+    /// is allowed, send nothing and answer [`TransportErrorKind::Refused`].
+    ///
+    /// A connection that is kept for later requests was dialled under the bounds of an earlier one:
+    /// reuse it for a call without bounds, or for one with the same. Where a proxy looks the names
+    /// up, it is the proxy that decides; requests to addresses themselves are judged before they
+    /// come out here.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// The response of any status, or why there is none. Put the [`PeerAddress`] of the connection
+    /// into the response's extensions: it tells where the operator's server is, and so what it may
+    /// name.
+    pub fn answer(self, mut result: Result<http::Response<Vec<u8>>, TransportError>) -> Event {
+        if let Ok(response) = &mut result
+            && let Some(PeerAddress(address)) = response.extensions_mut().remove()
+        {
+            let lenient = self.reach.is_lenient(address);
+            response.extensions_mut().insert(Witness { address, home: self.home, lenient });
+        }
         answer(self.id, AnswerContent::Http(HttpReply(result)))
     }
 }
@@ -339,6 +368,8 @@ pub enum TransportErrorKind {
     Timeout,
     /// The body is larger than allowed.
     TooLarge,
+    /// The host name has no address that the call [may reach](HttpCall::reach): nothing was sent.
+    Refused,
     /// Anything else.
     Other,
 }

@@ -10,6 +10,7 @@
 
 use crate::error::ErrorKind;
 use crate::event::Demand;
+use crate::flow::exchange::Bought;
 use crate::flow::login::Ended;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -66,7 +67,7 @@ impl AuthMachine {
                 Flight::Again(change, _) | Flight::Save(change, _) => {
                     learn(std::mem::replace(change, Change::Void));
                 }
-                Flight::Load | Flight::Http(_) => {}
+                Flight::Load | Flight::Http(_) | Flight::Secret => {}
             }
             if claimed {
                 *lane = Some(LaneName::Logout);
@@ -166,8 +167,9 @@ impl AuthMachine {
     ) {
         // Generations that another program has used are used.
         let used = known.iter().map(|record| record.last_generation).max();
-        let ours = &mut self.session.record.last_generation;
-        *ours = used.unwrap_or_default().max(*ours);
+        let ours = &mut self.session.record;
+        ours.last_generation = used.unwrap_or_default().max(ours.last_generation);
+        ours.server_at = ours.server_at.or(known.iter().rev().find_map(|record| record.server_at));
         let mut notes = Notes::new();
         let step = Logout::start(&self.config, known, unread, report, &mut notes);
         self.take_notes(notes);
@@ -181,7 +183,7 @@ impl AuthMachine {
         self.logout_stepped(lane, step);
     }
 
-    fn logout_stepped(&mut self, mut lane: Lane, step: Step<Logout, logout::Logout>) {
+    pub(super) fn logout_stepped(&mut self, mut lane: Lane, step: Step<Logout, logout::Logout>) {
         lane.state = match step {
             Step::Ask(logout, ask) => {
                 lane.work = Work::LoggingOut(Box::new(logout));
@@ -234,10 +236,10 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
             _ => None,
         },
         Work::Refreshing(exchange, previous) => {
-            let purchase = exchange.purchase.clone();
-            let Step::Done(reply) = exchange.on_http(now, reply, &mut notes).ok()? else {
+            let Step::Done(bought) = exchange.on_http(now, reply, &mut notes).ok()? else {
                 return None;
             };
+            let Bought { reply, purchase } = bought;
             let learned = Learned::default();
             Some(obtained(reply, purchase, Some(&previous), Base::Any, learned, now))
         }

@@ -11,6 +11,7 @@
 //! the comparison alone: a program that is stopped while it holds the lock is overtaken by those who
 //! have waited for it in vain.
 
+use crate::flow::Notes;
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
 use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
@@ -160,7 +161,9 @@ impl AuthMachine {
         let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
         match (after, std::mem::replace(&mut lane.work, Work::Over)) {
             (Some(After::Kept), Work::Login(login)) => {
-                let turn = login.on_kept();
+                let mut notes = Notes::new();
+                let turn = login.on_kept(&mut notes);
+                self.take_notes(notes);
                 self.login_turned(now, lane, turn);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),

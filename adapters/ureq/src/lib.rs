@@ -51,7 +51,6 @@
 //! through. The listener for the redirect has threads of its own, while a person is in the browser.
 
 mod builder;
-mod desk;
 mod driver;
 mod error;
 mod exchange;
@@ -63,4 +62,4 @@ pub use error::SendError;
 pub use session::{Asking, Session};
 
 // What the builder takes.
-pub use mcp_auth_host::{browser, store};
+pub use mcp_auth_host::{browser, secrets, store};
