@@ -32,6 +32,7 @@ impl SettingsArgs {
         if let Some(path) = &self.client_secret_file {
             config.client_secret = Some(secret(path, report)?);
         }
+        override_with(&mut config.preset, &self.preset);
         override_with(&mut config.client_id, &self.client_id);
         override_with(&mut config.client_metadata_url, &self.client_metadata_url);
         override_with(&mut config.resource, &self.resource);
