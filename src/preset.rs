@@ -12,7 +12,7 @@ use crate::wire::Malformed;
 /// |---|---|---|
 /// | `entra` | Microsoft Entra ID: Dataverse, Power BI, Azure DevOps, what App Service protects | `assume_s256`, `send_resource` never, `callback_host` localhost, `trusted_issuers` for its shared tenants |
 /// | `google` | Google accounts | `oauth_params` that a refresh token takes: `access_type=offline`, `prompt=consent` |
-/// | `slack` | Slack | `scope_param_name` user_scope, `trusted_issuers` https://slack.com |
+/// | `slack` | Slack | `scope_param_name` user_scope, `trusted_issuers` `https://slack.com` |
 ///
 /// ```
 /// use mcp_auth::{Config, SendResource};
