@@ -55,6 +55,7 @@ mod driver;
 mod error;
 mod exchange;
 mod hands;
+mod network;
 mod session;
 
 pub use builder::Builder;

@@ -1,12 +1,10 @@
 //! What a caller does: ask for a token, send the request, read the refusal, try again.
 
-use std::net::IpAddr;
-
 use http::{Request, Response};
 use mcp_auth::output::Purpose;
 use mcp_auth::{
     AttemptId, Challenged, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
-    TokenState,
+    PeerAddress, TokenState,
 };
 use serde_json::json;
 
@@ -261,17 +259,13 @@ impl Scenario {
         let generation = grant.map(Grant::generation);
         let challenged = Challenged::read(status, headers, generation, &need(tool));
         let peer = self.peers_are_told.then(|| self.server_at()).flatten();
-        let challenged = challenged.map(|challenged| match peer {
-            Some(peer) => challenged.seen_at(peer),
-            None => challenged,
-        });
-        challenged.map(|challenged| self.handle(Event::Challenged(challenged))).is_some()
+        challenged.map(|it| self.handle(Event::Challenged(it.seen_at(peer)))).is_some()
     }
 
     /// The address that the MCP server's name leads to.
-    fn server_at(&self) -> Option<IpAddr> {
+    fn server_at(&self) -> Option<PeerAddress> {
         let url = url::Url::parse(self.server.as_ref().unwrap_or(&self.world.resource.url)).ok()?;
-        self.world.addresses(url.host_str()?).first().copied()
+        self.world.addresses(url.host_str()?).first().copied().map(PeerAddress)
     }
 
     /// How many requests of this purpose the programs have sent, as their notices tell.
