@@ -70,6 +70,18 @@ pub struct Config {
     /// Parameters added to the authorization request. `state`, PKCE, `redirect_uri`, `client_id`
     /// and `response_type` can't be overridden.
     pub oauth_params: BTreeMap<String, String>,
+    /// Parameters added to every token request, e.g. Auth0's `audience`. What the request says
+    /// itself can't be overridden, and no secret or grant be added.
+    pub token_params: BTreeMap<String, String>,
+    /// Name the scopes in every refresh. Off: none means the same as before (RFC 6749 §6). A refresh
+    /// whose token the server refuses at once is made again with them in any case, and they are
+    /// named from then on: Entra ID gives a token for something else without.
+    pub scope_on_refresh: bool,
+    /// Where a client with a secret is refused, try once more with the secret in the body
+    /// (`client_secret_post`), and go on so if that works. On: it shows the secret to nobody new,
+    /// and there are servers that issue a secret with the method `none` and then demand it, or list
+    /// `client_secret_basic` and read only the body.
+    pub retry_secret_in_body: bool,
 
     /// The loopback name in the redirect URI. Default `127.0.0.1` (RFC 8252 §8.3).
     pub callback_host: CallbackHost,
@@ -199,6 +211,9 @@ impl Default for Config {
             resource: None,
             send_resource: SendResource::Always,
             oauth_params: BTreeMap::new(),
+            token_params: BTreeMap::new(),
+            scope_on_refresh: false,
+            retry_secret_in_body: true,
             callback_host: CallbackHost::default(),
             callback_port: None,
             redirect_uri: None,
@@ -287,6 +302,9 @@ impl Config {
         if self.oauth_params.contains_key("resource") {
             return bad("oauth_params", "`resource` in the setting of that name", "it in here");
         }
+        if let Some(name) = self.token_params.keys().find(|name| is_protected(name)) {
+            return bad("token_params", "parameters that are no grant and no credential", name);
+        }
         if let Some(entry) = self.allow_private_addresses.iter().find(|e| Rule::parse(e).is_none())
         {
             let expected = "host names, addresses, and networks as 10.0.0.0/8";
@@ -327,4 +345,11 @@ fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ScopeSet>, D::Err
 /// RFC 6750 §2.1: what fits behind `Bearer`; anything else could break out of the header field.
 pub(crate) fn usable_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// What `token_params` may not hold: the flow alone says what is spent, and who spends it.
+fn is_protected(name: &str) -> bool {
+    let names = ["grant_type", "redirect_uri", "client_id", "refresh_token", "token", "resource"];
+    names.contains(&name)
+        || ["code", "client_secret", "client_assertion"].iter().any(|start| name.starts_with(start))
 }

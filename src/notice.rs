@@ -176,6 +176,12 @@ pub enum Leniency {
     PrivateAddress,
     /// No resource indicator is sent, as [`send_resource`](crate::Config::send_resource) allows.
     ResourceOmitted,
+    /// The client was refused until it showed its secret in the body
+    /// ([`Config::retry_secret_in_body`](crate::Config::retry_secret_in_body)).
+    SecretInBody,
+    /// The token of a refresh was refused at once, and the next one names the scopes
+    /// ([`Config::scope_on_refresh`](crate::Config::scope_on_refresh) names them always).
+    ScopeOnRefresh,
 }
 
 /// How a client identity was come by.
@@ -292,6 +298,8 @@ impl fmt::Display for Leniency {
             Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
             Leniency::PrivateAddress => "an address that `allow_private_addresses` allows",
             Leniency::ResourceOmitted => "no resource indicator is sent (`send_resource`)",
+            Leniency::SecretInBody => "the client's secret goes in the body",
+            Leniency::ScopeOnRefresh => "the refresh names the scopes",
         })
     }
 }

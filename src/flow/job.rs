@@ -92,7 +92,7 @@ impl Job {
             && !std::mem::replace(&mut self.resource_refused, true)
     }
 
-    fn earlier_of(&self, found: &Discovery) -> Option<&Purchase> {
+    pub(super) fn earlier_of(&self, found: &Discovery) -> Option<&Purchase> {
         self.earlier.as_ref().filter(|earlier| earlier.issuer == found.issuer)
     }
 

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
 use crate::flow::discover::{Discover, Discovered, Evidence};
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
@@ -325,7 +325,10 @@ impl Login {
 
     fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
+        let earlier = job.earlier_of(&found);
         let purchase = Purchase {
+            scope_on_refresh: job.config.scope_on_refresh
+                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
             issuer: found.issuer.clone(),
             token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
             client_id: identity.client_id.clone(),
@@ -333,6 +336,7 @@ impl Login {
             requested,
             logged_in_at: now,
             resource,
+            auth_method: None,
         };
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
@@ -349,19 +353,22 @@ impl Login {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Turn {
-        let (identity, purchase, url) =
-            (exchange.identity.clone(), exchange.purchase.clone(), exchange.url());
+        let (identity, url) = (exchange.identity.clone(), exchange.url());
         match exchange.on_http(now, reply, notes) {
             Ok(Step::Ask(exchange, ask)) => {
                 Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
             }
-            Ok(Step::Done(reply)) => {
+            Ok(Step::Done(Bought { reply, purchase })) => {
                 let mut learned = job.learned_with(&place.found);
                 learned.client_home = home(&identity, &purchase);
                 // Also one that was registered earlier: another program may have put its own in the
                 // record since, and only this one can renew these tokens.
                 if identity.source.kind() == ClientSource::Registered {
-                    learned.registered = job.registrations.get(&purchase.issuer).cloned();
+                    let mut client = job.registrations.get(&purchase.issuer).cloned();
+                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
+                        client.auth_method = method;
+                    }
+                    learned.registered = client;
                 }
                 Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
             }

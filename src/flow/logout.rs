@@ -175,9 +175,11 @@ impl End {
         let read = |body: &[u8]| read(head.status, &head.headers, body, now);
         let said = match read(&body) {
             // Some servers quote in their error what they were sent.
-            Err(Failure::Refused { .. } | Failure::Passing { error: Some(_), .. }) => {
-                read(&without(self.secrets.iter(), &body))
-            }
+            Err(
+                Failure::Refused { .. }
+                | Failure::Passing { error: Some(_), .. }
+                | Failure::Unauthorized { .. },
+            ) => read(&without(self.secrets.iter(), &body)),
             said => said,
         };
         said.map_err(|failure| failure.to_string())

@@ -102,8 +102,8 @@ impl Register {
                 let retry_in = retry_after.unwrap_or(RETRY);
                 Err(ErrorKind::Passing { url, what: format!("HTTP {status}"), retry_in }.into())
             }
-            Err(Failure::Unauthorized) => {
-                let error = OAuthError::code("invalid_token");
+            Err(Failure::Unauthorized { message: description }) => {
+                let error = OAuthError { description, ..OAuthError::code("invalid_token") };
                 Err(ErrorKind::RegistrationRefused { url, error }.into())
             }
             Err(Failure::Malformed(what)) => Err(ErrorKind::Unusable { url, what }.into()),

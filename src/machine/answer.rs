@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
 use crate::flow::authorize::parse_at;
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -13,7 +13,7 @@ use crate::machine::lane::{
 };
 use crate::machine::store::{Again, Loaded};
 use crate::machine::{Answered, AuthMachine};
-use crate::notice::{ClientSource, Notice};
+use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
 use crate::reach::Witness;
 use crate::session::Requirement;
@@ -125,8 +125,13 @@ impl AuthMachine {
         let Some(refresh_token) = refresh_token else {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
+        let mut purchase = tokens.purchase.clone();
+        if self.session.may_need_scopes(now) {
+            purchase.scope_on_refresh = true;
+            self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
+        }
         let paid_with = PaidWith::RefreshToken(refresh_token);
-        match Exchange::start(tokens.purchase.clone(), identity, paid_with, &self.config) {
+        match Exchange::start(purchase, identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
@@ -150,7 +155,7 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             Work::Refreshing(exchange, previous) => {
-                let (source, purchase) = (exchange.identity.source, exchange.purchase.clone());
+                let source = exchange.identity.source;
                 let result = exchange.on_http(now.wall, reply, &mut notes);
                 self.take_notes(notes);
                 match result {
@@ -159,7 +164,7 @@ impl AuthMachine {
                         lane.state = ready(now, ask);
                         self.renewal = Some(lane);
                     }
-                    Ok(Step::Done(reply)) => {
+                    Ok(Step::Done(Bought { reply, purchase })) => {
                         let learned = Learned::default();
                         let base = Base::Exactly(Some(previous.generation));
                         let previous = Some(&*previous);

@@ -10,6 +10,7 @@
 
 use crate::error::ErrorKind;
 use crate::event::Demand;
+use crate::flow::exchange::Bought;
 use crate::flow::login::Ended;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -207,10 +208,10 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
             _ => None,
         },
         Work::Refreshing(exchange, previous) => {
-            let purchase = exchange.purchase.clone();
-            let Step::Done(reply) = exchange.on_http(now, reply, &mut notes).ok()? else {
+            let Step::Done(bought) = exchange.on_http(now, reply, &mut notes).ok()? else {
                 return None;
             };
+            let Bought { reply, purchase } = bought;
             let learned = Learned::default();
             Some(obtained(reply, purchase, Some(&previous), Base::Any, learned, now))
         }

@@ -242,7 +242,8 @@ impl Session {
             freshness: self.freshness(now, config),
             refreshable: self.is_refreshable(now.wall, config),
             refused: self.refused == Some(tokens.generation),
-            recovery: if self.young(now) { self.recovery } else { Recovery::None },
+            recovery: self.recovery(now),
+            may_need_scopes: self.may_need_scopes(now),
             granted: &tokens.granted,
         });
         let step_up = self.step_up(need);
@@ -253,6 +254,18 @@ impl Session {
             limit: config.step_up_limit,
             tokens,
         })
+    }
+
+    /// Whether a refresh that follows is to name the scopes: the last one didn't, and its token was
+    /// refused at once.
+    pub(crate) fn may_need_scopes(&self, now: Now) -> bool {
+        let tokens = self.record.tokens.as_ref();
+        let unnamed = |t: &Tokens| !t.scope_on_refresh && !t.requested.is_empty();
+        self.refused() && self.recovery(now) == Recovery::Refreshed && tokens.is_some_and(unnamed)
+    }
+
+    fn recovery(&self, now: Now) -> Recovery {
+        if self.young(now) { self.recovery } else { Recovery::None }
     }
 
     /// Whether the tokens can be renewed without a person, as far as we know.

@@ -39,7 +39,7 @@ const AREAS: &[Area] = &[
     Area::new("as_metadata", as_metadata::CHECKS),
     Area::unfinished("dcr", dcr::CHECKS),
     Area::unfinished("callback", callback::CHECKS),
-    Area::unfinished("token", token::CHECKS),
+    Area::new("token", token::CHECKS),
     Area::unfinished("session", session::CHECKS),
     Area::unfinished("transport", transport::CHECKS),
 ];
