@@ -265,36 +265,11 @@ mod rebinding {
         }
         // The name has moved on; the connection is still there. A request with bounds must not use it.
         city.name("kept.example.com", &[&["8.8.8.8"]]);
-        let bounded = bounded_reach();
+        let bounded = Reach::of_server_at(PUBLIC);
         let sent = exchange(&network, &get(), limits, &bounded);
         assert!(sent.is_err(), "{sent:?}");
         assert_eq!(served.join().unwrap(), 0);
         assert_eq!(lock(&city.dialled).last(), Some(&ip("8.8.8.8")));
-    }
-
-    /// As a public server's URLs have it: taken from a machine, which alone makes them.
-    fn bounded_reach() -> Reach {
-        use mcp_auth::{Action, AuthMachine, Demand, Entropy, Event, Output};
-        let entropy = Entropy::from_bytes([1; 32]);
-        let config = Arc::new(Config::default());
-        let mut machine = AuthMachine::new(URL, config, entropy).unwrap();
-        let mut world = World::new();
-        machine.handle(mcp_auth::Now::default(), Event::Demand(Demand::inspect()));
-        for _ in 0..100 {
-            let event = match machine.poll_output() {
-                Output::Do(Action::Load(call)) => call.answer(Ok(None)),
-                Output::Do(Action::Http(call)) if !call.reach().is_anywhere() => {
-                    return call.reach().clone();
-                }
-                Output::Do(Action::Http(call)) => {
-                    let response = world.handle(now(), call.request()).unwrap();
-                    call.answer(Ok(response))
-                }
-                _ => continue,
-            };
-            machine.handle(mcp_auth::Now::default(), event);
-        }
-        panic!("no request with bounds")
     }
 }
 
