@@ -57,6 +57,7 @@ pub struct Demand {
     pub(crate) need: Need,
     pub(crate) browser_welcome: bool,
     pub(crate) goal: Goal,
+    pub(crate) new_client: bool,
 }
 
 /// How far a demand goes; the later ones include the earlier.
@@ -91,6 +92,14 @@ impl Demand {
         self
     }
 
+    /// Should this lead to a login: with a client that is registered for it, where the server offers
+    /// that, for the one of before may be the trouble. A configured client stays.
+    #[must_use]
+    pub fn with_new_client(mut self) -> Self {
+        self.new_client = true;
+        self
+    }
+
     /// Detection and discovery only: nothing is registered, nobody is asked, no token is sent.
     /// What was found is then in [`AuthMachine::discovery`](crate::AuthMachine::discovery).
     pub fn inspect() -> Self {
@@ -106,14 +115,17 @@ impl Demand {
     /// Both demands in one: what is wanted more decides.
     pub(crate) fn join(&mut self, other: Demand) {
         let browser_welcome = self.browser_welcome | other.browser_welcome;
+        let new_client = self.new_client | other.new_client;
         if other.goal > self.goal {
             *self = other;
         }
         self.browser_welcome = browser_welcome;
+        self.new_client = new_client;
     }
 }
 
-/// A 401, or a 403 `insufficient_scope`, that the host got from the MCP server.
+/// A refusal that the host got from the MCP server: [`AuthMachine::judge`](crate::AuthMachine::judge)
+/// tells it from other answers.
 #[derive(Clone, Debug)]
 pub struct Challenged {
     pub(crate) generation: Option<Generation>,
@@ -151,11 +163,23 @@ impl Challenged {
         })
     }
 
-    /// The connection that the refusal came by, where the host knows. Without it, the machine goes by
-    /// what it saw itself.
+    /// The connection that the refusal came by, where the host knows it
+    /// ([`judge`](crate::AuthMachine::judge) does it by itself). Without it, the machine goes by what it
+    /// saw itself.
     #[must_use]
     pub fn seen_at(self, peer: Option<PeerAddress>) -> Self {
         Self { server_at: peer.map(|PeerAddress(address)| address), ..self }
+    }
+
+    /// An answer that says nothing of the token, and may be due to it.
+    pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
+        Self {
+            generation: Some(sent_with),
+            status: status.as_u16(),
+            challenge: None,
+            operation: need.operation.clone(),
+            server_at: None,
+        }
     }
 }
 

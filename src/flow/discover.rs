@@ -89,8 +89,18 @@ impl Discover {
             Evidence::Unclear { answered, why } if resource.is_none() && !named => {
                 return match answered {
                     true => Ok(Step::Done(Discovered::NotRequired)),
-                    false => Err(why.into_error(site).into()),
+                    false => Err(why.into_error(site, None).into()),
                 };
+            }
+            // It isn't there, and its metadata is that of another URL: a login would bring nothing.
+            Evidence::Unclear { answered: false, why: why @ Silence::NotFound } if !named => {
+                let other = resource.as_ref().map(|found| found.resource.as_str());
+                match other.filter(|other| !address::same_resource(other, &site.url)) {
+                    Some(other) => {
+                        return Err(why.into_error(site, Some(printable_url(other))).into());
+                    }
+                    None => Evidence::Unclear { answered: false, why },
+                }
             }
             evidence => evidence,
         };

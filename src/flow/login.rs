@@ -96,12 +96,10 @@ impl Login {
         }
     }
 
-    /// Issuer and name of the client that the person was sent with, if it is older than this login.
-    pub(crate) fn earlier_client(&self) -> Option<(String, String)> {
+    /// The client that the person was sent with, and the issuer that they were sent to.
+    pub(crate) fn sent(&self) -> Option<(&str, &Identity)> {
         match &self.stage {
-            Stage::Authorize(sent) if sent.identity.source == ClientSource::Remembered => {
-                Some((sent.found.issuer.clone(), sent.identity.client_id.clone()))
-            }
+            Stage::Authorize(sent) => Some((&sent.found.issuer, &sent.identity)),
             _ => None,
         }
     }

@@ -90,7 +90,7 @@ impl AuthMachine {
             inspect,
             wanted: self.session.wanted(&demand.need),
             earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
-            registrations: record.registrations.clone(),
+            registrations: record.clients(demand.new_client, &self.config, now.wall),
             document_rejected_by: record.document_rejected_by.clone(),
             client_home: record.client_home.clone(),
             challenge_scope: None,
@@ -139,7 +139,11 @@ impl AuthMachine {
         let lane = self.lane(name);
         match lane {
             Some(lane) if lane.must_be_seen_through() => lane.detached = true,
-            Some(_) => self.drop_lane(name),
+            Some(lane) => {
+                let doubt = lane.doubt();
+                self.chores.extend(doubt);
+                self.drop_lane(name);
+            }
             None => {}
         }
     }

@@ -37,11 +37,11 @@ const AREAS: &[Area] = &[
     Area::new("challenge", challenge::CHECKS),
     Area::new("prm", prm::CHECKS),
     Area::new("as_metadata", as_metadata::CHECKS),
-    Area::unfinished("dcr", dcr::CHECKS),
+    Area::new("dcr", dcr::CHECKS),
     Area::unfinished("callback", callback::CHECKS),
     Area::new("token", token::CHECKS),
     Area::unfinished("session", session::CHECKS),
-    Area::unfinished("transport", transport::CHECKS),
+    Area::new("transport", transport::CHECKS),
 ];
 
 fn main() -> ExitCode {

@@ -20,6 +20,15 @@ fn a_login_gives_a_token_until_the_logout() {
 }
 
 #[test]
+fn a_fresh_login_registers_a_client_of_its_own() {
+    let stage = Stage::logged_in();
+    stage.run(&["login", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 1);
+    stage.run(&["login", "--fresh", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 2);
+}
+
+#[test]
 fn a_login_is_told_to_programs_as_json() {
     let stage = Stage::new();
     let login = stage.run(&["login", "--json", stage.url()]).exits_with(0).json();
