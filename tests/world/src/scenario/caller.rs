@@ -4,7 +4,7 @@ use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Response};
 use mcp_auth::output::Purpose;
 use mcp_auth::{
-    AttemptId, Challenged, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
+    AttemptId, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
     PeerAddress, TokenState, Verdict,
 };
 use serde_json::json;
