@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::output::{CallId, HostError, TransportError};
+use crate::output::{CallId, FoundSecret, HostError, TransportError};
 use crate::reach::PeerAddress;
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
@@ -85,7 +85,8 @@ impl Demand {
         Self { need, browser_welcome: true, ..Self::default() }
     }
 
-    /// Log in anew, even though there is a usable token.
+    /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
+    /// none where such a server has no metadata that names an authorization server.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;
@@ -203,6 +204,7 @@ pub struct Answer {
 pub(crate) enum AnswerContent {
     Loaded(Result<Option<Secret<Vec<u8>>>, HostError>),
     Saved(Result<(), HostError>),
+    Secret(Result<Option<FoundSecret>, HostError>),
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!             Event ──────────────▶ ┌─────────────┐ ──────────▶ Output
-//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Http Listen Browse Save
+//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Save Secret Http Listen Browse
 //!   redirects, cancel, tick         └─────────────┘   Tell(Notice), Wait(deadline), …
 //! ```
 //!
@@ -93,7 +93,7 @@ pub use machine::{AuthMachine, TokenState, TokenStatus, Verdict};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
 pub use reach::{OutOfReach, PeerAddress, Reach};
-pub use secret::Secret;
+pub use secret::{Secret, SecretRef};
 pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mcp_auth::{Config, Error, Notice};
 use mcp_auth_host::browser::{Browser, SystemBrowser};
+use mcp_auth_host::secrets::SecretProvider;
 use mcp_auth_host::store::{MemoryStore, Store};
 
 use crate::network::{Lookup, Road};
@@ -18,6 +19,7 @@ pub struct Builder {
     pub(crate) config: Config,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) program: Option<String>,
@@ -34,6 +36,7 @@ impl Builder {
             config: Config::default(),
             store: Box::new(MemoryStore::new()),
             browser: Box::new(SystemBrowser::new()),
+            secrets: None,
             on_notice: Box::new(|_| {}),
             timeout: None,
             program: None,
@@ -60,6 +63,13 @@ impl Builder {
     #[must_use]
     pub fn browser(self, browser: impl Browser + 'static) -> Self {
         Self { browser: Box::new(browser), ..self }
+    }
+
+    /// What keeps the secrets that the settings [name](mcp_auth::SecretRef::Name). Default: nothing;
+    /// files and variables are read all the same.
+    #[must_use]
+    pub fn secrets(self, provider: impl SecretProvider + 'static) -> Self {
+        Self { secrets: Some(Box::new(provider)), ..self }
     }
 
     /// Is told each transition, in order: for logs and progress lines. By the time a call returns,

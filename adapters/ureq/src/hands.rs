@@ -2,10 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mcp_auth::output::{BrowseCall, HttpCall, LoadCall, Page, SaveCall};
+use mcp_auth::output::{BrowseCall, FoundSecret, HttpCall, LoadCall, Page, SaveCall, SecretCall};
 use mcp_auth::{HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
 use mcp_auth_host::listener;
+use mcp_auth_host::secrets::{self, SecretProvider};
 use mcp_auth_host::store::{Lock, Store};
 
 use crate::exchange::exchange;
@@ -16,6 +17,7 @@ pub(crate) struct Hands {
     pub(crate) network: Network,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) program: Option<String>,
 }
 
@@ -41,6 +43,10 @@ impl Hands {
                 None => self.store.erase(),
             }
         })
+    }
+
+    pub(crate) fn secret(&self, call: &SecretCall) -> Result<Option<FoundSecret>, HostError> {
+        contain(panicked, || secrets::find(call.place(), self.secrets.as_deref()))
     }
 
     pub(crate) fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {

@@ -76,4 +76,4 @@ pub use error::SendError;
 pub use session::{Asking, Session};
 
 // What the builder takes.
-pub use mcp_auth_host::{browser, store};
+pub use mcp_auth_host::{browser, secrets, store};

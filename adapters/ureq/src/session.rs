@@ -68,7 +68,8 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, store, browser, program, agent, max_body, .. } = builder;
+        let Builder { server, config, store, browser, secrets, program, agent, max_body, .. } =
+            builder;
         let person = Duration::from_secs(config.login_timeout_seconds);
         let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
         let seed = mcp_auth_host::system::random_seed()
@@ -76,7 +77,7 @@ impl Session {
         let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
         let config = agent.map_or_else(default_config, |agent| agent.config().clone());
         let network = Network::new(config, builder.resolver, builder.road);
-        let hands = Hands { network, store, browser, program };
+        let hands = Hands { network, store, browser, secrets, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
         Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }
@@ -92,8 +93,8 @@ impl Session {
         self.token_until(self.deadline(), need, asking)
     }
 
-    /// Logs in anew, even though there may be a usable token. `None`: the server wants no
-    /// authorization.
+    /// Logs in anew, even though there may be a usable token, or the server lets everybody in.
+    /// `None`: the server wants no authorization, and names nobody to log in with.
     ///
     /// # Errors
     ///

@@ -39,7 +39,7 @@ pub fn machine(data: &[u8]) {
 pub fn told(data: &[u8]) -> String {
     let Some((settings, story)) = data.split_first() else { return String::new() };
     let lines = op::story(story).map(|(at, op)| format!("\n    program {at}: {op:?}"));
-    format!("settings {}{}", settings % 8, lines.collect::<String>())
+    format!("settings {}{}", settings % settings::MANY, lines.collect::<String>())
 }
 
 /// A stored record, genuine or not: it is read, used, renewed and replaced.

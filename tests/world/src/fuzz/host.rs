@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Request;
 use mcp_auth::output::{
     BrowseCall, CallbackHost, CallbackPort, HttpCall, ListenCall, LoadCall, Purpose, SaveCall,
+    SecretCall,
 };
 use mcp_auth::{
     AttemptId, AuthMachine, Event, HostError, Mono, PeerAddress, TransportError, TransportErrorKind,
@@ -54,6 +55,7 @@ pub(super) struct Pending<C> {
 pub(super) enum Exchange {
     Load(LoadCall),
     Save(SaveCall),
+    Secret(SecretCall),
     Http(HttpCall),
 }
 
@@ -129,6 +131,7 @@ impl Exchange {
             + match self {
                 Exchange::Load(call) => call.deadline(),
                 Exchange::Save(call) => call.deadline(),
+                Exchange::Secret(call) => call.deadline(),
                 Exchange::Http(call) => call.limits().deadline,
             }
     }
