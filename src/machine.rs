@@ -20,6 +20,7 @@ mod leave;
 mod pump;
 mod renewal;
 mod store;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use crate::wire::url as address;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
+use turn::Turn;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -87,6 +89,7 @@ pub struct AuthMachine {
     renewal: Option<Lane>,
     login: Option<Lane>,
     logout: Option<Lane>,
+    turn: Turn,
     /// Came while the record was being loaded, or while we log out.
     waiting: Option<(AttemptId, Demand)>,
     /// Token requests that were given up on; their answers are adopted all the same.
@@ -164,6 +167,7 @@ impl AuthMachine {
             renewal: None,
             login: None,
             logout: None,
+            turn: Turn::default(),
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
@@ -337,7 +341,8 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        lanes.chain(exchange).chain(prompt).chain(retry).chain(self.ahead_at()).min()
+        let rest = self.ahead_at().into_iter().chain(self.turn_at());
+        lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
 

@@ -70,6 +70,10 @@ pub enum Notice {
     },
     /// A person is being asked.
     Browsing,
+    /// Another program is asking its person for this login: what comes of that is waited for.
+    AskedElsewhere,
+    /// The store can't say to other programs that this one asks its person: they may ask too.
+    Unannounced(HostError),
     /// A request to the callback address was not the answer that is waited for.
     RedirectIgnored {
         /// Why.
@@ -84,7 +88,7 @@ pub enum Notice {
         /// Whether there is a refresh token.
         refreshable: bool,
     },
-    /// Newer tokens were found in the store: another process renewed them.
+    /// Newer tokens were found in the store: another program renewed them, or logged in.
     Adopted,
     /// A failure that passes; everything is kept.
     Retrying {
@@ -201,6 +205,12 @@ impl fmt::Display for Notice {
             }
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
+            Notice::AskedElsewhere => {
+                f.write_str("another program is asking for this login; waiting for it")
+            }
+            Notice::Unannounced(why) => {
+                write!(f, "other programs may ask for this login too: {why}")
+            }
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")
             }
@@ -212,7 +222,7 @@ impl fmt::Display for Notice {
                 }
                 f.write_str(if *refreshable { ", refreshable" } else { ", not refreshable" })
             }
-            Notice::Adopted => f.write_str("another process has renewed the tokens; using them"),
+            Notice::Adopted => f.write_str("another program has brought newer tokens; using them"),
             Notice::Retrying { after, why } => {
                 write!(f, "{why}; trying again in {} s", after.as_secs())
             }

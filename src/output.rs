@@ -64,19 +64,21 @@ pub struct CallId(pub(crate) u64);
 pub struct LoadCall {
     pub(crate) id: CallId,
     pub(crate) lock: bool,
+    pub(crate) patience: Duration,
 }
 
 impl LoadCall {
     /// Take the store's exclusive lock first, and hold it until [`Output::Release`]. Where it can't
     /// be had within [`Self::deadline`], answer with the error. A lock that is taken only after the
-    /// deadline has passed is given back by the host: no release comes for it.
+    /// deadline has passed is given back by the host: no release comes for it. Nothing is loaded
+    /// while the lock is held.
     pub fn lock(&self) -> bool {
         self.lock
     }
 
     /// How long this may take.
     pub fn deadline(&self) -> Duration {
-        STORE_DEADLINE
+        self.patience
     }
 
     /// The bytes as they were saved, `None` where nothing is stored.

@@ -10,10 +10,17 @@ use crate::flow::Learned;
 use crate::flow::identity::{self, Choice, Known};
 use crate::notice::{ClientSource, Notice, Proposal};
 use crate::session::grant::Site;
-use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::pending::PendingLogin;
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
+
+/// A login needs a person, and there is none here.
+pub(crate) fn login_required(why: &str, asked_elsewhere: bool, scopes: ScopeSet) -> Error {
+    let elsewhere = if asked_elsewhere { "; another program is asking for it" } else { "" };
+    ErrorKind::LoginRequired { reason: format!("{why}{elsewhere}"), scopes }.into()
+}
 
 /// What a login is given, and what it gathers for the record.
 pub(crate) struct Job {
@@ -22,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
     pub(crate) inspect: bool,
+    /// Another program asked its person when the store was last read.
+    pub(crate) asked_elsewhere: bool,
     /// Scopes needed besides those that the server suggests.
     pub(crate) wanted: ScopeSet,
     /// What was asked for earlier, and of whom: a new login keeps it.
@@ -36,12 +45,23 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Takes up what the record says by now.
+    pub(crate) fn catch_up(&mut self, record: &Record, wanted: ScopeSet) {
+        let tokens = record.tokens.as_ref();
+        self.wanted = wanted;
+        self.asked_elsewhere = record.login.as_ref().is_some_and(PendingLogin::is_pending);
+        self.earlier = tokens.map(|t| (t.issuer.clone(), t.requested.clone()));
+        self.registrations.clone_from(&record.registrations);
+        self.document_rejected_by.clone_from(&record.document_rejected_by);
+        self.client_home.clone_from(&record.client_home);
+    }
+
     pub(super) fn needs_person(&self) -> Result<(), Error> {
         if self.browser_welcome || self.inspect {
             return Ok(());
         }
-        let reason = "the server wants authorization, and there is no usable token".into();
-        Err(ErrorKind::LoginRequired { reason, scopes: ScopeSet::new() }.into())
+        let why = "the server wants authorization, and there is no usable token";
+        Err(login_required(why, self.asked_elsewhere, ScopeSet::new()))
     }
 
     pub(super) fn known<'a>(&'a self, found: &Discovery) -> Known<'a> {

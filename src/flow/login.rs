@@ -1,5 +1,5 @@
-//! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
-//! more scopes; an inspection is a login that stops before anything is asked of anybody.
+//! Login: detect → discover → claim → listen → register → authorize → exchange. A step-up is a login
+//! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
 use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
@@ -13,11 +13,12 @@ use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Notice};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::{printable, printable_url};
 use crate::time::UnixTime;
 use crate::wire::failure::OAuthError;
+use crate::wire::scope::ScopeSet;
 use crate::wire::token::TokenReply;
 
 /// A login on its way.
@@ -29,6 +30,7 @@ pub(crate) struct Login {
 enum Stage {
     Detect(Detect),
     Discover(Box<Discover>),
+    Claim(Box<Discovery>),
     Listen(Box<Discovery>),
     Register(Register, Place),
     Keep(Identity, Place),
@@ -124,8 +126,23 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
-            Stage::Listen(_) | Stage::Keep(..) | Stage::Authorize(_) => Err(stray("http")),
+            Stage::Claim(_) | Stage::Listen(_) | Stage::Keep(..) | Stage::Authorize(_) => {
+                Err(stray("http"))
+            }
         }
+    }
+
+    /// It is this program's turn, and the record may have changed until it came.
+    pub(crate) fn on_claimed(
+        mut self,
+        record: &Record,
+        wanted: ScopeSet,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
+        self.job.catch_up(record, wanted);
+        Self::listen(self.job, found, now, notes)
     }
 
     pub(crate) fn on_listening(
@@ -249,6 +266,10 @@ impl Login {
             return Ok(Step::Done(Ended::Inspected(job.learned)));
         }
         job.needs_person()?;
+        Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
+    }
+
+    fn listen(job: Job, found: Box<Discovery>, now: UnixTime, notes: &mut Notes) -> Turn {
         if let Some(uri) = &job.config.redirect_uri {
             let redirect_uri = uri.clone();
             return Self::identify(job, Place { found, redirect_uri }, now, notes);

@@ -12,10 +12,12 @@ use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
 use crate::machine::store::{Again, Loaded};
+use crate::machine::turn::Glance;
 use crate::machine::{Answered, AuthMachine};
 use crate::notice::{ClientSource, Notice};
 use crate::output::{Output, Page};
 use crate::session::Requirement;
+use crate::session::pending::Ended::Obtained;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
 use crate::time::Now;
@@ -59,6 +61,9 @@ impl AuthMachine {
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
+            }
+            (Flight::Glance(why), AnswerContent::Loaded(loaded)) => {
+                self.on_glance(now, out.lane, why, loaded);
             }
             (Flight::Lock(change, after), AnswerContent::Loaded(loaded)) => {
                 self.on_locked(now, out.lane, change, after, loaded);
@@ -239,6 +244,9 @@ impl AuthMachine {
 
     fn save_tokens(&mut self, mut lane: Lane, change: Change) {
         self.tell_renewed(&change);
+        if lane.name == LaneName::Login {
+            self.end_turn(Some(Obtained));
+        }
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(change, After::Done));
         self.put_lane(lane);
@@ -388,6 +396,7 @@ impl AuthMachine {
 pub(super) fn ready(now: Now, ask: Ask) -> State {
     match ask {
         Ask::Pause(pause) => State::Paused(now.mono.plus(pause)),
+        Ask::Claim => State::Ready(Want::Glance(Glance::Claim)),
         Ask::Keep(learned) => State::Ready(Want::Save(Change::Learn(learned), After::Kept)),
         ask => State::Ready(Want::Ask(ask)),
     }
@@ -396,8 +405,10 @@ pub(super) fn ready(now: Now, ask: Ask) -> State {
 fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
-        (Flight::Load | Flight::Read | Flight::Lock(..), AnswerContent::Loaded(_))
-            | (Flight::Save(..), AnswerContent::Saved(_))
+        (
+            Flight::Load | Flight::Read | Flight::Glance(_) | Flight::Lock(..),
+            AnswerContent::Loaded(_)
+        ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Http(_), AnswerContent::Http(_))
     )
 }

@@ -1,15 +1,19 @@
 //! Commands: what a demand, a cancellation and a logout start or end.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Goal};
 use crate::flow::discover::Evidence;
-use crate::flow::job::Job;
+use crate::flow::job::{Job, login_required};
 use crate::flow::login::Login;
 use crate::flow::{Learned, Notes};
 use crate::machine::AuthMachine;
 use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
+use crate::machine::turn::end_of;
 use crate::output::Output;
 use crate::session::Requirement;
+use crate::session::pending::PendingLogin;
 use crate::session::policy::Plan;
 use crate::time::{Now, UnixTime};
 use crate::wire::scope::ScopeSet;
@@ -78,25 +82,28 @@ impl AuthMachine {
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
             let scopes = self.session.lacking(&demand.need);
-            return self.fail(attempt, login_required(why, scopes));
+            let there = self.session.record.login.as_ref();
+            let elsewhere = there.is_some_and(PendingLogin::is_pending);
+            return self.fail(attempt, login_required(why, elsewhere, scopes));
         }
-        let record = &self.session.record;
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
-        let job = Job {
+        let mut job = Job {
             site: self.session.site.clone(),
             config: self.config.clone(),
             entropy: self.entropy.split(),
             browser_welcome: demand.browser_welcome,
             inspect,
-            wanted: self.session.wanted(&demand.need),
-            earlier: record.tokens.as_ref().map(|t| (t.issuer.clone(), t.requested.clone())),
-            registrations: record.registrations.clone(),
-            document_rejected_by: record.document_rejected_by.clone(),
-            client_home: record.client_home.clone(),
+            asked_elsewhere: false,
+            wanted: ScopeSet::new(),
+            earlier: None,
+            registrations: BTreeMap::new(),
+            document_rejected_by: BTreeSet::new(),
+            client_home: None,
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,
         };
+        job.catch_up(&self.session.record, self.session.wanted(&demand.need));
         let after_refusal = self.session.refused();
         let lane =
             Lane { after_refusal, ..Lane::new(LaneName::Login, attempt, demand, Work::Over) };
@@ -189,6 +196,7 @@ impl AuthMachine {
             }
             LaneName::Login => {
                 self.login = None;
+                self.leave_turn(None);
                 if let Some(prompt) = &mut self.prompt {
                     prompt.abandoned = true;
                 }
@@ -209,8 +217,21 @@ impl AuthMachine {
         }
     }
 
+    /// The same for a lock that was taken for something of this lane alone, unless a renewal or a
+    /// logout goes on under it.
+    pub(super) fn unlock_after(&mut self, lane: Option<LaneName>) {
+        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
+        let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
+        if lane != Some(LaneName::Renewal) && !needed {
+            self.unlock();
+        }
+    }
+
     /// Ends a lane with its result.
     pub(super) fn settle(&mut self, lane: &Lane, result: Result<(), Error>) {
+        if lane.name == LaneName::Login {
+            self.leave_turn(end_of(lane, &result));
+        }
         self.drop_lane(lane.name);
         match result {
             // What failed before says nothing any more, save to who still waits for it.
@@ -225,8 +246,4 @@ impl AuthMachine {
         self.attempt = Some(attempt);
         attempt
     }
-}
-
-pub(super) fn login_required(why: &str, scopes: ScopeSet) -> Error {
-    ErrorKind::LoginRequired { reason: why.to_owned(), scopes }.into()
 }

@@ -7,6 +7,7 @@ use crate::flow::login::Login;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::machine::turn::Glance;
 use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -60,11 +61,14 @@ pub(super) enum State {
     Person(Mono),
     /// Time.
     Paused(Mono),
+    /// Another program's person, seen to again at this moment.
+    Waiting(Mono),
 }
 
 pub(super) enum Want {
     Ask(Ask),
     Read,
+    Glance(Glance),
     Save(Change, After),
 }
 
@@ -162,6 +166,8 @@ fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens>
 pub(super) enum After {
     /// The login goes on.
     Kept,
+    /// So it does: others know that this program asks.
+    Claimed,
     /// The attempt has what it wanted.
     Done,
     /// The grant has ended: a login, if the demand allows it.
@@ -189,6 +195,7 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
+    Glance(Glance),
     Http(Purpose),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
@@ -219,6 +226,7 @@ impl Lane {
             self.demand = demand;
         } else {
             self.demand.browser_welcome |= demand.browser_welcome;
+            self.demand.goal = self.demand.goal.max(demand.goal);
         }
         if let Work::Login(login) = &mut self.work {
             login.set_browser_welcome(self.demand.browser_welcome);
@@ -228,7 +236,7 @@ impl Lane {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Person(deadline) | State::Paused(deadline) => Some(deadline),
+            State::Person(at) | State::Paused(at) | State::Waiting(at) => Some(at),
             _ => None,
         }
     }
@@ -299,6 +307,7 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Glance(_) => "Glance",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
             Flight::Save(..) => "Save",

@@ -19,6 +19,7 @@ use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, State, Want, Work, obtained,
 };
 use crate::machine::store::Loaded;
+use crate::machine::turn::Glance;
 use crate::notice::Notice;
 use crate::output::HostError;
 use crate::session::Session;
@@ -32,6 +33,8 @@ impl AuthMachine {
             self.attempt = Some(lane.join(attempt, Demand::default()));
             return;
         }
+        // What is erased needs no other save.
+        self.end_turn(None);
         let mut known = vec![self.session.record.clone()];
         let lanes = [self.renewal.take(), self.login.take()];
         let mut under_way = None;
@@ -61,10 +64,14 @@ impl AuthMachine {
                     *what = Flight::Read;
                     claimed = true;
                 }
+                Flight::Glance(Glance::Claim | Glance::Beat) => {
+                    *what = Flight::Read;
+                    claimed = true;
+                }
                 Flight::Read => claimed = true,
                 // It can't be taken back, but it must not come back either.
                 Flight::Save(change, _) => learn(std::mem::replace(change, Change::None)),
-                Flight::Load | Flight::Http(_) => {}
+                Flight::Load | Flight::Glance(Glance::Look) | Flight::Http(_) => {}
             }
             if claimed {
                 *lane = Some(LaneName::Logout);

@@ -8,6 +8,7 @@ use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
 use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::turn::Glance;
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
@@ -39,6 +40,7 @@ impl AuthMachine {
         if let Some(lane) = self.login.take_if(|l| due(&l.state, now.mono, true)) {
             self.nobody_came(lane);
         }
+        self.on_time_to_look(now);
         for name in [LaneName::Renewal, LaneName::Login] {
             let paused = self.lane(name).is_some_and(|lane| due(&lane.state, now.mono, false));
             if paused && let Some(lane) = self.take_lane(name) {
@@ -54,7 +56,7 @@ impl AuthMachine {
         let content = match &out.what {
             Flight::Load => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
-            Flight::Read | Flight::Lock(..) => {
+            Flight::Read | Flight::Glance(_) | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
@@ -113,6 +115,7 @@ impl AuthMachine {
         let earlier_client = earlier.as_ref().map(|(_, client_id)| printable(client_id));
         let error = ErrorKind::NobodyCame { within, earlier_client }.into();
         let Some((issuer, client_id)) = earlier else { return self.settle(&lane, Err(error)) };
+        self.end_turn(None);
         lane.work = Work::Over;
         let change = Change::Suspect(issuer, client_id);
         lane.state = State::Ready(Want::Save(change, After::Failed(error)));
@@ -135,22 +138,27 @@ impl AuthMachine {
     fn pump_exchange(&mut self, now: Now) {
         if !self.store.loaded && self.waiting.is_some() {
             let id = self.fly(now, STORE_DEADLINE, None, Flight::Load);
-            return self.act(Action::Load(LoadCall { id, lock: false }));
+            let patience = STORE_DEADLINE;
+            return self.act(Action::Load(LoadCall { id, lock: false, patience }));
         }
         if let Some(change) = self.chores.pop_front() {
             return self.save(now, None, change, None);
         }
-        let is_turn = |lane: &Lane| {
-            matches!(
-                lane.state,
-                State::Ready(Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_)))
-            )
+        let locked = self.store.locked;
+        let is_turn = |lane: &Lane| match &lane.state {
+            // Nothing changes there while we hold the lock.
+            State::Ready(Want::Glance(Glance::Look)) => !locked,
+            State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_)),
+            State::Ready(_) => true,
+            _ => false,
         };
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
                 let change = self.store.erasing.map_or(Change::None, Change::Forget);
                 self.save(now, None, change, None);
+            } else if self.turn.take_beat(now.mono) {
+                self.glance(now, None, Glance::Beat);
             }
             return;
         };
@@ -158,8 +166,9 @@ impl AuthMachine {
         match std::mem::replace(&mut lane.state, State::Exchanging) {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
-                self.act(Action::Load(LoadCall { id, lock: true }));
+                self.act(Action::Load(LoadCall { id, lock: true, patience: STORE_DEADLINE }));
             }
+            State::Ready(Want::Glance(why)) => self.glance(now, Some(name), why),
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
+use crate::machine::lane::{After, Base, Change, Flight, LaneName, Work};
 use crate::notice::Notice;
 use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
 use crate::secret::Secret;
@@ -176,6 +176,7 @@ impl AuthMachine {
                 let counts = |record: &Record| erasing.is_none_or(|until| record.is_newer(until));
                 let theirs = self.read_record(bytes).filter(counts);
                 let Some(theirs) = theirs else { return Again::Same };
+                self.session.record.login.clone_from(&theirs.login);
                 let ours_is_newer = self.ours_is_newer(&theirs);
                 self.store.saw(Some(&theirs));
                 if ours_is_newer {
@@ -211,7 +212,7 @@ impl AuthMachine {
             return self.write(now, lane, change, after);
         }
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
-        self.act(Action::Load(LoadCall { id, lock: true }));
+        self.act(Action::Load(LoadCall { id, lock: true, patience: STORE_DEADLINE }));
     }
 
     pub(super) fn on_locked(
@@ -234,9 +235,16 @@ impl AuthMachine {
         }
     }
 
-    fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+    ) {
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
+        self.turn.sign(&mut record);
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
         let record = (!record.is_blank()).then(|| record.to_bytes());
         // Who logs out wants nothing kept.
@@ -258,23 +266,23 @@ impl AuthMachine {
         let login = matches!(change, Change::Tokens(Base::Any, ..));
         let mut record = self.session.record.clone();
         change.apply(&mut record);
+        self.turn.sign(&mut record);
         let obtained = brought && record.generation() != self.session.record.generation();
         // Not by a save that the logout has overtaken.
         self.store.erasing.take_if(|_| ends_erasing && result.is_ok());
         let notice = self.store.answered(now, result.clone(), &record, login);
         self.session.adopt(now, record, obtained);
         self.take_notes(notice);
-        // The lock was taken for this save alone, unless a renewal or a logout goes on under it.
-        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
-        let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
-        if lane != Some(LaneName::Renewal) && !needed {
-            self.unlock();
-        }
+        self.unlock_after(lane);
         let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
         match (after, std::mem::replace(&mut lane.work, Work::Over)) {
             (Some(After::Kept), Work::Login(login)) => {
                 let turn = login.on_kept();
                 self.login_turned(now, lane, turn);
+            }
+            (Some(After::Claimed), work) => {
+                lane.work = work;
+                self.claimed(now, lane);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {

@@ -1,6 +1,7 @@
 //! WHAT STAYS between flows: the record, the tokens, and what was learned from refusals.
 
 pub(crate) mod grant;
+pub(crate) mod pending;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod tokens;

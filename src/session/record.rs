@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
+use crate::session::pending::{Ended, PendingLogin};
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
@@ -47,6 +48,13 @@ pub(crate) struct Record {
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
     pub(crate) step_ups: Vec<StepUp>,
+    /// A program asks its person.
+    #[serde(
+        default,
+        deserialize_with = "PendingLogin::read",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) login: Option<PendingLogin>,
 }
 
 /// A client that was registered dynamically (RFC 7591 §3.2.1).
@@ -175,6 +183,7 @@ impl Record {
             client_home: None,
             discovery: None,
             step_ups: Vec::new(),
+            login: None,
         }
     }
 
@@ -254,6 +263,7 @@ impl Record {
             && self.registrations.is_empty()
             && self.document_rejected_by.is_empty()
             && self.discovery.is_none()
+            && self.login.as_ref().is_none_or(|login| login.ended() == Some(Ended::Obtained))
     }
 
     pub(crate) fn generation(&self) -> Option<Generation> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mcp_auth::output::Page;
 use mcp_auth::{Action, Event, HostError, Mono, Output};
+use url::Url;
 
 use super::Scenario;
 use super::program::{Held, Kind, Open, OpenState, Stepped, arrives, bind, received, redirected};
@@ -88,10 +89,15 @@ impl Scenario {
             return false;
         }
         let mut open = self.program().open.remove(at);
-        if let OpenState::Asked(action) = open.state {
-            let event = self.perform_action(action);
-            open.state = OpenState::Answered(event);
-        }
+        let late = open.until <= self.now().mono;
+        open.state = match open.state {
+            // A host keeps the deadline: it would have to give the lock back at once.
+            OpenState::Asked(Action::Load(call)) if late && call.lock() => {
+                OpenState::Answered(call.answer(Err(HostError::busy("it took too long"))))
+            }
+            OpenState::Asked(action) => OpenState::Answered(self.perform_action(action)),
+            answered @ OpenState::Answered(_) => answered,
+        };
         self.program().open.insert(at, open);
         true
     }
@@ -265,7 +271,8 @@ impl Scenario {
                 call.answer(received(result, limits))
             }
             Action::Listen(call) => {
-                let bound = bind(call.spec(), &self.taken_ports, &mut self.last_port);
+                let taken = self.listening_ports().chain(self.taken_ports.clone()).collect();
+                let bound = bind(call.spec(), &taken, &mut self.last_port);
                 self.program().listening = bound.as_ref().ok().cloned();
                 call.answer(bound)
             }
@@ -288,7 +295,13 @@ impl Scenario {
         }
     }
 
-    fn listens_at(&mut self, url: &str) -> bool {
+    /// The ports that the programs listen at.
+    fn listening_ports(&self) -> impl Iterator<Item = u16> {
+        let uris = self.programs.iter().flatten().filter_map(|p| p.listening.as_ref());
+        uris.filter_map(|uri| Url::parse(uri).ok()?.port())
+    }
+
+    pub(super) fn listens_at(&mut self, url: &str) -> bool {
         let own = self.config.redirect_uri.clone();
         let listening = self.program().listening.clone();
         listening.into_iter().chain(own).any(|at| arrives(url, &at))
@@ -300,6 +313,8 @@ impl Scenario {
         let label = open.label.clone();
         let relocks = label == "lock" && self.store.locked_by == Some(self.current);
         assert!(!relocks, "the lock is asked for by the program that holds it");
+        let peeks = label == "load" && self.store.locked_by == Some(self.current);
+        assert!(!peeks, "a program reads again what nobody can have changed");
         let program = self.program();
         // One that the program has given up on may still be answered, late.
         let rival = program.open.iter().find(|other| {
