@@ -296,7 +296,7 @@ impl Scenario {
     }
 
     /// The ports that the programs listen at.
-    fn listening_ports(&self) -> impl Iterator<Item = u16> {
+    pub(super) fn listening_ports(&self) -> impl Iterator<Item = u16> {
         let uris = self.programs.iter().flatten().filter_map(|p| p.listening.as_ref());
         uris.filter_map(|uri| Url::parse(uri).ok()?.port())
     }

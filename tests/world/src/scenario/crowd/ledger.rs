@@ -68,13 +68,6 @@ pub(super) fn is_worn_out(bytes: Option<&[u8]>) -> bool {
     })
 }
 
-/// Whether the record holds a client of which nobody doubts that the server knows it.
-pub(super) fn holds_client(bytes: Option<&[u8]>) -> bool {
-    let record: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let good = |client: &Value| client.get("suspect").is_none();
-    record.is_some_and(|r| r["registrations"].as_object().is_some_and(|all| all.values().any(good)))
-}
-
 impl Ledger {
     /// A program starts; this names its run.
     pub(super) fn run(&mut self) -> usize {
@@ -100,6 +93,10 @@ impl Ledger {
 
     pub(super) fn anything_saved(&self) -> bool {
         self.issued.iter().any(|tokens| tokens.saved)
+    }
+
+    pub(super) fn is_lockless(&self) -> bool {
+        self.lockless
     }
 
     pub(super) fn has_logged_out(&self) -> bool {

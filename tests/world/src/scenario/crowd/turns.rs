@@ -3,7 +3,8 @@
 use mcp_auth::output::Purpose;
 use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
-use super::{Crowd, Member, TOOL, ledger};
+use super::marks::{Saved, client_ports};
+use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
 use crate::log::{Detail, Outcome};
 use crate::scenario::program::{Kind, Open, OpenState};
@@ -70,13 +71,14 @@ impl Crowd {
                 }
                 Stepped::Told(notice) => {
                     self.say(|_| format!("{at} says: {notice}"));
-                    if let Notice::Failed(error) = notice
-                        && let ErrorKind::NobodyCame { earlier_client: Some(_), .. } = error.kind()
-                    {
-                        // Doubtful from now on, whether or not that could be saved.
-                        let member = &mut self.members[at];
-                        (member.knows_client, member.knew_client) = (false, false);
-                    }
+                    self.members[at].cut_off |= match notice {
+                        Notice::Unannounced(_) | Notice::SaveFailed(_) => true,
+                        // Its client is doubtful, whether or not that could be saved.
+                        Notice::Failed(error) => {
+                            matches!(error.kind(), ErrorKind::NobodyCame { .. })
+                        }
+                        _ => false,
+                    };
                 }
                 Stepped::Released => self.say(|_| format!("{at} releases the lock")),
                 Stepped::Showed(..) | Stepped::Dismissed => {}
@@ -95,6 +97,8 @@ impl Crowd {
                 |(attempt, welcome): &(AttemptId, bool)| *welcome && machine.is_running(*attempt);
             let waits = self.members[at].attempts.iter().any(waits);
             assert!(waits, "{at} opens a browser, and nobody who waits has welcomed it");
+            let Member { has_turn, cut_off, .. } = self.members[at];
+            assert!(has_turn || cut_off, "{at} opens a browser, and the others don't know of it");
         }
         let Some(Open { state: OpenState::Asked(Action::Http(call)), .. }) =
             self.s.program().open.last()
@@ -103,7 +107,8 @@ impl Crowd {
         };
         match call.purpose() {
             Purpose::Registration => {
-                let knew = self.members[at].knew_client;
+                let Member { clients, cut_off, .. } = &self.members[at];
+                let knew = !clients.is_empty() && !cut_off;
                 assert!(!knew, "{at} registers, and there was a client when it began");
             }
             Purpose::Token => {
@@ -148,7 +153,9 @@ impl Crowd {
         let busy = member.attempts.iter().any(|(id, _)| program.machine.is_running(*id));
         if !busy {
             member.attempts.clear();
-            member.knew_client = member.knows_client;
+            if idle && saved {
+                (member.has_turn, member.cut_off) = (false, false);
+            }
             if idle && saved && self.members[at].deadline.is_none() {
                 self.ledger.at_rest(run);
             }
@@ -231,6 +238,11 @@ impl Crowd {
             }
             _ => {}
         }
+        if label == "listen" {
+            // A client whose port another program listens at is of no use.
+            let taken: Vec<_> = self.s.listening_ports().collect();
+            self.members[at].clients.retain(|port| !taken.contains(port));
+        }
         let saves = self.s.store.saves;
         self.s.perform_at(index);
         if let Some(record) = record {
@@ -249,6 +261,7 @@ impl Crowd {
                 let forgot = self.members[at].forgot;
                 let change = (before.as_deref(), record.as_deref());
                 self.ledger.saved(run, change, forgot, takes);
+                self.turn_was_saved(at, change);
             }
             if let Some(open) = self.s.program().open.get_mut(index) {
                 open.record = Some((record, done));
@@ -298,6 +311,23 @@ impl Crowd {
         });
     }
 
+    /// Laws about who asks its person.
+    fn turn_was_saved(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        let member = &self.members[at];
+        let excused = member.forgot || self.ledger.is_lockless();
+        let saved = Saved { run: member.run, at: self.s.mono, before, after, excused };
+        if self.marks.saved(&saved) {
+            let clients = client_ports(after);
+            let kept = client_ports(before).iter().all(|port| clients.contains(port));
+            assert!(
+                kept || excused || member.cut_off,
+                "{at} forgets a client when it takes its turn"
+            );
+            let member = &mut self.members[at];
+            (member.has_turn, member.clients) = (true, clients);
+        }
+    }
+
     fn deliver(&mut self, at: usize, index: usize) {
         let open = &self.s.program().open[index];
         let label = open.label.clone();
@@ -324,10 +354,7 @@ impl Crowd {
             if done {
                 self.ledger.known_to(run, record.as_deref());
                 let member = &mut self.members[at];
-                // Who is logging out looks at nothing.
                 member.forgetting &= label != "erase";
-                member.knows_client = !member.forgetting && ledger::holds_client(record.as_deref());
-                member.knew_client &= member.knows_client;
             } else {
                 self.save_failed(run, record.as_deref());
             }
