@@ -26,7 +26,6 @@
 mod calamity;
 mod dice;
 mod ledger;
-mod marks;
 mod turns;
 
 use std::fmt::Write as _;
@@ -35,11 +34,11 @@ use std::time::Duration;
 use mcp_auth::{AttemptId, Demand, Mono, Need};
 
 use super::{Scenario, need};
+use crate::marks::Marks;
 use crate::{Person, What};
 use calamity::Calamities;
 use dice::Dice;
 use ledger::Ledger;
-use marks::Marks;
 
 /// Plays the story of this seed; whether all laws held. What breaks one is told by the panic hook.
 pub fn holds(seed: u64) -> bool {
@@ -90,8 +89,10 @@ struct Member {
     blind: bool,
     /// It has said on disk that it asks its person.
     has_turn: bool,
-    /// It could not say so, or not save what it has.
+    /// It could not say so.
     cut_off: bool,
+    /// Its last save has failed: what is on disk may not be what it goes by.
+    unsaved: bool,
     /// The callback ports of the clients that it knew of when it did, and that were free.
     clients: Vec<u16>,
 }

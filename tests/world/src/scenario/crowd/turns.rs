@@ -3,10 +3,10 @@
 use mcp_auth::output::Purpose;
 use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
-use super::marks::{Saved, client_ports};
 use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
 use crate::log::{Detail, Outcome};
+use crate::marks::{Saved, client_ports};
 use crate::scenario::program::{Kind, Open, OpenState};
 use crate::scenario::{Stepped, need};
 use crate::text::Form;
@@ -107,8 +107,8 @@ impl Crowd {
         };
         match call.purpose() {
             Purpose::Registration => {
-                let Member { clients, cut_off, .. } = &self.members[at];
-                let knew = !clients.is_empty() && !cut_off;
+                let Member { clients, cut_off, unsaved, .. } = &self.members[at];
+                let knew = !clients.is_empty() && !cut_off && !unsaved;
                 assert!(!knew, "{at} registers, and there was a client when it began");
             }
             Purpose::Token => {
@@ -153,7 +153,7 @@ impl Crowd {
         let busy = member.attempts.iter().any(|(id, _)| program.machine.is_running(*id));
         if !busy {
             member.attempts.clear();
-            if idle && saved {
+            if idle && !member.unsaved {
                 (member.has_turn, member.cut_off) = (false, false);
             }
             if idle && saved && self.members[at].deadline.is_none() {
@@ -188,14 +188,14 @@ impl Crowd {
                     self.s.store.release(at);
                 }
                 OpenState::Asked(Action::Save(call)) => {
-                    let (record, run) = (call.record().map(<[u8]>::to_vec), self.members[at].run);
-                    self.save_failed(run, record.as_deref());
+                    let record = call.record().map(<[u8]>::to_vec);
+                    self.save_failed(at, record.as_deref());
                 }
                 OpenState::Answered(_) if late.record.is_some() => {
                     let run = self.members[at].run;
                     match late.record.take() {
                         Some((record, true)) => self.ledger.known_to(run, record.as_deref()),
-                        Some((record, false)) => self.save_failed(run, record.as_deref()),
+                        Some((record, false)) => self.save_failed(at, record.as_deref()),
                         None => {}
                     }
                 }
@@ -214,7 +214,10 @@ impl Crowd {
         }
     }
 
-    fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
+    fn save_failed(&mut self, at: usize, record: Option<&[u8]>) {
+        let member = &mut self.members[at];
+        let run = member.run;
+        member.unsaved = true;
         if let Some(number) = self.ledger.number(record) {
             self.ledger.excuse(number, "its save failed");
         }
@@ -319,10 +322,8 @@ impl Crowd {
         if self.marks.saved(&saved) {
             let clients = client_ports(after);
             let kept = client_ports(before).iter().all(|port| clients.contains(port));
-            assert!(
-                kept || excused || member.cut_off,
-                "{at} forgets a client when it takes its turn"
-            );
+            let excused = excused || member.cut_off || member.unsaved;
+            assert!(kept || excused, "{at} forgets a client when it takes its turn");
             let member = &mut self.members[at];
             (member.has_turn, member.clients) = (true, clients);
         }
@@ -354,9 +355,10 @@ impl Crowd {
             if done {
                 self.ledger.known_to(run, record.as_deref());
                 let member = &mut self.members[at];
+                member.unsaved &= label != "save" && label != "erase";
                 member.forgetting &= label != "erase";
             } else {
-                self.save_failed(run, record.as_deref());
+                self.save_failed(at, record.as_deref());
             }
         }
         self.outputs(at);

@@ -7,20 +7,20 @@ use serde_json::Value;
 
 /// Who says on disk that it asks its person, and since when it said nothing new.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     /// The runs of programs, by the names that they gave their logins.
     owners: BTreeMap<String, usize>,
     changed: Duration,
 }
 
 /// A save that was done.
-pub(super) struct Saved<'a> {
-    pub(super) run: usize,
-    pub(super) at: Duration,
-    pub(super) before: Option<&'a [u8]>,
-    pub(super) after: Option<&'a [u8]>,
-    /// The order of what is on disk isn't promised any more, or somebody has logged out.
-    pub(super) excused: bool,
+pub(crate) struct Saved<'a> {
+    pub(crate) run: usize,
+    pub(crate) at: Duration,
+    pub(crate) before: Option<&'a [u8]>,
+    pub(crate) after: Option<&'a [u8]>,
+    /// What is on disk isn't what it was made from, or somebody has logged out.
+    pub(crate) excused: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -33,13 +33,13 @@ struct Mark {
 /// The mark in a record, if its login is not over.
 fn pending(record: Option<&[u8]>) -> Option<Mark> {
     let record: Value = serde_json::from_slice(record?).ok()?;
-    let login = record.get("login").filter(|login| login.get("ended").is_none())?;
+    let login = record.get("login").filter(|login| login["ended"].is_null())?;
     let number = |name: &str| login[name].as_u64();
     Some(Mark { by: login["by"].as_str()?.into(), beat: number("beat")?, life: number("life")? })
 }
 
 /// The callback ports of the clients in a record of which nobody doubts that the server knows them.
-pub(super) fn client_ports(record: Option<&[u8]>) -> Vec<u16> {
+pub(crate) fn client_ports(record: Option<&[u8]>) -> Vec<u16> {
     let record: Option<Value> = record.and_then(|record| serde_json::from_slice(record).ok());
     let clients = record.as_ref().and_then(|record| record["registrations"].as_object());
     let good = clients.into_iter().flat_map(|all| all.values());
@@ -51,7 +51,7 @@ pub(super) fn client_ports(record: Option<&[u8]>) -> Vec<u16> {
 impl Marks {
     /// Laws: a program takes its turn when nobody asks, or when whoever did was silent for as long as
     /// its mark may live; and only its own program takes a mark away. Whether a turn was taken.
-    pub(super) fn saved(&mut self, saved: &Saved<'_>) -> bool {
+    pub(crate) fn saved(&mut self, saved: &Saved<'_>) -> bool {
         let (before, after) = (pending(saved.before), pending(saved.after));
         if before == after {
             return false;
