@@ -1,5 +1,7 @@
 //! Everything that can go in.
 
+use core::net::IpAddr;
+
 use crate::output::{CallId, HostError, TransportError};
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
@@ -81,7 +83,8 @@ impl Demand {
         Self { need, browser_welcome: true, ..Self::default() }
     }
 
-    /// Log in anew, even though there is a usable token.
+    /// Log in anew, even though there is a usable token. Where another program is asking for a login
+    /// already, that one counts: it is waited for.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;
@@ -117,6 +120,7 @@ pub struct Challenged {
     pub(crate) status: u16,
     pub(crate) challenge: Option<BearerChallenge>,
     pub(crate) operation: Option<String>,
+    pub(crate) server_at: Option<IpAddr>,
 }
 
 impl Challenged {
@@ -138,7 +142,20 @@ impl Challenged {
             _ => false,
         };
         let operation = need.operation.clone();
-        counts.then_some(Self { generation, status: status.as_u16(), challenge, operation })
+        counts.then_some(Self {
+            generation,
+            status: status.as_u16(),
+            challenge,
+            operation,
+            server_at: None,
+        })
+    }
+
+    /// The address at the other end of the connection that the refusal came by: see
+    /// [`PeerAddress`](crate::PeerAddress). Without it, the machine goes by what it saw itself.
+    #[must_use]
+    pub fn seen_at(self, peer: IpAddr) -> Self {
+        Self { server_at: Some(peer), ..self }
     }
 }
 

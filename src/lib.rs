@@ -58,6 +58,8 @@
 //! - **One refresh.** Refusals name the [`Generation`] that they refused; before a refresh the store
 //!   is locked and read again, and a newer record is adopted instead.
 //! - **The user is asked only when asked for.** A background [`Demand`] never opens a browser.
+//! - **One browser.** Of the programs on one store that need a login, one asks its person; the others
+//!   wait for what comes of it, and take over if it gives up or is gone.
 //! - **Secrets don't print**, and **tokens go home only.**
 //!
 //! # Layout
@@ -74,13 +76,15 @@ mod logout;
 mod machine;
 mod notice;
 pub mod output;
+mod reach;
 mod secret;
 mod session;
 mod text;
 mod time;
+pub mod toolhive;
 pub mod wire;
 
-pub use config::{Config, Retry};
+pub use config::{Config, Retry, SendResource};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
@@ -88,7 +92,9 @@ pub use logout::{Credential, Ending, Logout};
 pub use machine::{AuthMachine, TokenState, TokenStatus};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
+pub use reach::{OutOfReach, PeerAddress, Reach};
 pub use secret::Secret;
+pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
 pub use session::tokens::Generation;

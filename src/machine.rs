@@ -14,11 +14,13 @@
 //! *prompt* (listener and browser). A logout ends both, and goes on alone.
 
 mod answer;
+mod clock;
 mod demand;
 mod lane;
 mod leave;
 mod pump;
 mod renewal;
+mod send;
 mod store;
 mod turn;
 
@@ -30,7 +32,7 @@ use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Event, Need};
 use crate::logout::Logout;
-use crate::notice::Notice;
+use crate::notice::{ClientSource, Notice};
 use crate::output::{CallId, Output, Page};
 use crate::secret::Secret;
 use crate::session::grant::{Grant, Site, bearer};
@@ -100,6 +102,7 @@ pub struct AuthMachine {
     ahead: Option<Ahead>,
     /// What was last told.
     told: SessionState,
+    clocks: clock::Told,
     attempt: Option<AttemptId>,
     /// The last failures, the newest last.
     failures: VecDeque<(AttemptId, Error)>,
@@ -173,6 +176,7 @@ impl AuthMachine {
             chores: VecDeque::new(),
             ahead: None,
             told: SessionState::Unknown,
+            clocks: clock::Told::default(),
             attempt: None,
             failures: VecDeque::new(),
             answered: None,
@@ -305,6 +309,7 @@ impl AuthMachine {
             generation: tokens.generation,
             issuer: tokens.issuer.clone(),
             client_id: tokens.client_id.clone(),
+            client_source: tokens.client_source,
             scopes: tokens.granted.clone(),
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
@@ -356,6 +361,8 @@ pub struct TokenStatus {
     pub issuer: String,
     /// To which client.
     pub client_id: String,
+    /// How that was come by; [`ClientSource::Registered`] also where it was registered earlier.
+    pub client_source: ClientSource,
     /// What they are good for.
     pub scopes: crate::wire::scope::ScopeSet,
     /// When they were obtained.

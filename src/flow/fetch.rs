@@ -4,6 +4,7 @@ use http::StatusCode;
 use http::header::{ACCEPT, LOCATION};
 use url::Url;
 
+use crate::error::{ErrorKind, unanswered};
 use crate::flow::{Ask, HttpResult, Notes};
 use crate::notice::Notice;
 use crate::output::{Purpose, TransportErrorKind};
@@ -24,6 +25,8 @@ pub(crate) enum Fetched {
     Ask(Fetch, Ask),
     /// 200, with this body.
     Body(Vec<u8>),
+    /// It leads where it may not: nothing was asked.
+    Refused(ErrorKind),
     /// Anything else: the next candidate's turn. `passing`: it may be different later.
     Nothing { why: String, passing: bool },
 }
@@ -46,6 +49,10 @@ impl Fetch {
     pub(crate) fn on_http(mut self, reply: HttpResult, notes: &mut Notes) -> Fetched {
         let response = match reply {
             Ok(response) => response,
+            Err(error) if error.kind == TransportErrorKind::Refused => {
+                let url = printable_url(self.url.as_str());
+                return Fetched::Refused(unanswered(url, self.purpose, error));
+            }
             Err(error) => {
                 let passing = error.kind != TransportErrorKind::TooLarge;
                 return Fetched::Nothing { why: error.to_string(), passing };

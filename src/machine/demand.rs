@@ -1,13 +1,11 @@
 //! Commands: what a demand, a cancellation and a logout start or end.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Goal};
+use crate::flow::Notes;
 use crate::flow::discover::Evidence;
 use crate::flow::job::{Job, login_required};
 use crate::flow::login::Login;
-use crate::flow::{Learned, Notes};
 use crate::machine::AuthMachine;
 use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
 use crate::machine::turn::end_of;
@@ -16,7 +14,6 @@ use crate::session::Requirement;
 use crate::session::pending::PendingLogin;
 use crate::session::policy::Plan;
 use crate::time::{Now, UnixTime};
-use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
@@ -87,22 +84,8 @@ impl AuthMachine {
             return self.fail(attempt, login_required(why, elsewhere, scopes));
         }
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
-        let mut job = Job {
-            site: self.session.site.clone(),
-            config: self.config.clone(),
-            entropy: self.entropy.split(),
-            browser_welcome: demand.browser_welcome,
-            inspect,
-            asked_elsewhere: false,
-            wanted: ScopeSet::new(),
-            earlier: None,
-            registrations: BTreeMap::new(),
-            document_rejected_by: BTreeSet::new(),
-            client_home: None,
-            challenge_scope: None,
-            learned: Learned::default(),
-            replaced_client: false,
-        };
+        let (site, config) = (self.session.site.clone(), self.config.clone());
+        let mut job = Job::new(site, config, self.entropy.split(), demand.browser_welcome, inspect);
         job.catch_up(&self.session.record, self.session.wanted(&demand.need));
         let after_refusal = self.session.refused();
         let lane =

@@ -12,7 +12,7 @@ use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
-use crate::time::{Mono, UnixTime};
+use crate::time::{Mono, Now, UnixTime};
 use crate::wire::token::TokenReply;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,10 +196,18 @@ pub(super) enum Flight {
     Load,
     Read,
     Glance(Glance),
-    Http(Purpose),
+    Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
     Save(Change, Option<After>),
+}
+
+/// A request that is out.
+pub(super) struct Asked {
+    pub(super) purpose: Purpose,
+    /// Host and port.
+    pub(super) server: String,
+    pub(super) at: Now,
 }
 
 /// A token request whose answer didn't come in time.

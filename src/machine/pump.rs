@@ -12,10 +12,10 @@ use crate::machine::turn::Glance;
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
-    Action, BrowseCall, CallId, HostError, HttpCall, Limits, ListenCall, LoadCall, Output, Purpose,
-    STORE_DEADLINE, TransportError, TransportErrorKind,
+    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, STORE_DEADLINE,
+    TransportError, TransportErrorKind,
 };
-use crate::text::{printable, printable_url};
+use crate::text::printable;
 use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
@@ -60,10 +60,10 @@ impl AuthMachine {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
-            Flight::Http(purpose) => {
+            Flight::Http(asked) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
-                if *purpose == Purpose::Token
+                if asked.purpose == Purpose::Token
                     && let Some(orphan) = lane.and_then(|lane| lane.orphan(out.call, there))
                 {
                     self.orphans.push_back(orphan);
@@ -172,17 +172,7 @@ impl AuthMachine {
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }
-            State::Ready(Want::Ask(Ask::Http(ask))) => {
-                let (request, purpose) = (ask.request, ask.purpose);
-                let limits = Limits::of(purpose);
-                let id = self.fly(now, limits.deadline, Some(name), Flight::Http(purpose));
-                self.tell(Notice::Asking {
-                    purpose,
-                    method: request.method().to_string(),
-                    url: printable_url(&request.uri().to_string()),
-                });
-                self.act(Action::Http(HttpCall { id, request, limits, purpose }));
-            }
+            State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,
         }
     }

@@ -1,5 +1,6 @@
 //! WHAT STAYS between flows: the record, the tokens, and what was learned from refusals.
 
+pub(crate) mod clock;
 pub(crate) mod grant;
 pub(crate) mod pending;
 pub(crate) mod policy;
@@ -7,6 +8,7 @@ pub(crate) mod record;
 pub(crate) mod tokens;
 pub(crate) mod trouble;
 
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +55,8 @@ pub(crate) struct Session {
     /// from.
     pub(crate) refusal: Option<Option<BearerChallenge>>,
     pub(crate) recovery: Recovery,
+    /// Where the server was seen in this run: that counts more than what is stored.
+    seen_at: Option<IpAddr>,
     header: Option<HeaderValue>,
     /// When the tokens were taken up, and when they expire, on the clock that can't be set.
     taken_up: Option<Mono>,
@@ -95,6 +99,7 @@ impl Session {
             requirement: Requirement::Unknown,
             refusal: None,
             recovery: Recovery::None,
+            seen_at: None,
             header: None,
             taken_up: None,
             expires: None,
@@ -115,6 +120,7 @@ impl Session {
         // Known already: what this run's own clock says of it stands.
         let known = trouble_of(&record) == self.trouble();
         self.record = record;
+        self.record.server_at = self.seen_at.or(self.record.server_at);
         if !known {
             self.anchor = self.trouble().map(|trouble| Anchor::new(trouble, now));
         }
@@ -137,9 +143,16 @@ impl Session {
         }
     }
 
+    /// A connection to the server was made, to this address.
+    pub(crate) fn saw_server_at(&mut self, address: IpAddr) {
+        self.seen_at = Some(address);
+        self.record.server_at = self.seen_at;
+    }
+
     /// Takes in a refusal. It starts nothing: the next demand does.
     pub(crate) fn challenged(&mut self, now: UnixTime, challenged: Challenged) {
-        let Challenged { generation, status, challenge, operation } = challenged;
+        let Challenged { generation, status, challenge, operation, server_at } = challenged;
+        server_at.into_iter().for_each(|address| self.saw_server_at(address));
         // A refusal of an older generation says nothing about what we have now.
         if let (Some(refused), Some(current)) = (generation, self.record.generation())
             && refused != current
@@ -230,7 +243,8 @@ impl Session {
             freshness: self.freshness(now, config),
             refreshable: self.is_refreshable(now.wall, config),
             refused: self.refused == Some(tokens.generation),
-            recovery: if self.young(now) { self.recovery } else { Recovery::None },
+            recovery: self.recovery(now),
+            may_need_scopes: self.may_need_scopes(now),
             granted: &tokens.granted,
         });
         let step_up = self.step_up(need);
@@ -241,6 +255,18 @@ impl Session {
             limit: config.step_up_limit,
             tokens,
         })
+    }
+
+    /// Whether a refresh that follows is to name the scopes: the last one didn't, and its token was
+    /// refused at once.
+    pub(crate) fn may_need_scopes(&self, now: Now) -> bool {
+        let tokens = self.record.tokens.as_ref();
+        let unnamed = |t: &Tokens| !t.scope_on_refresh && !t.requested.is_empty();
+        self.refused() && self.recovery(now) == Recovery::Refreshed && tokens.is_some_and(unnamed)
+    }
+
+    fn recovery(&self, now: Now) -> Recovery {
+        if self.young(now) { self.recovery } else { Recovery::None }
     }
 
     /// Whether the tokens can be renewed without a person, as far as we know.

@@ -1,5 +1,6 @@
 //! What is saved: one versioned JSON record for a server and account.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
+use crate::session::clock::ClockSkew;
 use crate::session::pending::{Ended, PendingLogin};
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
@@ -55,6 +57,12 @@ pub(crate) struct Record {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) login: Option<PendingLogin>,
+    /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_at: Option<IpAddr>,
+    /// What the last answers said of our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clock_skew: Option<ClockSkew>,
 }
 
 /// A client that was registered dynamically (RFC 7591 §3.2.1).
@@ -184,6 +192,8 @@ impl Record {
             discovery: None,
             step_ups: Vec::new(),
             login: None,
+            server_at: None,
+            clock_skew: None,
         }
     }
 
@@ -192,10 +202,11 @@ impl Record {
         self.tokens.as_ref().is_some_and(|tokens| tokens.logged_in_at > moment)
     }
 
-    /// Without anything in it, after a logout. Generations go on, so that the refusal of an old
-    /// token isn't taken for a new one's.
+    /// Without anything of the login in it, after a logout. Generations go on, so that the refusal of
+    /// an old token isn't taken for a new one's.
     pub(crate) fn emptied(&self) -> Self {
-        Self { last_generation: self.last_generation, ..Self::new(&self.server) }
+        let Self { last_generation, server_at, .. } = *self;
+        Self { last_generation, server_at, ..Self::new(&self.server) }
     }
 
     /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are
@@ -212,6 +223,7 @@ impl Record {
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
         theirs.step_ups.clone_from(&self.step_ups);
+        theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
     }
 

@@ -118,16 +118,17 @@ pub fn resource_metadata_urls(server: &Url) -> Vec<Url> {
 }
 
 /// Where an issuer's metadata may be, best first: RFC 8414 §3.1, then OpenID Connect with the path
-/// inserted and, as OpenID Connect Discovery §4.1 has it, appended.
+/// inserted and, as OpenID Connect Discovery §4.1 has it, appended; last, where some servers have
+/// appended the path of RFC 8414.
 pub fn server_metadata_urls(issuer: &Url) -> Vec<Url> {
+    const OAUTH: &str = "/.well-known/oauth-authorization-server";
     const OPENID: &str = "/.well-known/openid-configuration";
     let path = path_of(issuer);
-    let mut urls = vec![
-        at(issuer, &format!("/.well-known/oauth-authorization-server{path}")),
-        at(issuer, &format!("{OPENID}{path}")),
-    ];
+    let mut urls =
+        vec![at(issuer, &format!("{OAUTH}{path}")), at(issuer, &format!("{OPENID}{path}"))];
     if !path.is_empty() {
         urls.push(at(issuer, &format!("{path}{OPENID}")));
+        urls.push(at(issuer, &format!("{path}{OAUTH}")));
     }
     urls
 }
@@ -166,6 +167,14 @@ pub fn resource_covers(resource: &str, server: &Url) -> bool {
 /// URL libraries add it on their own.
 pub fn issuers_match(expected: &str, got: &str) -> bool {
     without_root_slash(expected) == without_root_slash(got)
+}
+
+/// Whether `issuer` is nothing but the origin of another issuer, `of`, which has a path; `https` only.
+pub fn is_origin_of(issuer: &str, of: &str) -> bool {
+    let (Ok(issuer), Ok(of)) = (parse("issuer", issuer), parse("issuer", of)) else { return false };
+    issuer.scheme() == "https"
+        && (issuer.path(), issuer.query()) == ("/", None)
+        && same_origin(&issuer, &of)
 }
 
 fn without_root_slash(issuer: &str) -> &str {

@@ -2,13 +2,14 @@
 //
 //   node server.mjs [--port N] [--mcp-port N] [--path /tenant1] [--access-ttl SECONDS]
 //                   [--token-format opaque|jwt] [--refresh offline|always]
-//                   [--token-delay MILLISECONDS]
+//                   [--token-delay MILLISECONDS] [--grace SECONDS]
 //
 //   --path           mount the authorization server there; the path is part of its issuer
 //   --token-format   of access tokens
 //   --refresh        offline: only for a granted `offline_access` (which takes `prompt=consent`);
 //                    always: to every client that registered for the refresh grant
 //   --token-delay    between what a token request does and its answer
+//   --grace          how long a refresh token is taken again after it was rotated
 //
 // When ready, prints one line that begins with `{"ready":true`, and ends with its stdin.
 //
@@ -42,13 +43,16 @@ const { values: options } = parseArgs({
     'token-format': { type: 'string', default: 'opaque' },
     refresh: { type: 'string', default: 'offline' },
     'token-delay': { type: 'string', default: '0' },
+    grace: { type: 'string', default: '0' },
   },
 });
 const accessTTL = Number(options['access-ttl']);
 const tokenDelay = Number(options['token-delay']);
+const grace = Number(options.grace);
 const tokenFormat = options['token-format'];
 check(Number.isInteger(accessTTL) && accessTTL > 0, '--access-ttl is a number of seconds');
 check(tokenDelay >= 0, '--token-delay is a number of milliseconds');
+check(grace >= 0, '--grace is a number of seconds');
 check(/^(\/[\w-]+)*$/.test(options.path), '--path begins with a slash and does not end with one');
 check(['opaque', 'jwt'].includes(tokenFormat), '--token-format is opaque or jwt');
 check(['offline', 'always'].includes(options.refresh), '--refresh is offline or always');
@@ -75,7 +79,7 @@ const issuer = (await listen(asServer, options.port)) + options.path;
 const origin = await listen(rsServer, options['mcp-port']);
 const mcp = `${origin}/mcp`;
 
-const store = new Store();
+const store = new Store(grace);
 const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 const provider = new Provider(issuer, {
   adapter: store.Adapter,

@@ -6,6 +6,12 @@ const seconds = () => Math.floor(Date.now() / 1000);
 
 export class Store {
   #records = new Map(); // `KIND:ID` -> { kind, id, payload, expires }
+  #grace;
+
+  /** For `grace` seconds after a refresh token was rotated, it is as good as before. */
+  constructor(grace) {
+    this.#grace = grace;
+  }
 
   /** The constructor of adapters that oidc-provider asks for: one adapter for each kind. */
   get Adapter() {
@@ -20,7 +26,7 @@ export class Store {
       }
       async find(id) {
         const record = store.#records.get(`${this.kind}:${id}`);
-        return record && record.expires > seconds() ? record.payload : undefined;
+        return record && record.expires > seconds() ? store.#graced(record) : undefined;
       }
       async findByUid(uid) {
         return store.#payload(this.kind, (payload) => payload.uid === uid);
@@ -44,6 +50,12 @@ export class Store {
   /** Forgets every record of these kinds, and says how many those were. */
   forget(...kinds) {
     return this.#forget(({ kind }) => kinds.includes(kind));
+  }
+
+  #graced({ kind, payload }) {
+    const { consumed, ...unspent } = payload;
+    const graced = kind === 'RefreshToken' && consumed !== undefined;
+    return graced && seconds() < consumed + this.#grace ? unspent : payload;
   }
 
   #payload(kind, matches) {

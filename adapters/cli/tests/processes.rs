@@ -4,7 +4,7 @@
 //! One loss no client can prevent: a process that is killed after the server has rotated the token
 //! and before the new one is saved. It is told apart by the server's record.
 //!
-//! `MCP_AUTH_PROCESS_SECONDS` says how long the two long stories last, each; 4 if it isn't set.
+//! `MCP_AUTH_PROCESS_SECONDS` says how long the three long stories last, each; 4 if it isn't set.
 
 #![cfg(unix)]
 
@@ -97,6 +97,30 @@ fn killed_processes_cost_a_login_only_where_no_client_could_have_kept_it() {
     assert!(kills as u64 >= seconds() / 2, "{kills} kills");
     assert_eq!(town.logins.load(Ordering::SeqCst), 1 + lost.len());
     town.is_well(1 + lost.len());
+}
+
+#[test]
+fn with_a_grace_period_killed_processes_cost_nothing() {
+    let town = Town::start(&["--token-delay", "300", "--grace", "10"]);
+    let runs = town.work(true);
+    for run in runs.iter().filter(|run| !run.is_killed()) {
+        assert_eq!(run.code, Some(0), "{}", run.said);
+    }
+    let refreshes = town.refreshes();
+    assert!(refreshes.iter().all(|refresh| refresh.outcome == "granted"), "{refreshes:#?}");
+    let presented: HashSet<_> = refreshes.iter().map(|refresh| &refresh.presented).collect();
+    let kills = runs.iter().filter(|run| run.is_killed()).count();
+    tell(format_args!(
+        "{} runs of the command, {} refreshes, {kills} processes killed, {} tokens presented again \
+         within their grace",
+        runs.len(),
+        refreshes.len(),
+        refreshes.len() - presented.len()
+    ));
+    // Only whom a kill has robbed of its answer asks again.
+    assert!(refreshes.len() - presented.len() <= kills);
+    assert!(kills as u64 >= seconds() / 2, "{kills} kills");
+    town.is_well(1);
 }
 
 #[test]

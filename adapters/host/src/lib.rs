@@ -5,7 +5,11 @@
 //! | [`store`] | load, save, lock, erase | one private file per login, replaced atomically |
 //! | [`listener`] | listen | the loopback redirect listener of RFC 8252 §7.3 |
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
+//! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
+//!
+//! [`settings`] reads and writes configuration files: JSON, and with the feature `yaml` YAML, in our
+//! form or ToolHive's.
 //!
 //! Nothing here knows OAuth, and of the core only the types at its edge: blocking and async hosts
 //! wire these parts to the machine's actions as they see fit.
@@ -13,8 +17,10 @@
 //! The feature `serve` adds a minimal loopback HTTP server for tests and demos.
 
 pub mod browser;
+pub mod desk;
 pub mod listener;
 #[cfg(feature = "serve")]
 pub mod serve;
+pub mod settings;
 pub mod store;
 pub mod system;

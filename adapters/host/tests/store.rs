@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcp_auth_host::store::{Entry, FileStore, StoreError};
+use mcp_auth_host::store::{Entry, FileStore, StoreError, Stored};
 use tempfile::TempDir;
 
 const SERVER: &str = "https://mcp.example.com/mcp";
@@ -40,6 +40,36 @@ fn a_record_comes_back_as_it_was_saved_and_is_gone_when_erased() {
     entry.erase().unwrap();
     assert_eq!(entry.load().unwrap(), None);
     entry.erase().unwrap();
+}
+
+#[test]
+fn a_sealed_record_is_left_to_whoever_can_open_it() {
+    let (_dir, store, entry) = entry();
+    for bytes in [&br#"{"nonce": "a"}"#[..], b"null"] {
+        let sealed = Stored::Sealed(bytes.to_vec());
+        entry.write(&sealed).unwrap();
+        assert!(entry.read().unwrap() == Some(sealed));
+        let told = entry.load().unwrap_err().to_string();
+        assert!(
+            told.contains("keyring") && told.contains(entry.path().to_str().unwrap()),
+            "{told}"
+        );
+        let listed = store.list().unwrap().remove(0).unwrap();
+        assert_eq!((listed.server(), listed.account()), (SERVER, "work"));
+    }
+    entry.write(&Stored::Plain(b"null".to_vec())).unwrap();
+    assert_eq!(entry.load().unwrap().unwrap(), b"null");
+}
+
+#[test]
+fn what_a_store_remembers_for_itself_is_no_login() {
+    let (_dir, store, _) = entry();
+    let private = store.private("key");
+    private.save(b"\"a name\"").unwrap();
+    let _guard = private.lock(Duration::ZERO).unwrap();
+    assert_eq!(store.private("key").load().unwrap().unwrap(), b"\"a name\"");
+    assert_eq!(mode(private.path()), 0o600);
+    assert!(store.list().unwrap().is_empty());
 }
 
 #[test]

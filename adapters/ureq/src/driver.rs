@@ -18,8 +18,8 @@ use mcp_auth::output::{ListenSpec, LoadCall};
 use mcp_auth::{Action, HostError, Mono, Notice};
 use mcp_auth_host::listener::{self, CallbackAddress, CallbackListener};
 
-use crate::desk::{Desk, Job, now};
 use crate::hands::Hands;
+use mcp_auth_host::desk::{Desk, Job, now};
 
 /// How long a browser waits for its page.
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);

@@ -51,7 +51,6 @@
 //! through. The listener for the redirect has threads of its own, while a person is in the browser.
 
 mod builder;
-mod desk;
 mod driver;
 mod error;
 mod exchange;

@@ -9,16 +9,17 @@ use http::{Request, Response};
 use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
-    AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    AuthMachine, Challenged, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant,
+    HostError, Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError,
+    TransportErrorKind,
 };
 
 use crate::builder::Builder;
-use crate::desk::{Desk, now};
 use crate::driver::Office;
 use crate::error::SendError;
 use crate::exchange::{default_agent, exchange};
 use crate::hands::Hands;
+use mcp_auth_host::desk::{Desk, now};
 
 /// How often one call demands a token. More than once only where another caller's attempt was
 /// joined and didn't bring what this one needs.
@@ -40,8 +41,8 @@ pub enum Asking {
 /// One login at one MCP server, for any number of threads. Clones are the same session.
 ///
 /// All methods but [`discovery`](Self::discovery), [`status`](Self::status),
-/// [`state`](Self::state), [`redirected`](Self::redirected) and [`cancel`](Self::cancel) block, for the builder's
-/// [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
+/// [`state`](Self::state), [`clock_skew`](Self::clock_skew), [`redirected`](Self::redirected) and
+/// [`cancel`](Self::cancel) block, for the builder's [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
 /// once, also while another thread waits for a person.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
@@ -240,6 +241,12 @@ impl Session {
     /// The tokens at hand, described. Until the record is [loaded](Self::load) there are none.
     pub fn status(&self) -> Option<TokenStatus> {
         self.0.office.desk().machine.status()
+    }
+
+    /// What the servers' answers have shown of this machine's wall clock, also in an earlier run;
+    /// `None` where it is right.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.0.office.desk().machine.clock_skew().cloned()
     }
 
     /// How the session stands: authorized, retrying and until when, or in need of a person.

@@ -99,12 +99,24 @@ fn a_web_page_comes_from_something_in_between() {
 }
 
 #[test]
-fn a_bare_401_refuses_the_client() {
-    let uaa =
-        r#"[{"logref":"59ae","message":"Error : 'Fetch token call failed Bad credentials'"}]"#;
-    for body in ["", uaa, "Unauthorized"] {
-        assert_eq!(refused(read(401, &[], body)), OAuthError::code("invalid_client"));
+fn a_bare_401_may_be_anybodys() {
+    for body in ["", "Unauthorized", "[]", r#"[{"message":5}]"#, r#"["message"]"#] {
+        assert_eq!(read(401, &[], body), Failure::Unauthorized { message: None });
     }
+    let uaa = r#"[{"logref":"59ae","message":"Error : 'Fetch token call failed'\n"}]"#;
+    let failure = read(401, &[], uaa);
+    assert_eq!(failure.to_string(), "HTTP 401: Error : 'Fetch token call failed'�");
+}
+
+#[test]
+fn a_server_that_wants_the_secret_says_so_in_words() {
+    let says = |text: &str| {
+        let error = OAuthError { description: Some(text.into()), ..OAuthError::code("e") };
+        error.wants_client_secret()
+    };
+    assert!(says("Client secret is required") && says("client_secret REQUIRED"));
+    assert!(!says("Client secret is wrong") && !says("the secret is required"));
+    assert!(!OAuthError::code("invalid_client").wants_client_secret());
 }
 
 #[test]

@@ -151,11 +151,31 @@ fn an_encoded_path_is_not_encoded_again() {
 }
 
 #[test]
-fn server_metadata_has_three_places_with_a_path_and_two_without() {
+fn an_origin_is_nobody_elses_and_has_no_path() {
+    let tenant = "https://as.example/tenant";
+    assert!(is_origin_of("https://as.example", tenant));
+    assert!(is_origin_of("https://as.example/", tenant));
+    for other in [
+        "https://as.example/other",
+        "https://as.example?tenant",
+        "https://as.example:8443",
+        "https://as.example.com",
+        "http://as.example",
+        "as.example",
+        "",
+    ] {
+        assert!(!is_origin_of(other, tenant), "{other}");
+    }
+    assert!(!is_origin_of("http://localhost:1", "http://localhost:1/tenant"));
+}
+
+#[test]
+fn server_metadata_has_four_places_with_a_path_and_two_without() {
     let with_path = [
         "https://as.example/.well-known/oauth-authorization-server/realms/one",
         "https://as.example/.well-known/openid-configuration/realms/one",
         "https://as.example/realms/one/.well-known/openid-configuration",
+        "https://as.example/realms/one/.well-known/oauth-authorization-server",
     ];
     for issuer in ["https://as.example/realms/one", "https://as.example/realms/one/"] {
         assert_eq!(strings(server_metadata_urls(&url(issuer))), with_path);

@@ -14,15 +14,16 @@ use super::Call;
 use crate::args::RequestArgs;
 use crate::failure::{Exit, Failure};
 use crate::report;
+use crate::settings::Chosen;
 
 pub fn run(args: &RequestArgs, call: Call) -> Result<Exit, Failure> {
-    let config = args.settings.config_with(&args.person, call.report)?;
+    let Chosen { config, person } = args.settings.choose(&args.person, call.report)?;
     let message = message(args, call)?;
     let operation = message.as_ref().and_then(|message| message.operation.clone());
     let need = Need { operation, ..args.settings.need() };
     let request = build(args, message)?;
     let asking = if args.login { Asking::Welcome } else { Asking::Never };
-    let session = call.session_with(&args.target.entry()?, config, &args.person)?;
+    let session = call.session_with(&args.target.entry()?, config, &person)?;
     let response = session.send(request, &need, asking)?;
     show(args, call, &response)?;
     if response.status().is_success() {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
-use mcp_auth_world::{AuthorizationServer, What};
+use mcp_auth_world::{AuthorizationServer, ExpiresIn, What};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -38,6 +38,14 @@ impl Stage {
     /// One where a person has logged in.
     pub fn logged_in() -> Self {
         let stage = Self::new();
+        stage.run(&["login", stage.url()]).exits_with(0);
+        stage
+    }
+
+    /// One whose token is as good as expired, as soon as another process looks at it.
+    pub fn expired() -> Self {
+        let stage = Self::new();
+        stage.authorization(|server| server.expires_in = ExpiresIn::Zero);
         stage.run(&["login", stage.url()]).exits_with(0);
         stage
     }
@@ -77,11 +85,19 @@ impl Stage {
     }
 
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = self.command(args);
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { child, stderr, heard: String::new() }
+        start(&mut self.command(args))
+    }
+
+    /// The same with another browser.
+    #[cfg(unix)]
+    pub fn start_with_browser(&self, args: &[&str], browser: &str) -> Running {
+        start(self.command(args).env("BROWSER", browser))
+    }
+
+    /// The browser that commands are given.
+    #[cfg(unix)]
+    pub fn browser(&self) -> PathBuf {
+        walker()
     }
 
     pub fn count(&self, what: What) -> usize {
@@ -115,6 +131,13 @@ pub fn run(command: &mut Command) -> Ran {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+fn start(command: &mut Command) -> Running {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    Running { child, stderr, heard: String::new() }
 }
 
 /// Built beside the tests: see examples/walker.rs.
@@ -161,12 +184,17 @@ impl Running {
     /// Reads stderr up to a line that holds `text`, and returns that line.
     #[track_caller]
     pub fn hear(&mut self, text: &str) -> String {
+        self.hear_one_of(&[text])
+    }
+
+    #[track_caller]
+    pub fn hear_one_of(&mut self, texts: &[&str]) -> String {
         loop {
             let mut line = String::new();
             self.stderr.read_line(&mut line).unwrap();
-            assert!(!line.is_empty(), "{text:?} was not said: {}", self.heard);
+            assert!(!line.is_empty(), "none of {texts:?} was said: {}", self.heard);
             self.heard.push_str(&line);
-            if line.contains(text) {
+            if texts.iter().any(|text| line.contains(text)) {
                 return line.trim().to_owned();
             }
         }

@@ -83,6 +83,16 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Its record is sealed with a key from the system's keyring, which this store doesn't ask.
+    #[error(
+        "{} is sealed with a key from the system's keyring, which this program doesn't use: use one \
+         that does, or remove the file and log in again",
+        path.display()
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of the store whose contents aren't what the store wrote there.
     #[error("{} is damaged: move it away and log in again", path.display())]
     Damaged {
@@ -114,6 +124,7 @@ impl StoreError {
             | Self::NotOurs { path, .. }
             | Self::TooBig { path }
             | Self::NotJson { path }
+            | Self::Sealed { path }
             | Self::Damaged { path }
             | Self::Locked { path, .. } => path,
         }

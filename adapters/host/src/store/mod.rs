@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -67,12 +67,29 @@ pub struct Guard {
     file: fs::File,
 }
 
+/// What an [`Entry`] holds: one JSON value, as it lies in the file. It has no `Debug`: the record is
+/// secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// The record itself.
+    Plain(Vec<u8>),
+    /// What another store has made of the record, and alone can open (`mcp-auth-keyring`).
+    Sealed(Vec<u8>),
+}
+
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
     server: String,
     account: String,
-    #[serde(borrow)]
-    record: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    record: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    sealed: Option<&'a RawValue>,
+}
+
+/// Any value that is there, `null` too.
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
 }
 
 /// The envelope without its secret part.
@@ -113,7 +130,18 @@ impl FileStore {
         }
     }
 
-    /// All logins of the store in the order of their file names. A file that can't be trusted or
+    /// A place beside the logins that [`list`](Self::list) doesn't show: for what a store has to
+    /// remember for itself. `name` is a word in letters, and the file's name.
+    pub fn private(&self, name: &str) -> Entry {
+        Entry {
+            dir: self.dir.clone(),
+            path: self.dir.join(name),
+            server: String::new(),
+            account: name.to_owned(),
+        }
+    }
+
+    /// All logins of the store, plain and sealed, in the order of their file names. A file that can't be trusted or
     /// understood is an error in its place, so that the others can still be shown.
     ///
     /// # Errors
@@ -167,17 +195,30 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotAFile`], [`StoreError::NotOurs`], [`StoreError::Exposed`],
-    /// [`StoreError::TooBig`]: the file isn't to be trusted. [`StoreError::Io`] where it can't be read.
+    /// [`StoreError::Sealed`] where it is for another store to open. [`StoreError::NotAFile`],
+    /// [`StoreError::NotOurs`], [`StoreError::Exposed`], [`StoreError::TooBig`]: the file isn't to be
+    /// trusted. [`StoreError::Io`] where it can't be read.
     pub fn load(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.read()? {
+            Some(Stored::Plain(record)) => Ok(Some(record)),
+            Some(Stored::Sealed(_)) => Err(StoreError::Sealed { path: self.path.clone() }),
+            None => Ok(None),
+        }
+    }
+
+    /// What is stored, sealed or not, as [`load`](Self::load) reads it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load), but for [`StoreError::Sealed`].
+    pub fn read(&self) -> Result<Option<Stored>, StoreError> {
         let Some(bytes) = files::read_private(&self.path)? else { return Ok(None) };
-        Ok(Some(match serde_json::from_slice::<Envelope<'_>>(&bytes) {
-            Ok(Envelope { server, account, record })
-                if server == self.server && account == self.account =>
-            {
-                record.get().as_bytes().to_vec()
-            }
-            _ => bytes.to_vec(),
+        let envelope = serde_json::from_slice::<Envelope<'_>>(&bytes).ok();
+        let ours = envelope.filter(|e| e.server == self.server && e.account == self.account);
+        Ok(Some(match ours.map(|envelope| (envelope.record, envelope.sealed)) {
+            Some((Some(record), None)) => Stored::Plain(record.get().into()),
+            Some((None, Some(sealed))) => Stored::Sealed(sealed.get().into()),
+            _ => Stored::Plain(bytes.to_vec()),
         }))
     }
 
@@ -188,10 +229,30 @@ impl Entry {
     ///
     /// [`StoreError::NotJson`], [`StoreError::TooBig`], or [`StoreError::Io`].
     pub fn save(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        let record = serde_json::from_slice(bytes)
+        self.put(bytes, false)
+    }
+
+    /// Replaces what is stored, sealed or not, as [`save`](Self::save) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`save`](Self::save).
+    pub fn write(&self, stored: &Stored) -> Result<(), StoreError> {
+        match stored {
+            Stored::Plain(bytes) => self.put(bytes, false),
+            Stored::Sealed(bytes) => self.put(bytes, true),
+        }
+    }
+
+    fn put(&self, bytes: &[u8], sealed: bool) -> Result<(), StoreError> {
+        let value = serde_json::from_slice::<&RawValue>(bytes)
             .map_err(|_| StoreError::NotJson { path: self.path.clone() })?;
-        let envelope =
-            Envelope { server: self.server.clone(), account: self.account.clone(), record };
+        let envelope = Envelope {
+            server: self.server.clone(),
+            account: self.account.clone(),
+            record: Some(value).filter(|_| !sealed),
+            sealed: Some(value).filter(|_| sealed),
+        };
         let text = serde_json::to_vec(&envelope)
             .map(Zeroizing::new)
             .map_err(|_| StoreError::NotJson { path: self.path.clone() })?;

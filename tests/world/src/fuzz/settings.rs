@@ -1,6 +1,6 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{Config, Secret};
+use mcp_auth::{Config, Secret, SendResource};
 
 use super::secrets::{Home, Secrets};
 use crate::text;
@@ -25,7 +25,7 @@ pub(super) fn pick(which: u8) -> Config {
         4 => Config { login_timeout_seconds: 0, ..base },
         5 => Config {
             redirect_uri: Some("https://app.example/callback".to_owned()),
-            omit_resource: true,
+            send_resource: SendResource::Never,
             ..base
         },
         6 => Config {
@@ -34,12 +34,22 @@ pub(super) fn pick(which: u8) -> Config {
             callback_port: Some(8666),
             ..base
         },
-        _ => Config { assume_s256: true, legacy_fallback: false, step_up_limit: 1, ..base },
+        _ => Config {
+            assume_s256: true,
+            legacy_fallback: false,
+            step_up_limit: 1,
+            send_resource: SendResource::Auto,
+            ..base
+        },
     }
 }
 
+/// The most that a person is waited for, in seconds: meanwhile the login tells other programs of it
+/// every few seconds, and stories have an end.
+const PATIENCE: u64 = 1000;
+
 /// The same with secrets that nobody could have put elsewhere in what it is `made_of`.
-pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
+pub(super) fn playable(mut config: Config, made_of: &str) -> Config {
     for (count, secret) in (1..).zip([
         &mut config.client_secret,
         &mut config.bearer_token,
@@ -49,6 +59,7 @@ pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
             *secret = Some(Secret::new(text::opaque("configured", made_of, count)));
         }
     }
+    config.login_timeout_seconds = config.login_timeout_seconds.min(PATIENCE);
     config
 }
 

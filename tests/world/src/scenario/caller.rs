@@ -1,5 +1,7 @@
 //! What a caller does: ask for a token, send the request, read the refusal, try again.
 
+use std::net::IpAddr;
+
 use http::{Request, Response};
 use mcp_auth::output::Purpose;
 use mcp_auth::{
@@ -258,7 +260,18 @@ impl Scenario {
         let (status, headers) = (response.status(), response.headers());
         let generation = grant.map(Grant::generation);
         let challenged = Challenged::read(status, headers, generation, &need(tool));
+        let peer = self.peers_are_told.then(|| self.server_at()).flatten();
+        let challenged = challenged.map(|challenged| match peer {
+            Some(peer) => challenged.seen_at(peer),
+            None => challenged,
+        });
         challenged.map(|challenged| self.handle(Event::Challenged(challenged))).is_some()
+    }
+
+    /// The address that the MCP server's name leads to.
+    fn server_at(&self) -> Option<IpAddr> {
+        let url = url::Url::parse(self.server.as_ref().unwrap_or(&self.world.resource.url)).ok()?;
+        self.world.addresses(url.host_str()?).first().copied()
     }
 
     /// How many requests of this purpose the programs have sent, as their notices tell.

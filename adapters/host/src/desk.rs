@@ -1,4 +1,7 @@
-//! What a session's threads share: the machine, and what it wants done.
+//! What all that works on one session shares: the machine, what it wants done, and who waits.
+//!
+//! A host keeps it behind a mutex, which it holds for one call at a time. Whatever blocks is done away
+//! from it: [`next_job`](Desk::next_job) says what, and the answers are [fed](Desk::feed) back.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,11 +10,14 @@ use mcp_auth::{
     Action, AttemptId, AuthMachine, Demand, Error, Event, HostError, Mono, Notice, Now, Output,
     Redirected, Secret, UnixTime,
 };
-use mcp_auth_host::listener::RunningListener;
-use mcp_auth_host::store::Lock;
+
+use crate::listener::RunningListener;
+use crate::store::Lock;
+use crate::system;
 
 /// Something to be done away from the desk, in order.
-pub(crate) enum Job {
+pub enum Job {
+    /// Perform this and feed its answer back.
     Do(Action),
     /// Tell the notices that there are.
     Tell,
@@ -29,33 +35,45 @@ struct Waiters {
 }
 
 /// The state behind a session's mutex. Nothing here blocks.
-pub(crate) struct Desk {
-    pub(crate) machine: AuthMachine,
+pub struct Desk {
+    /// The machine; events go to it by [`feed`](Self::feed).
+    pub machine: AuthMachine,
     jobs: VecDeque<Job>,
-    pub(crate) notices: VecDeque<Notice>,
+    /// What is to be told, in order.
+    pub notices: VecDeque<Notice>,
     /// When the machine wants a tick.
-    pub(crate) due: Option<Mono>,
+    pub due: Option<Mono>,
     /// A driver is at work.
-    pub(crate) driven: bool,
+    pub driven: bool,
     /// The last handle of the session is gone.
-    pub(crate) closed: bool,
-    pub(crate) lock: Option<Lock>,
-    pub(crate) listener: Option<RunningListener>,
+    pub closed: bool,
+    /// The store's lock, while the machine wants it held.
+    pub lock: Option<Lock>,
+    /// The callback listener, while the machine wants it open.
+    pub listener: Option<RunningListener>,
     /// How the last erasure went, if there was one since somebody asked.
-    pub(crate) erased: Option<Result<(), HostError>>,
+    pub erased: Option<Result<(), HostError>>,
     waiters: HashMap<AttemptId, Waiters>,
     /// Redirects whose page somebody waits for.
     pages: HashMap<u64, Option<Page>>,
     last_ticket: u64,
 }
 
-pub(crate) fn now() -> Now {
-    let (wall, mono) = mcp_auth_host::system::clock();
+/// Both clocks, now.
+pub fn now() -> Now {
+    let (wall, mono) = system::clock();
     Now { wall: UnixTime(wall), mono: Mono(mono) }
 }
 
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("machine", &self.machine).finish_non_exhaustive()
+    }
+}
+
 impl Desk {
-    pub(crate) fn new(machine: AuthMachine) -> Self {
+    /// With nothing done yet.
+    pub fn new(machine: AuthMachine) -> Self {
         Self {
             machine,
             jobs: VecDeque::new(),
@@ -73,7 +91,7 @@ impl Desk {
     }
 
     /// Hands an event to the machine, and sorts what comes out.
-    pub(crate) fn feed(&mut self, event: Event) {
+    pub fn feed(&mut self, event: Event) {
         self.machine.handle(now(), event);
         for (attempt, waiters) in &mut self.waiters {
             if let Some(error) = self.machine.failure(*attempt) {
@@ -102,24 +120,25 @@ impl Desk {
         }
     }
 
-    pub(crate) fn tick_if_due(&mut self) {
+    /// Tells the machine that its moment has come, if it has.
+    pub fn tick_if_due(&mut self) {
         if self.due.is_some_and(|due| due <= now().mono) {
             self.feed(Event::Tick);
         }
     }
 
     /// Whether a driver has something to do, or to wait for.
-    pub(crate) fn has_work(&self) -> bool {
+    pub fn has_work(&self) -> bool {
         !self.jobs.is_empty() || (self.due.is_some() && !self.closed)
     }
 
     /// What the driver has to do next.
-    pub(crate) fn next_job(&mut self) -> Option<Job> {
+    pub fn next_job(&mut self) -> Option<Job> {
         if self.notices.is_empty() { self.jobs.pop_front() } else { Some(Job::Tell) }
     }
 
     /// A redirect, by the number of its ticket.
-    pub(crate) fn redirected(&mut self, url: String, page_awaited: bool) -> u64 {
+    pub fn redirected(&mut self, url: String, page_awaited: bool) -> u64 {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         if page_awaited {
@@ -129,21 +148,23 @@ impl Desk {
         ticket
     }
 
-    pub(crate) fn has_page(&self, ticket: u64) -> bool {
+    /// Whether the machine has said what to show for this redirect.
+    pub fn has_page(&self, ticket: u64) -> bool {
         self.pages.get(&ticket).is_some_and(Option::is_some)
     }
 
-    pub(crate) fn take_page(&mut self, ticket: u64) -> Option<Page> {
+    /// What to show for this redirect; `None` if the machine has not said.
+    pub fn take_page(&mut self, ticket: u64) -> Option<Page> {
         self.pages.remove(&ticket).flatten()
     }
 
     /// Makes a demand, and joins those who wait for its attempt.
-    pub(crate) fn demand(&mut self, demand: Demand) -> Option<AttemptId> {
+    pub fn demand(&mut self, demand: Demand) -> Option<AttemptId> {
         self.start(Event::Demand(demand))
     }
 
     /// Starts an attempt, and joins those who wait for it.
-    pub(crate) fn start(&mut self, event: Event) -> Option<AttemptId> {
+    pub fn start(&mut self, event: Event) -> Option<AttemptId> {
         self.feed(event);
         let attempt = self.machine.last_attempt()?;
         let failed = self.machine.failure(attempt).cloned();
@@ -155,7 +176,7 @@ impl Desk {
 
     /// Ends a wait: how the attempt failed, if it did. An attempt that nobody waits for any more
     /// is cancelled.
-    pub(crate) fn leave(&mut self, attempt: AttemptId) -> Option<Error> {
+    pub fn leave(&mut self, attempt: AttemptId) -> Option<Error> {
         let waiters = self.waiters.get_mut(&attempt)?;
         let failed = waiters.failed.clone();
         waiters.count = waiters.count.saturating_sub(1);
@@ -169,7 +190,7 @@ impl Desk {
     }
 
     /// Cancels whatever somebody waits for.
-    pub(crate) fn cancel_all(&mut self) {
+    pub fn cancel_all(&mut self) {
         let attempts: Vec<_> = self.waiters.keys().copied().collect();
         for attempt in attempts {
             self.feed(Event::Cancel(attempt));

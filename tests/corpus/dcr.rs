@@ -1,0 +1,5 @@
+//! Client registration (RFC 7591).
+
+use crate::runner::Check;
+
+pub const CHECKS: &[Check] = &[];

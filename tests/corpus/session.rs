@@ -1,0 +1,5 @@
+//! Refreshes, refusals, and what stays.
+
+use crate::runner::Check;
+
+pub const CHECKS: &[Check] = &[];

@@ -1,0 +1,5 @@
+//! Status codes, redirects, pages, and time.
+
+use crate::runner::Check;
+
+pub const CHECKS: &[Check] = &[];

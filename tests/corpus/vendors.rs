@@ -1,0 +1,5 @@
+//! Vendors.
+
+use crate::runner::Check;
+
+pub const CHECKS: &[Check] = &[];
