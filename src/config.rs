@@ -110,6 +110,11 @@ pub struct Config {
     /// (RFC 7592). On: the registration belongs to the one record that is erased, and so does the
     /// only token that could ever delete it.
     pub delete_registration: bool,
+    /// Register anew, at the next login, in place of a client that nothing was done with for longer
+    /// than this, in seconds. `None` (`null`): never. Default 2592000, thirty days: servers clear away
+    /// clients that aren't used, and then show an error in the browser, which nobody but the person
+    /// can see.
+    pub client_idle_seconds: Option<u64>,
     /// How many step-ups are made for one operation. Default 3, as the specification suggests "a
     /// few".
     pub step_up_limit: u8,
@@ -223,6 +228,7 @@ impl Default for Config {
             refresh_proactively: false,
             retry: Retry::default(),
             delete_registration: true,
+            client_idle_seconds: Some(30 * 24 * 60 * 60),
             step_up_limit: 3,
             assume_s256: false,
             trusted_issuers: Vec::new(),

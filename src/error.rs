@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::notice::ClientSource;
 use crate::output::{HostError, Purpose, TransportError, TransportErrorKind};
 use crate::wire::failure::OAuthError;
 use crate::wire::scope::ScopeSet;
@@ -60,6 +61,8 @@ pub enum ErrorKind {
         /// server may have forgotten it, and have told the person so instead of sending them back.
         /// The next login registers afresh.
         earlier_client: Option<String>,
+        /// How that client, or the one of this login, was come by.
+        client: Option<ClientSource>,
     },
     /// A server could not be reached, or its answer not be read.
     #[error("{url} could not be reached: {source}")]
@@ -96,6 +99,8 @@ pub enum ErrorKind {
         url: String,
         /// What it answered.
         what: String,
+        /// The resource that its metadata describes, where that is another URL: perhaps it is meant.
+        instead: Option<String>,
     },
     /// The protected resource metadata speaks for another resource (RFC 9728 §3.3).
     #[error("{metadata_url} says it describes {got}, but the server is {server}")]
@@ -277,6 +282,12 @@ impl Error {
             K::NobodyCame { earlier_client: Some(client), .. } => format!(
                 "If the browser showed an error: the server may have forgotten the client {client}. Start the login again: a new client is then registered."
             ),
+            K::NobodyCame { client: Some(ClientSource::Registered), .. } => format!(
+                "Start the login again. Did the browser show an error? {ONLY_KNOWN_CLIENTS}."
+            ),
+            K::NobodyCame { client: Some(ClientSource::Configured), .. } => {
+                "Start the login again. Did the browser show an error? Check the client's settings at the provider, its redirect URI above all.".into()
+            }
             K::Cancelled | K::NobodyCame { .. } => "Start the login again.".into(),
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
@@ -285,6 +296,9 @@ impl Error {
                 "If that is where it should lead, add the host or its address to `allow_private_addresses`; otherwise tell the server's operator, and don't log in.".into()
             }
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
+            K::ProbeFailed { instead: Some(instead), .. } => {
+                format!("Use {instead} as the server's URL: that is what its metadata describes.")
+            }
             K::ProbeFailed { .. } => {
                 "Check that the URL is the MCP endpoint; if the server needs a login all the same, name its authorization server (`issuer`).".into()
             }
@@ -307,15 +321,16 @@ impl Error {
             K::NoClient { .. } => {
                 "Register a client with the provider, in its console for developers, and give `client_id`, `client_secret` if it has one, and `callback_port` if its redirect URI has one; or give `client_metadata_url`.".into()
             }
-            K::RegistrationRefused { .. } => {
-                "Register a client with the provider and give `client_id` (and `client_secret`), or an `initial_access_token`.".into()
-            }
+            K::RegistrationRefused { .. } => format!("{ONLY_KNOWN_CLIENTS}, or an `initial_access_token`."),
             K::DeniedElsewhere => "Log in again and allow the access.".into(),
             K::Denied(_) if self.is_refusal_by_person() => {
                 "Log in again and allow the access.".into()
             }
             K::Denied(error) | K::TokenRefused { error, .. } if error.is_refused_resource() => {
                 "If the server takes no resource indicators, set `send_resource` to `auto`, or to `never`.".into()
+            }
+            K::Denied(error) if error.error == "unauthorized_client" => {
+                format!("{ONLY_KNOWN_CLIENTS}.")
             }
             K::Denied(_) => "Log in again; if it stays, ask the server's operator.".into(),
             K::MixUp { .. } => {
@@ -402,6 +417,9 @@ fn supplier(purpose: &Purpose) -> &'static str {
         Purpose::Management => "the answer to the client's registration",
     }
 }
+
+/// Registration is open to all, or seems so, and the client is refused.
+const ONLY_KNOWN_CLIENTS: &str = "The provider may let in only clients that it knows: register one there and give `client_id` (and `client_secret`)";
 
 fn seconds(duration: &Duration) -> String {
     format!("{} s", duration.as_secs())

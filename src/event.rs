@@ -56,6 +56,7 @@ pub struct Demand {
     pub(crate) need: Need,
     pub(crate) browser_welcome: bool,
     pub(crate) goal: Goal,
+    pub(crate) new_client: bool,
 }
 
 /// How far a demand goes; the later ones include the earlier.
@@ -83,11 +84,21 @@ impl Demand {
         Self { need, browser_welcome: true, ..Self::default() }
     }
 
-    /// Log in anew, even though there is a usable token. Where another program is asking for a login
-    /// already, that one counts: it is waited for.
+    /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
+    /// none where such a server has no metadata that names an authorization server.
+    ///
+    /// Where another program is asking for a login already, that one counts: it is waited for.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;
+        self
+    }
+
+    /// Should this lead to a login: with a client that is registered for it, where the server offers
+    /// that, for the one of before may be the trouble. A configured client stays.
+    #[must_use]
+    pub fn with_new_client(mut self) -> Self {
+        self.new_client = true;
         self
     }
 
@@ -106,14 +117,17 @@ impl Demand {
     /// Both demands in one: what is wanted more decides.
     pub(crate) fn join(&mut self, other: Demand) {
         let browser_welcome = self.browser_welcome | other.browser_welcome;
+        let new_client = self.new_client | other.new_client;
         if other.goal > self.goal {
             *self = other;
         }
         self.browser_welcome = browser_welcome;
+        self.new_client = new_client;
     }
 }
 
-/// A 401, or a 403 `insufficient_scope`, that the host got from the MCP server.
+/// A refusal that the host got from the MCP server: [`AuthMachine::judge`](crate::AuthMachine::judge)
+/// tells it from other answers.
 #[derive(Clone, Debug)]
 pub struct Challenged {
     pub(crate) generation: Option<Generation>,
@@ -156,6 +170,17 @@ impl Challenged {
     #[must_use]
     pub fn seen_at(self, peer: IpAddr) -> Self {
         Self { server_at: Some(peer), ..self }
+    }
+
+    /// An answer that says nothing of the token, and may be due to it.
+    pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
+        Self {
+            generation: Some(sent_with),
+            status: status.as_u16(),
+            challenge: None,
+            operation: need.operation.clone(),
+            server_at: None,
+        }
     }
 }
 

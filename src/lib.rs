@@ -89,7 +89,7 @@ pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
 pub use logout::{Credential, Ending, Logout};
-pub use machine::{AuthMachine, TokenState, TokenStatus};
+pub use machine::{AuthMachine, TokenState, TokenStatus, Verdict};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
 pub use reach::{OutOfReach, PeerAddress, Reach};

@@ -16,6 +16,7 @@
 mod answer;
 mod clock;
 mod demand;
+mod judge;
 mod lane;
 mod leave;
 mod pump;
@@ -43,6 +44,8 @@ use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
 use crate::wire::url as address;
+
+pub use judge::Verdict;
 
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::session::tokens::Purchase;
 use crate::text::printable_url;
 use crate::time::UnixTime;
-use crate::wire::failure::{Failure, OAuthError};
+use crate::wire::failure::{Failure, OAuthError, describe};
 use crate::wire::token::{AuthMethod, Grant, TokenReply, TokenRequest};
 use crate::wire::{Malformed, url as address};
 
@@ -220,8 +220,9 @@ impl Exchange {
                 Trouble::Refused(OAuthError { description, ..OAuthError::code("invalid_client") })
             }
             Failure::Malformed(what) => Trouble::Unusable(what),
-            Failure::Passing { status, retry_after, .. } => {
-                Trouble::Passing { what: format!("HTTP {status}"), retry_after }
+            Failure::Passing { retry_after, .. } => {
+                let what = describe(head.status, &head.headers, &body);
+                Trouble::Passing { what, retry_after }
             }
         })
     }

@@ -9,6 +9,7 @@ use crate::flow::{Ask, HttpResult, Notes};
 use crate::notice::Notice;
 use crate::output::{Purpose, TransportErrorKind};
 use crate::text::printable_url;
+use crate::wire::failure::{describe, is_bot_protection};
 use crate::wire::url as address;
 
 const MAX_HOPS: u8 = 3;
@@ -63,8 +64,12 @@ impl Fetch {
             return Fetched::Body(response.into_body());
         }
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-            return Fetched::Nothing { why: format!("HTTP {}", status.as_u16()), passing };
+            let (headers, body) = (response.headers(), response.body());
+            // A page that wants to see a browser says nothing of what is behind it.
+            let passing = status.is_server_error()
+                || matches!(status.as_u16(), 408 | 425 | 429)
+                || is_bot_protection(headers, body);
+            return Fetched::Nothing { why: describe(status, headers, body), passing };
         }
         if self.hops >= MAX_HOPS {
             return Fetched::Nothing { why: "too many redirects".into(), passing: false };

@@ -31,6 +31,10 @@ pub(crate) struct Job {
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
     pub(crate) inspect: bool,
+    /// A person wants to log in, also where the server lets everybody in.
+    pub(crate) wanted_all_the_same: bool,
+    /// Registered clients are in doubt.
+    pub(crate) new_client: bool,
     /// Another program asked its person when the store was last read.
     pub(crate) asked_elsewhere: bool,
     /// Scopes needed besides those that the server suggests.
@@ -51,19 +55,15 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(
-        site: Arc<Site>,
-        config: Arc<Config>,
-        entropy: Entropy,
-        browser_welcome: bool,
-        inspect: bool,
-    ) -> Self {
+    pub(crate) fn new(site: Arc<Site>, config: Arc<Config>, entropy: Entropy) -> Self {
         Self {
             site,
             config,
             entropy,
-            browser_welcome,
-            inspect,
+            browser_welcome: false,
+            inspect: false,
+            wanted_all_the_same: false,
+            new_client: false,
             asked_elsewhere: false,
             wanted: ScopeSet::new(),
             earlier: None,
@@ -79,12 +79,12 @@ impl Job {
     }
 
     /// Takes up what the record says by now.
-    pub(crate) fn catch_up(&mut self, record: &Record, wanted: ScopeSet) {
+    pub(crate) fn catch_up(&mut self, record: &Record, wanted: ScopeSet, now: UnixTime) {
         let tokens = record.tokens.as_ref();
         self.wanted = wanted;
         self.asked_elsewhere = record.login.as_ref().is_some_and(PendingLogin::is_pending);
         self.earlier = tokens.map(|tokens| tokens.purchase.clone());
-        self.registrations.clone_from(&record.registrations);
+        self.registrations = record.clients(self.new_client, &self.config, now);
         self.document_rejected_by.clone_from(&record.document_rejected_by);
         self.client_home.clone_from(&record.client_home);
     }

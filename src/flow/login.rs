@@ -98,12 +98,10 @@ impl Login {
         }
     }
 
-    /// Issuer and name of the client that the person was sent with, if it is older than this login.
-    pub(crate) fn earlier_client(&self) -> Option<(String, String)> {
+    /// The client that the person was sent with, and the issuer that they were sent to.
+    pub(crate) fn sent(&self) -> Option<(&str, &Identity)> {
         match &self.stage {
-            Stage::Authorize(sent) if sent.identity.source == ClientSource::Remembered => {
-                Some((sent.found.issuer.clone(), sent.identity.client_id.clone()))
-            }
+            Stage::Authorize(sent) => Some((&sent.found.issuer, &sent.identity)),
             _ => None,
         }
     }
@@ -142,7 +140,7 @@ impl Login {
         notes: &mut Notes,
     ) -> Turn {
         let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
-        self.job.catch_up(record, wanted);
+        self.job.catch_up(record, wanted, now);
         Self::listen(self.job, found, now, notes)
     }
 
@@ -223,6 +221,8 @@ impl Login {
             Step::Ask(detect, ask) => {
                 return Ok(Step::Ask(Self { job, stage: Stage::Detect(detect) }, ask));
             }
+            // Its metadata says whether it knows a login at all.
+            Step::Done(Detected::NotRequired) if job.wanted_all_the_same => Evidence::Open,
             Step::Done(Detected::NotRequired) => {
                 notes.push(Notice::NotRequired);
                 return Ok(Step::Done(Ended::NotRequired));

@@ -10,7 +10,7 @@ use crate::output::Purpose;
 use crate::session::record::{Discovery, Registration};
 use crate::text::printable_url;
 use crate::time::UnixTime;
-use crate::wire::failure::{Failure, OAuthError};
+use crate::wire::failure::{Failure, OAuthError, describe};
 use crate::wire::registration::{self, ApplicationType, ClientMetadata, RegistrationReply};
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::AuthMethod;
@@ -98,9 +98,10 @@ impl Register {
                 notes.push(Notice::Skipped { url, why });
                 Ok(self.ask(config))
             }
-            Err(Failure::Passing { status, retry_after, .. }) => {
+            Err(Failure::Passing { retry_after, .. }) => {
                 let retry_in = retry_after.unwrap_or(RETRY);
-                Err(ErrorKind::Passing { url, what: format!("HTTP {status}"), retry_in }.into())
+                let what = describe(head.status, &head.headers, &body);
+                Err(ErrorKind::Passing { url, what, retry_in }.into())
             }
             Err(Failure::Unauthorized { message: description }) => {
                 let error = OAuthError { description, ..OAuthError::code("invalid_token") };

@@ -101,6 +101,7 @@ impl AuthMachine {
             Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
             Again::Unreadable(error) if error.forbids_refresh() => {
+                self.session.acquit();
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
@@ -268,6 +269,7 @@ impl AuthMachine {
     /// before the token at hand has expired.
     pub(super) fn log_in_instead(&mut self, now: Now, lane: Lane, why: &str) {
         self.drop_lane(LaneName::Renewal);
+        self.session.acquit();
         if lane.detached
             || self.session.grant(now, &lane.demand.need, &self.config, false).is_some()
         {

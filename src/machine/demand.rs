@@ -84,9 +84,14 @@ impl AuthMachine {
             return self.fail(attempt, login_required(why, elsewhere, scopes));
         }
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
-        let (site, config) = (self.session.site.clone(), self.config.clone());
-        let mut job = Job::new(site, config, self.entropy.split(), demand.browser_welcome, inspect);
-        job.catch_up(&self.session.record, self.session.wanted(&demand.need));
+        let mut job = Job {
+            browser_welcome: demand.browser_welcome,
+            inspect,
+            wanted_all_the_same: demand.goal == Goal::Login,
+            new_client: demand.new_client,
+            ..Job::new(self.session.site.clone(), self.config.clone(), self.entropy.split())
+        };
+        job.catch_up(&self.session.record, self.session.wanted(&demand.need), now.wall);
         let after_refusal = self.session.refused();
         let lane =
             Lane { after_refusal, ..Lane::new(LaneName::Login, attempt, demand, Work::Over) };
@@ -127,7 +132,11 @@ impl AuthMachine {
         let lane = self.lane(name);
         match lane {
             Some(lane) if lane.must_be_seen_through() => lane.detached = true,
-            Some(_) => self.drop_lane(name),
+            Some(lane) => {
+                let doubt = lane.doubt();
+                self.chores.extend(doubt);
+                self.drop_lane(name);
+            }
             None => {}
         }
     }

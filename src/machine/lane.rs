@@ -8,6 +8,7 @@ use crate::flow::logout::Logout;
 use crate::flow::{Ask, Learned};
 use crate::logout;
 use crate::machine::turn::Glance;
+use crate::notice::ClientSource;
 use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -247,6 +248,15 @@ impl Lane {
             State::Person(at) | State::Paused(at) | State::Waiting(at) => Some(at),
             _ => None,
         }
+    }
+
+    /// The person was sent to a server with a client that is older than this login, and hasn't come
+    /// back: perhaps the server has forgotten it, and told the person instead of us.
+    pub(super) fn doubt(&self) -> Option<Change> {
+        let (State::Person(_), Work::Login(login)) = (&self.state, &self.work) else { return None };
+        let (issuer, client) = login.sent()?;
+        let earlier = client.source == ClientSource::Remembered;
+        earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
     }
 
     /// The token request that is out, should its answer come late.

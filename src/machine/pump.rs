@@ -105,20 +105,21 @@ impl AuthMachine {
         }
     }
 
-    /// Perhaps the server has forgotten the client, and told the person instead of us.
     fn nobody_came(&mut self, mut lane: Lane) {
         let within = Duration::from_secs(self.config.login_timeout_seconds);
-        let earlier = match &lane.work {
-            Work::Login(login) => login.earlier_client(),
+        let sent = match &lane.work {
+            Work::Login(login) => login.sent().map(|(_, client)| client),
             _ => None,
         };
-        let earlier_client = earlier.as_ref().map(|(_, client_id)| printable(client_id));
-        let error = ErrorKind::NobodyCame { within, earlier_client }.into();
-        let Some((issuer, client_id)) = earlier else { return self.settle(&lane, Err(error)) };
+        let doubt = lane.doubt();
+        let earlier_client =
+            sent.filter(|_| doubt.is_some()).map(|client| printable(&client.client_id));
+        let client = sent.map(|client| client.source);
+        let error = ErrorKind::NobodyCame { within, earlier_client, client }.into();
+        let Some(doubt) = doubt else { return self.settle(&lane, Err(error)) };
         self.end_turn(None);
         lane.work = Work::Over;
-        let change = Change::Suspect(issuer, client_id);
-        lane.state = State::Ready(Want::Save(change, After::Failed(error)));
+        lane.state = State::Ready(Want::Save(doubt, After::Failed(error)));
         self.put_lane(lane);
     }
 

@@ -126,13 +126,13 @@ impl AuthMachine {
 
     fn glanced(&mut self, now: Now, lane: Option<LaneName>, why: Glance, again: Again) {
         match lane.and_then(|name| self.take_lane(name)) {
-            Some(lane) => self.judge(now, lane, why, again),
+            Some(lane) => self.whose_turn(now, lane, why, again),
             None => self.beat(now, again),
         }
     }
 
     /// Whose turn is it?
-    fn judge(&mut self, now: Now, mut lane: Lane, why: Glance, again: Again) {
+    fn whose_turn(&mut self, now: Now, mut lane: Lane, why: Glance, again: Again) {
         let (mut watch, until) = match std::mem::take(&mut self.turn) {
             Turn::Theirs(watch, until) => (Some(watch), Some(until)),
             // Ours of an earlier login that could not be taken away.
@@ -256,7 +256,8 @@ impl AuthMachine {
 
     /// The same, where no other save would tell the others.
     pub(super) fn leave_turn(&mut self, how: Option<Ended>) {
-        if self.end_turn(how) {
+        // What is saved anyway does.
+        if self.end_turn(how) && self.chores.is_empty() {
             self.chores.push_back(Change::None);
         }
     }
@@ -268,7 +269,7 @@ impl AuthMachine {
             && *until <= now.mono
             && let Some(lane) = self.login.take()
         {
-            let error = ErrorKind::NobodyCame { within, earlier_client: None };
+            let error = ErrorKind::NobodyCame { within, earlier_client: None, client: None };
             return self.settle(&lane, Err(error.into()));
         }
         if let Some(lane) = &mut self.login

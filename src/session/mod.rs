@@ -63,6 +63,8 @@ pub(crate) struct Session {
     expires: Option<Mono>,
     /// The generation that the server refused with 401.
     refused: Option<Generation>,
+    /// The generation that the server may have refused, though it didn't say so.
+    suspected: Option<Generation>,
     /// The renewal's trouble, on the clock that can't be set.
     anchor: Option<Anchor>,
 }
@@ -83,6 +85,8 @@ pub(crate) struct Due {
 
 /// How long a token counts as just issued: refusing it then is no expiry or revocation.
 const YOUNG: Duration = Duration::from_secs(60);
+/// How far the clocks of a client and a server are apart, at most, as a rule.
+const CLOCK_ERROR: Duration = Duration::from_secs(300);
 /// A server that says `expires_in: 0` still issued the token to be used once.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5);
 /// Step-up rounds older than this don't count: the person may have been given more rights.
@@ -104,6 +108,7 @@ impl Session {
             taken_up: None,
             expires: None,
             refused: None,
+            suspected: None,
             anchor: None,
         }
     }
@@ -135,6 +140,7 @@ impl Session {
             now.mono.plus(if left.is_zero() { least } else { left })
         });
         self.refused = None;
+        self.suspected = None;
         if !obtained {
             self.recovery = Recovery::None;
         }
@@ -157,6 +163,10 @@ impl Session {
         if let (Some(refused), Some(current)) = (generation, self.record.generation())
             && refused != current
         {
+            return;
+        }
+        if !matches!(status, 401 | 403) {
+            self.suspected = generation;
             return;
         }
         self.requirement = Requirement::Required;
@@ -417,7 +427,39 @@ impl Session {
         let Some(tokens) = &self.record.tokens else { return Freshness::Expired };
         let by_mono = self.expires.map(|expires| now.mono.until(expires));
         let ahead = Duration::from_secs(config.refresh_ahead_seconds);
-        tokens.freshness(now.wall, by_mono, ahead)
+        match tokens.freshness(now.wall, by_mono, ahead) {
+            // To be renewed if that can be, and good for the time being if not.
+            Freshness::Fresh if self.suspected == Some(tokens.generation) => Freshness::Stale,
+            freshness => freshness,
+        }
+    }
+
+    /// Whether an answer that is no refusal may mean all the same that this token has expired, and a
+    /// refresh could help. `redirected`: nothing else would send a program elsewhere; any other answer
+    /// means it only near the token's end, clocks being as they are.
+    pub(crate) fn may_have_expired(
+        &self,
+        now: Now,
+        config: &Config,
+        sent_with: Generation,
+        redirected: bool,
+    ) -> bool {
+        let Some(tokens) = &self.record.tokens else { return false };
+        let ends_soon = tokens.life().is_some_and(|life| {
+            let by_mono = self.expires.map(|expires| now.mono.until(expires));
+            let left = tokens.remaining(now.wall).into_iter().chain(by_mono).min();
+            left.is_some_and(|left| left <= CLOCK_ERROR.min(life / 2))
+        });
+        tokens.generation == sent_with
+            && (redirected || ends_soon)
+            && self.is_refreshable(now.wall, config)
+            && !self.young(now)
+            && self.trouble().is_none()
+    }
+
+    /// The suspicion had its refresh, whatever came of it.
+    pub(crate) fn acquit(&mut self) {
+        self.suspected = None;
     }
 
     fn young(&self, now: Now) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
 use crate::session::clock::ClockSkew;
@@ -225,6 +226,25 @@ impl Record {
         theirs.step_ups.clone_from(&self.step_ups);
         theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
+    }
+
+    /// The registered clients as a login finds them: in doubt where that is wished, and where they
+    /// were of no use to anybody for so long that the server may have cleared them away.
+    pub(crate) fn clients(
+        &self,
+        all_doubtful: bool,
+        config: &Config,
+        now: UnixTime,
+    ) -> BTreeMap<String, Registration> {
+        let mut clients = self.registrations.clone();
+        for client in clients.values_mut() {
+            let tokens = self.tokens.as_ref().filter(|tokens| client.bought(tokens));
+            let used = tokens.map_or(client.registered_at, |tokens| tokens.obtained_at);
+            let idle =
+                config.client_idle_seconds.is_some_and(|most| used.until(now).as_secs() > most);
+            client.suspect |= all_doubtful || idle;
+        }
+        clients
     }
 
     /// Whether the tokens of both are the same.

@@ -218,11 +218,7 @@ impl Failure {
             (None, 404 | 405 | 410) => malformed("an endpoint that takes POST", ""),
             (None, _) if is_page(headers, body) => passing(None),
             (None, 401) => Failure::Unauthorized { message: OAuthError::listed(body) },
-            (None, 300..=399) => {
-                let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
-                let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
-                malformed("no redirect", &to)
-            }
+            (None, 300..=399) => malformed("no redirect", &destination(headers)),
             (None, 400 | 415 | 422 | 100..=299) => {
                 malformed("a reply or an OAuth error", " with neither")
             }
@@ -239,6 +235,33 @@ pub(super) fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
         .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
     // A program that forgot to name the type of its JSON often claims HTML.
     body.starts_with(b"<") || html && !body.starts_with(b"{")
+}
+
+/// ` to …`, where a redirect leads; nothing where it doesn't say.
+fn destination(headers: &HeaderMap) -> String {
+    let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
+    to.map(|to| format!(" to {to}")).unwrap_or_default()
+}
+
+/// An answer that is of no use, in words: its status, where it leads, and whether it is a page for
+/// people.
+pub fn describe(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
+    let page = match is_page(headers, body) {
+        true if is_bot_protection(headers, body) => ", a bot protection page",
+        true => ", a web page",
+        false => "",
+    };
+    let to = if status.is_redirection() { destination(headers) } else { String::new() };
+    format!("HTTP {}{to}{page}", status.as_u16())
+}
+
+/// Whether something before the server wants to see a browser, or a person: Cloudflare says so in a
+/// header field, or in the page's title.
+pub fn is_bot_protection(headers: &HeaderMap, body: &[u8]) -> bool {
+    const TITLES: [&[u8]; 2] = [b"<title>Just a moment...</title>", b"<title>Attention Required!"];
+    headers.get("cf-mitigated").is_some_and(|value| value == "challenge")
+        || is_page(headers, body)
+            && TITLES.iter().any(|title| body.windows(title.len()).any(|text| text == *title))
 }
 
 /// How long a server wants to be left alone (RFC 9110 §10.2.3): seconds or a date; zero if the date

@@ -64,6 +64,9 @@ pub enum Command {
 pub struct LoginArgs {
     #[command(flatten)]
     pub target: Target,
+    /// Register a new client for it: the server may have forgotten the one of before
+    #[arg(long)]
+    pub fresh: bool,
     #[command(flatten)]
     pub settings: SettingsArgs,
     #[command(flatten)]

@@ -23,6 +23,23 @@ fn refused(failure: Failure) -> OAuthError {
 }
 
 #[test]
+fn an_answer_of_no_use_is_told_without_its_text() {
+    let told = |status: u16, headers: &[(&'static str, &str)], body: &str| {
+        let status = StatusCode::from_u16(status).unwrap();
+        describe(status, &headers_of(headers), body.as_bytes())
+    };
+    assert_eq!(told(404, &[], "{}"), "HTTP 404");
+    assert_eq!(told(403, &[], "<html>secret"), "HTTP 403, a web page");
+    let moment = "<html><title>Just a moment...</title>";
+    assert_eq!(told(403, &[], moment), "HTTP 403, a bot protection page");
+    let mitigated = [("cf-mitigated", "challenge"), ("content-type", "text/html")];
+    assert_eq!(told(503, &mitigated, "wait"), "HTTP 503, a bot protection page");
+    let location = [("location", "https://a.example/login?secret=1")];
+    assert_eq!(told(302, &location, ""), "HTTP 302 to https://a.example/login?…");
+    assert_eq!(told(201, &location, ""), "HTTP 201");
+}
+
+#[test]
 fn an_oauth_error_is_the_final_word_at_any_4xx() {
     for status in [400, 401, 403, 404, 409, 422] {
         let failure = read(status, &[], r#"{"error":"invalid_grant","error_description":"gone"}"#);

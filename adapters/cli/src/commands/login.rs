@@ -13,7 +13,8 @@ pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
     entry.rehearse()?;
     let session = call.session_with(&entry, config, &person)?;
     let (server, account) = (&args.target.url.0, args.target.store.account());
-    if session.login()?.is_none() {
+    let grant = if args.fresh { session.login_with_new_client() } else { session.login() }?;
+    if grant.is_none() {
         return call.report.not_required(server);
     }
     let Some(tokens) = session.status() else {

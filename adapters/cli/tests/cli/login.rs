@@ -2,7 +2,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use mcp_auth_world::{Person, RequiresLogin, Visit, What};
+use mcp_auth_world::{Person, RequiresLogin, ResourceMetadata, Visit, What};
 
 use crate::stage::Stage;
 use crate::walker::walk;
@@ -17,6 +17,15 @@ fn a_login_gives_a_token_until_the_logout() {
     stage.run(&["logout", stage.url()]).exits_with(0).says("Forgot").prints_nothing();
     stage.run(&["token", stage.url()]).exits_with(3).prints_nothing();
     assert_eq!(stage.servers.world().registrations(), 1);
+}
+
+#[test]
+fn a_fresh_login_registers_a_client_of_its_own() {
+    let stage = Stage::logged_in();
+    stage.run(&["login", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 1);
+    stage.run(&["login", "--fresh", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 2);
 }
 
 #[test]
@@ -139,11 +148,18 @@ fn a_person_who_never_comes_is_not_waited_for_beyond_the_timeout() {
 fn a_server_that_wants_no_authorization_has_an_exit_code_of_its_own() {
     let stage = Stage::new();
     stage.servers.world().resource.requires_login = RequiresLogin::Never;
+    let described =
+        std::mem::replace(&mut stage.servers.world().resource.metadata, ResourceMetadata::Absent);
     stage.run(&["login", stage.url()]).exits_with(4).says("no authorization");
     let token = stage.run(&["token", "--json", stage.url()]).exits_with(4);
     assert_eq!(token.json()["status"], "not_required");
     stage.run(&["request", stage.url()]).exits_with(0).prints("protocolVersion");
     assert_eq!(stage.count(What::Authorizations), 0);
+    // One that lets everybody in, and says where to log in.
+    stage.servers.world().resource.metadata = described;
+    stage.run(&["token", stage.url()]).exits_with(4);
+    stage.run(&["login", stage.url()]).exits_with(0);
+    stage.run(&["token", stage.url()]).exits_with(0);
 }
 
 #[test]
