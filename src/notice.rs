@@ -69,6 +69,11 @@ pub enum Notice {
         /// Which.
         client_id: String,
     },
+    /// A secret is where others than its owner can read it.
+    SecretExposed {
+        /// Where.
+        place: String,
+    },
     /// A person is being asked.
     Browsing,
     /// Another program is asking its person for this login: what comes of that is waited for.
@@ -224,6 +229,9 @@ impl fmt::Display for Notice {
                 write!(f, "client {client_id} ({source})")
             }
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
+            Notice::SecretExposed { place } => {
+                write!(f, "{place} holds a secret that others can read")
+            }
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
             Notice::AskedElsewhere => {
                 f.write_str("another program is asking for this login; waiting for it")

@@ -197,6 +197,7 @@ pub(super) enum Flight {
     Load,
     Read,
     Glance(Glance),
+    Secret,
     Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
@@ -326,6 +327,7 @@ impl std::fmt::Debug for Flight {
             Flight::Load => "Load",
             Flight::Read => "Read",
             Flight::Glance(_) => "Glance",
+            Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
             Flight::Save(..) => "Save",

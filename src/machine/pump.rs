@@ -12,8 +12,8 @@ use crate::machine::turn::Glance;
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
-    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, STORE_DEADLINE,
-    TransportError, TransportErrorKind,
+    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, SECRET_DEADLINE,
+    STORE_DEADLINE, SecretCall, TransportError, TransportErrorKind,
 };
 use crate::text::printable;
 use crate::time::{Mono, Now};
@@ -60,6 +60,7 @@ impl AuthMachine {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
+            Flight::Secret => AnswerContent::Secret(Err(silent())),
             Flight::Http(asked) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
@@ -149,7 +150,7 @@ impl AuthMachine {
         let is_turn = |lane: &Lane| match &lane.state {
             // Nothing changes there while we hold the lock.
             State::Ready(Want::Glance(Glance::Look)) => !locked,
-            State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_)),
+            State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_) | Ask::Secret(_)),
             State::Ready(_) => true,
             _ => false,
         };
@@ -172,6 +173,10 @@ impl AuthMachine {
             State::Ready(Want::Glance(why)) => self.glance(now, Some(name), why),
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
+            }
+            State::Ready(Want::Ask(Ask::Secret(place))) => {
+                let id = self.fly(now, SECRET_DEADLINE, Some(name), Flight::Secret);
+                self.act(Action::Secret(SecretCall { id, place }));
             }
             State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,

@@ -49,6 +49,9 @@ impl Report {
             Notice::AskedElsewhere => {
                 self.say("Another program is asking you to log in: finish there.");
             }
+            Notice::SecretExposed { .. } => {
+                self.say(format_args!("warning: {notice}; chmod 600 it"));
+            }
             Notice::Lenient(_)
             | Notice::Unannounced(_)
             | Notice::RedirectIgnored { .. }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mcp_auth_world::{Person, RequiresLogin, ResourceMetadata, Visit, What};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, run};
 use crate::walker::walk;
 
 #[test]
@@ -245,6 +245,9 @@ fn toolhives_own_configuration_is_taken_in_each_of_its_forms() {
     }
     assert_eq!(stage.count(What::Registrations), 0);
     let named = r#"{"client_id":"a","client_secret":"NOTES,target=oauth_secret","use_pkce":true}"#;
-    let named = stage.file("named", named);
-    stage.run(&["login", "--config", &named, stage.url()]).exits_with(2).says("NOTES");
+    let named = stage.file("named", &named.replace(r#":"a""#, r#":"by-hand""#));
+    let args = ["login", "--config", &named, stage.url()];
+    stage.run(&args).exits_with(1).says("the secret NOTES").says("fault: the settings");
+    let mut login = stage.command(&args);
+    run(login.env("TOOLHIVE_SECRET_NOTES", "hush")).exits_with(0);
 }
