@@ -78,8 +78,6 @@ pub enum Notice {
     Browsing,
     /// Another program is asking its person for this login: what comes of that is waited for.
     AskedElsewhere,
-    /// The store can't say to other programs that this one asks its person: they may ask too.
-    Unannounced(HostError),
     /// A request to the callback address was not the answer that is waited for.
     RedirectIgnored {
         /// Why.
@@ -235,9 +233,6 @@ impl fmt::Display for Notice {
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
             Notice::AskedElsewhere => {
                 f.write_str("another program is asking for this login; waiting for it")
-            }
-            Notice::Unannounced(why) => {
-                write!(f, "other programs may ask for this login too: {why}")
             }
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")

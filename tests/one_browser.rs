@@ -115,7 +115,8 @@ fn however_long_the_person_takes_the_others_wait() {
 fn what_was_obtained_while_this_one_was_about_to_ask_is_adopted() {
     let mut s = Scenario::new();
     let second = s.switch_to(1).demand(interactive());
-    s.run_until("lock");
+    s.run_until("oauth-authorization-server");
+    s.run_until("load");
     assert_eq!(s.switch_to(0).call_tool("whoami").status(), 200);
     s.switch_to(1).settle(second).unwrap();
     assert_eq!(s.call_tool_in_background("whoami").status(), 200);
@@ -206,7 +207,7 @@ mod the_program_that_asks {
     #[test]
     fn may_be_slow_with_its_host_and_nobody_takes_over() {
         // Whatever is open stays so for a while; a registration may take the longest.
-        for (point, seconds) in [("listen", 28), ("/register", 33), ("save", 80), ("browse", 200)] {
+        for (point, seconds) in [("listen", 28), ("/register", 33), ("save", 40), ("browse", 200)] {
             let mut s = Scenario::new();
             let first = s.switch_to(0).demand(interactive());
             s.run_until("listen");
@@ -692,7 +693,7 @@ mod the_store {
         s.run();
         s.store.fail_loads(true);
         assert_eq!(s.call_tool("whoami").status(), 200);
-        assert_eq!(s.told(|notice| matches!(notice, Notice::Unannounced(_))), 1);
+        assert_eq!(s.told(|notice| matches!(notice, Notice::SaveFailed(_))), 1);
         assert_eq!(s.browser_opened(), 1);
     }
 

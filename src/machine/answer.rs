@@ -12,7 +12,6 @@ use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
 use crate::machine::store::{Again, Loaded};
-use crate::machine::turn::Glance;
 use crate::machine::{Answered, AuthMachine};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
@@ -57,14 +56,17 @@ impl AuthMachine {
                 self.store.locked = loaded.is_ok();
                 match out.lane.and_then(|name| self.take_lane(name)) {
                     Some(lane) if lane.name == LaneName::Logout => {
-                        self.left_with(lane, loaded);
+                        self.on_read_to_end(now, lane, loaded);
                     }
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
             }
-            (Flight::Glance(why), AnswerContent::Loaded(loaded)) => {
-                self.on_glance(now, out.lane, why, loaded);
+            (Flight::Look, AnswerContent::Loaded(loaded)) => {
+                self.on_look(now, out.lane, loaded);
+            }
+            (Flight::Again(change, after), AnswerContent::Loaded(loaded)) => {
+                self.on_again(now, out.lane, change, after, loaded);
             }
             (Flight::Lock(change, after), AnswerContent::Loaded(loaded)) => {
                 self.on_locked(now, out.lane, change, after, loaded);
@@ -100,17 +102,19 @@ impl AuthMachine {
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
     fn on_read(&mut self, now: Now, lane: Lane, loaded: Loaded) {
-        match self.read_again(now, loaded) {
-            Again::Same => {}
-            Again::Newer => return self.settle(&lane, Ok(())),
-            Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
+        match loaded.map(|bytes| self.read_again(now, bytes, &mut Change::None)) {
+            Ok(Again::Same | Again::Doomed(_)) => {}
+            Ok(Again::Newer) => return self.settle(&lane, Ok(())),
+            Ok(Again::Gone) => {
+                return self.log_in_instead(now, lane, "the login was ended elsewhere");
+            }
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
-            Again::Unreadable(error) if error.forbids_refresh() => {
+            Err(error) if error.forbids_refresh() => {
                 self.session.acquit();
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
-            Again::Unreadable(error) => self.tell(Notice::SaveFailed(error)),
+            Err(error) => self.tell(Notice::SaveFailed(error)),
         }
         if let Some(left) = self.session.retry_in(now.mono) {
             return self.rest_too(now, lane, left);
@@ -429,7 +433,7 @@ impl AuthMachine {
 pub(super) fn ready(now: Now, ask: Ask) -> State {
     match ask {
         Ask::Pause(pause) => State::Paused(now.mono.plus(pause)),
-        Ask::Claim => State::Ready(Want::Glance(Glance::Claim)),
+        Ask::Claim => State::Ready(Want::Claim),
         Ask::Keep(learned) => State::Ready(Want::Save(Change::Learn(learned), After::Kept)),
         ask => State::Ready(Want::Ask(ask)),
     }
@@ -439,7 +443,7 @@ fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
         (
-            Flight::Load | Flight::Read | Flight::Glance(_) | Flight::Lock(..),
+            Flight::Load | Flight::Look | Flight::Read | Flight::Lock(..) | Flight::Again(..),
             AnswerContent::Loaded(_)
         ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Secret, AnswerContent::Secret(_))

@@ -13,7 +13,7 @@ use crate::output::Output;
 use crate::session::Requirement;
 use crate::session::pending::PendingLogin;
 use crate::session::policy::Plan;
-use crate::time::{Now, UnixTime};
+use crate::time::Now;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
@@ -144,19 +144,21 @@ impl AuthMachine {
     pub(super) fn on_forget(&mut self) {
         let attempts: Vec<_> =
             self.lanes().filter(|lane| !lane.detached).map(|lane| lane.attempt).collect();
+        // What is erased needs no other save.
+        self.end_turn(None);
         self.drop_lane(LaneName::Renewal);
         self.drop_lane(LaneName::Login);
         self.drop_lane(LaneName::Logout);
         // What is being saved must not come back when its answer does; but its generation is used.
         if let Some(InFlight { what, .. }) = &mut self.exchange
-            && let Flight::Lock(change, _) | Flight::Save(change, _) = what
+            && let Flight::Lock(change, _) | Flight::Again(change, _) | Flight::Save(change, _) =
+                what
         {
-            std::mem::replace(change, Change::None).apply(&mut self.session.record);
+            std::mem::replace(change, Change::Void).apply(&mut self.session.record);
         }
         let waiting = self.forget_session();
-        self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
-        self.chores.push_back(Change::Forget(UnixTime::NEVER));
+        self.chores.push_back(Change::Forget);
         for attempt in attempts.into_iter().chain(waiting) {
             self.fail(attempt, ErrorKind::Cancelled.into());
         }
@@ -201,21 +203,12 @@ impl AuthMachine {
 
     /// Gives the lock back, unless a save under it is out: that does it when it is answered.
     pub(super) fn unlock(&mut self) {
-        if matches!(&self.exchange, Some(InFlight { what: Flight::Save(..), .. })) {
+        let saves = |out: &InFlight| matches!(out.what, Flight::Again(..) | Flight::Save(..));
+        if self.exchange.as_ref().is_some_and(saves) {
             return;
         }
         if std::mem::take(&mut self.store.locked) {
             self.outputs.push_back(Output::Release);
-        }
-    }
-
-    /// The same for a lock that was taken for something of this lane alone, unless a renewal or a
-    /// logout goes on under it.
-    pub(super) fn unlock_after(&mut self, lane: Option<LaneName>) {
-        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
-        let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
-        if lane != Some(LaneName::Renewal) && !needed {
-            self.unlock();
         }
     }
 

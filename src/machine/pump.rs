@@ -7,8 +7,7 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
-use crate::machine::turn::Glance;
+use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
@@ -54,12 +53,15 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load => AnswerContent::Loaded(Err(silent())),
+            Flight::Load | Flight::Look | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
-            Flight::Read | Flight::Glance(_) | Flight::Lock(..) => {
+            Flight::Read | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
-            Flight::Save(..) => AnswerContent::Saved(Err(silent())),
+            Flight::Save(..) => {
+                self.store.unanswered();
+                AnswerContent::Saved(Err(silent()))
+            }
             Flight::Secret => AnswerContent::Secret(Err(silent())),
             Flight::Http(asked) => {
                 let there = self.session.record.generation();
@@ -140,16 +142,18 @@ impl AuthMachine {
     fn pump_exchange(&mut self, now: Now) {
         if !self.store.loaded && self.waiting.is_some() {
             let id = self.fly(now, STORE_DEADLINE, None, Flight::Load);
-            let patience = STORE_DEADLINE;
-            return self.act(Action::Load(LoadCall { id, lock: false, patience }));
+            return self.act(Action::Load(LoadCall { id, lock: false }));
         }
         if let Some(change) = self.chores.pop_front() {
             return self.save(now, None, change, None);
         }
+        if self.turn.is_owed() {
+            return self.say_so(now, None, After::Beat);
+        }
         let locked = self.store.locked;
         let is_turn = |lane: &Lane| match &lane.state {
             // Nothing changes there while we hold the lock.
-            State::Ready(Want::Glance(Glance::Look)) => !locked,
+            State::Ready(Want::Look) => !locked,
             State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_) | Ask::Secret(_)),
             State::Ready(_) => true,
             _ => false,
@@ -157,10 +161,9 @@ impl AuthMachine {
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
-                let change = self.store.erasing.map_or(Change::None, Change::Forget);
-                self.save(now, None, change, None);
+                self.save(now, None, self.store.retry(), None);
             } else if self.turn.take_beat(now.mono) {
-                self.glance(now, None, Glance::Beat);
+                self.say_so(now, None, After::Beat);
             }
             return;
         };
@@ -168,9 +171,15 @@ impl AuthMachine {
         match std::mem::replace(&mut lane.state, State::Exchanging) {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
-                self.act(Action::Load(LoadCall { id, lock: true, patience: STORE_DEADLINE }));
+                self.act(Action::Load(LoadCall { id, lock: true }));
             }
-            State::Ready(Want::Glance(why)) => self.glance(now, Some(name), why),
+            State::Ready(Want::Claim) => {
+                self.say_so(now, Some(name), After::Claimed);
+            }
+            State::Ready(Want::Look) => {
+                let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Look);
+                self.act(Action::Load(LoadCall { id, lock: false }));
+            }
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }

@@ -2,15 +2,16 @@
 //! record, by a mark that it renews; the others wait for what comes of it.
 //!
 //! ```text
-//! login: … ─▶ lock and read ─▶ save the mark, unlock ─▶ listen, register, ask ─▶ save tokens, end mark
+//! login: … ─▶ read, compare and swap ─▶ listen, register, ask ─▶ save the tokens, end the mark
 //!                 │     ▲
 //!    another asks │     │ it has given up, or is gone
 //!                 ▼     │
 //!            look every second ─▶ its tokens do, or its person said no
 //! ```
 //!
-//! The exchange is free between two looks, and between two renewals of the mark: all else goes on. A
-//! store that can't be read or written holds up nobody; then two programs may ask.
+//! The comparison alone decides who is first: nobody's lock is waited for. The exchange is free between
+//! two looks, and between two renewals of the mark: all else goes on. A store that can't be read or
+//! written holds up nobody; then two programs may ask.
 
 use std::time::Duration;
 
@@ -21,10 +22,9 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Goal;
 use crate::flow::Notes;
 use crate::machine::AuthMachine;
-use crate::machine::lane::{After, Change, Flight, Lane, LaneName, State, Want, Work};
-use crate::machine::store::{Again, Loaded};
+use crate::machine::lane::{After, Change, Lane, LaneName, State, Want, Work};
+use crate::machine::store::Loaded;
 use crate::notice::Notice;
-use crate::output::{Action, LoadCall, STORE_DEADLINE};
 use crate::session::pending::{BEAT, Ended, PendingLogin, Sight, Watch};
 use crate::session::record::Record;
 use crate::time::{Mono, Now};
@@ -39,21 +39,20 @@ pub(super) enum Turn {
     Nobodys,
     /// Another program asks, and ours waits for that until this moment.
     Theirs(Watch, Mono),
-    /// We ask; the mark is renewed at this moment.
-    Ours(PendingLogin, Mono),
+    /// We ask.
+    Ours {
+        mark: PendingLogin,
+        /// When it is renewed.
+        beat_at: Mono,
+        /// Another program's tokens were found since.
+        adopted: bool,
+    },
     /// We have asked. The next save takes the mark away, or leaves in it what others wait for.
-    Over(PendingLogin),
-}
-
-/// Why the store is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Glance {
-    /// Does the other still ask? Without the lock.
-    Look,
-    /// To take the turn.
-    Claim,
-    /// To renew the mark.
-    Beat,
+    Over {
+        mark: PendingLogin,
+        /// No other save does that.
+        owed: bool,
+    },
 }
 
 impl Turn {
@@ -62,12 +61,12 @@ impl Turn {
     pub(super) fn sign(&self, record: &mut Record) {
         let there = &mut record.login;
         match self {
-            Turn::Ours(mark, _) => {
+            Turn::Ours { mark, .. } => {
                 if there.as_ref().is_none_or(|t| t.is_of(mark) || !t.is_pending()) {
                     *there = Some(mark.clone());
                 }
             }
-            Turn::Over(mark) => {
+            Turn::Over { mark, .. } => {
                 if there.as_ref().is_some_and(|t| t.is_of(mark)) {
                     *there = mark.ended().map(|_| mark.clone());
                 }
@@ -76,15 +75,30 @@ impl Turn {
         }
     }
 
-    fn is_ours(&self) -> bool {
-        matches!(self, Turn::Ours(..))
+    /// Another program's tokens were found.
+    pub(super) fn adopted(&mut self) {
+        if let Turn::Ours { adopted, .. } = self {
+            *adopted = true;
+        }
+    }
+
+    /// Others are still to be told that we don't ask any more.
+    pub(super) fn is_owed(&self) -> bool {
+        matches!(self, Turn::Over { owed: true, .. })
+    }
+
+    /// A save tells them.
+    pub(super) fn paid(&mut self) {
+        if let Turn::Over { owed, .. } = self {
+            *owed = false;
+        }
     }
 
     /// A renewal of the mark is due: whether, and not again at once.
     pub(super) fn take_beat(&mut self, now: Mono) -> bool {
         match self {
-            Turn::Ours(_, at) if *at <= now => {
-                *at = now.plus(BEAT);
+            Turn::Ours { beat_at, .. } if *beat_at <= now => {
+                *beat_at = now.plus(BEAT);
                 true
             }
             _ => false,
@@ -93,105 +107,99 @@ impl Turn {
 }
 
 impl AuthMachine {
-    /// Reads the store for a turn.
-    pub(super) fn glance(&mut self, now: Now, lane: Option<LaneName>, why: Glance) {
-        let lock = why != Glance::Look;
-        if lock && self.store.locked {
-            // By a renewal that pauses: what was read then is what is there.
-            return self.glanced(now, lane, why, Again::Same);
-        }
-        // The code that comes back from the browser doesn't wait for a beat.
-        let patience = if why == Glance::Beat { BEAT } else { STORE_DEADLINE };
-        let id = self.fly(now, patience, lane, Flight::Glance(why));
-        self.act(Action::Load(LoadCall { id, lock, patience }));
-    }
-
-    pub(super) fn on_glance(
+    /// Before a save: whether it is still to be made, now that the store was read.
+    pub(super) fn may_write(
         &mut self,
         now: Now,
         lane: Option<LaneName>,
-        why: Glance,
-        loaded: Loaded,
-    ) {
-        if why != Glance::Look {
-            self.store.locked = loaded.is_ok();
+        after: Option<After>,
+    ) -> Option<Option<After>> {
+        let goes_on = match &after {
+            Some(After::Claimed) => match lane.and_then(|name| self.take_lane(name)) {
+                Some(lane) => self.takes_turn(now, lane),
+                // Cancelled meanwhile.
+                None => false,
+            },
+            Some(After::Beat) => self.beats(now),
+            _ => return Some(after),
+        };
+        if goes_on {
+            return Some(after);
         }
-        // Cancelled meanwhile.
-        if lane.is_none() && !(why == Glance::Beat && self.turn.is_ours()) {
-            return self.unlock_after(lane);
-        }
-        let again = self.read_again(now, loaded);
-        self.glanced(now, lane, why, again);
+        self.store.conflicts = 0;
+        self.unlock_after(lane);
+        None
     }
 
-    fn glanced(&mut self, now: Now, lane: Option<LaneName>, why: Glance, again: Again) {
-        match lane.and_then(|name| self.take_lane(name)) {
-            Some(lane) => self.whose_turn(now, lane, why, again),
-            None => self.beat(now, again),
+    pub(super) fn on_look(&mut self, now: Now, lane: Option<LaneName>, loaded: Loaded) {
+        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
+        // What can't be read is as it was, and has ended in the end.
+        if let Ok(bytes) = loaded {
+            self.read_again(now, bytes, &mut Change::None);
         }
+        let Turn::Theirs(watch, until) = std::mem::take(&mut self.turn) else {
+            return self.put_lane(lane);
+        };
+        let (mut watch, until) = (Some(watch), until);
+        let sight = Watch::look(&mut watch, self.session.record.login.as_ref(), now.mono);
+        if let Some(result) = self.outcome(now, &lane, sight) {
+            return self.settle(&lane, result);
+        }
+        if let Some(watch) = watch {
+            self.turn = Turn::Theirs(watch, until);
+        }
+        lane.state = match sight {
+            Sight::Asking => State::Waiting(now.mono.plus(LOOK)),
+            _ => State::Ready(Want::Claim),
+        };
+        self.put_lane(lane);
     }
 
-    /// Whose turn is it?
-    fn whose_turn(&mut self, now: Now, mut lane: Lane, why: Glance, again: Again) {
+    /// Whose turn is it? If it is ours, the mark that says so is about to be saved.
+    fn takes_turn(&mut self, now: Now, mut lane: Lane) -> bool {
         let (mut watch, until) = match std::mem::take(&mut self.turn) {
             Turn::Theirs(watch, until) => (Some(watch), Some(until)),
-            // Ours of an earlier login that could not be taken away.
-            Turn::Over(mark) => {
+            // Of an earlier login, and it could not be taken away.
+            Turn::Over { mark, .. } => {
                 self.session.record.login.take_if(|there| there.is_of(&mark));
                 (None, None)
             }
-            Turn::Ours(..) | Turn::Nobodys => (None, None),
+            // Somebody else was faster to save something.
+            Turn::Ours { .. } | Turn::Nobodys => (None, None),
         };
-        let mark = self.session.record.login.as_ref();
-        let mut sight = Watch::look(&mut watch, mark, now.mono);
-        if let (Again::Unreadable(error), Glance::Claim) = (again, why) {
-            // Whoever has the lock may be the one that is waited for.
-            if !(error.is_busy() && until.is_some()) {
-                self.tell(Notice::Unannounced(error));
-                self.take_turn(now);
-                return self.claimed(now, lane);
-            }
-            sight = Sight::Asking;
+        let sight = Watch::look(&mut watch, self.session.record.login.as_ref(), now.mono);
+        if let Some(result) = self.outcome(now, &lane, sight) {
+            self.settle(&lane, result);
+            return false;
         }
-        if self.is_served(now, &lane, sight) {
-            self.unlock_after(None);
-            return self.settle(&lane, Ok(()));
+        if let (Sight::Asking, Some(watch)) = (sight, watch) {
+            if until.is_none() {
+                self.tell(Notice::AskedElsewhere);
+            }
+            let patience = Duration::from_secs(self.config.login_timeout_seconds);
+            self.turn = Turn::Theirs(watch, until.unwrap_or(now.mono.plus(patience)));
+            lane.state = State::Waiting(now.mono.plus(LOOK));
+            self.put_lane(lane);
+            return false;
         }
-        match (sight, watch) {
-            (Sight::Ended(Ended::Denied), _) => {
-                self.unlock_after(None);
-                self.settle(&lane, Err(ErrorKind::DeniedElsewhere.into()));
-            }
-            (Sight::Asking, Some(watch)) => {
-                if until.is_none() {
-                    self.tell(Notice::AskedElsewhere);
-                }
-                let patience = Duration::from_secs(self.config.login_timeout_seconds);
-                self.turn = Turn::Theirs(watch, until.unwrap_or(now.mono.plus(patience)));
-                lane.state = State::Waiting(now.mono.plus(LOOK));
-                self.put_lane(lane);
-                self.unlock_after(None);
-            }
-            // Only under the lock nobody else finds the same.
-            (_, watch) if why == Glance::Look => {
-                if let (Some(watch), Some(until)) = (watch, until) {
-                    self.turn = Turn::Theirs(watch, until);
-                }
-                lane.state = State::Ready(Want::Glance(Glance::Claim));
-                self.put_lane(lane);
-            }
-            _ => {
-                self.take_turn(now);
-                self.session.record.login = None;
-                self.put_lane(lane);
-                self.write(now, Some(LaneName::Login), Change::None, Some(After::Claimed));
-            }
+        self.session.record.login = None;
+        self.take_turn(now);
+        self.put_lane(lane);
+        true
+    }
+
+    /// How a login ends that another program's has made needless.
+    fn outcome(&self, now: Now, lane: &Lane, sight: Sight) -> Option<Result<(), Error>> {
+        match sight {
+            _ if self.is_served(now, lane, sight) => Some(Ok(())),
+            Sight::Ended(Ended::Denied) => Some(Err(ErrorKind::DeniedElsewhere.into())),
+            _ => None,
         }
     }
 
     fn take_turn(&mut self, now: Now) {
         let mark = PendingLogin::new(URL_SAFE_NO_PAD.encode(self.entropy.draw()));
-        self.turn = Turn::Ours(mark, now.mono.plus(BEAT));
+        self.turn = Turn::Ours { mark, beat_at: now.mono.plus(BEAT), adopted: false };
     }
 
     /// Whether the tokens that are there by now do. To who wants a new login only those of one that
@@ -204,6 +212,10 @@ impl AuthMachine {
     /// It is our turn, and others know it unless the store fails.
     pub(super) fn claimed(&mut self, now: Now, mut lane: Lane) {
         let Work::Login(login) = std::mem::replace(&mut lane.work, Work::Over) else { return };
+        if !matches!(self.turn, Turn::Ours { .. }) {
+            // The next beat may find the store in a better state.
+            self.take_turn(now);
+        }
         let wanted = self.session.wanted(&lane.demand.need);
         let mut notes = Notes::new();
         let turn = login.on_claimed(&self.session.record, wanted, now.wall, &mut notes);
@@ -211,14 +223,28 @@ impl AuthMachine {
         self.login_turned(now, lane, turn);
     }
 
-    /// Renews our mark. Where we were taken for dead, that other program has the turn; but our login
-    /// goes on, for a person may still come back from it, and theirs may serve us too.
-    fn beat(&mut self, now: Now, again: Again) {
-        // The next beat may find the store in a better state.
-        if let Again::Unreadable(_) = again {
-            return;
+    /// Tells other programs that we ask, or don't any more.
+    pub(super) fn say_so(&mut self, now: Now, lane: Option<LaneName>, after: After) {
+        if self.store.locked {
+            // By a renewal that pauses: what it has read is what is there.
+            return self.write(now, lane, Change::None, Some(after));
         }
-        if let Again::Newer = again
+        self.read_without_lock(now, lane, Change::None, Some(after));
+    }
+
+    /// Whether there is something to tell. Where we were taken for dead, another program has the turn;
+    /// but our login goes on, for a person may still come back from it, and theirs may serve us too.
+    fn beats(&mut self, now: Now) -> bool {
+        self.turn.paid();
+        let there = self.session.record.login.as_ref();
+        let (mark, adopted) = match &mut self.turn {
+            Turn::Ours { mark, adopted, .. } => (mark, adopted),
+            Turn::Over { mark, .. } => return there.is_some_and(|there| there.is_of(mark)),
+            Turn::Theirs(..) | Turn::Nobodys => return false,
+        };
+        mark.renewed();
+        let taken = there.is_some_and(|there| !there.is_of(mark) && there.is_pending());
+        if std::mem::take(adopted)
             && let Some(lane) = self.login.take_if(|lane| !lane.must_be_seen_through())
         {
             if self.is_served(now, &lane, Sight::Nobody) {
@@ -228,37 +254,31 @@ impl AuthMachine {
                 self.put_lane(lane);
             }
         }
-        if let Turn::Ours(mark, _) = &mut self.turn {
-            let there = self.session.record.login.as_ref();
-            if there.is_some_and(|there| !there.is_of(mark) && there.is_pending()) {
-                return self.unlock_after(None);
-            }
-            mark.renewed();
-        }
-        self.write(now, None, Change::None, None);
+        !taken
     }
 
     /// We don't ask any more; whether we did.
     pub(super) fn end_turn(&mut self, how: Option<Ended>) -> bool {
         match std::mem::take(&mut self.turn) {
-            Turn::Ours(mut mark, _) => {
+            Turn::Ours { mut mark, .. } => {
                 mark.end(how);
-                self.turn = Turn::Over(mark);
+                self.turn = Turn::Over { mark, owed: false };
                 true
             }
-            Turn::Over(mark) => {
-                self.turn = Turn::Over(mark);
+            over @ Turn::Over { .. } => {
+                self.turn = over;
                 false
             }
             Turn::Theirs(..) | Turn::Nobodys => false,
         }
     }
 
-    /// The same, where no other save would tell the others.
+    /// The same, where others are still to be told.
     pub(super) fn leave_turn(&mut self, how: Option<Ended>) {
-        // What is saved anyway does.
-        if self.end_turn(how) && self.chores.is_empty() {
-            self.chores.push_back(Change::None);
+        if self.end_turn(how)
+            && let Turn::Over { owed, .. } = &mut self.turn
+        {
+            *owed = true;
         }
     }
 
@@ -275,7 +295,7 @@ impl AuthMachine {
         if let Some(lane) = &mut self.login
             && matches!(lane.state, State::Waiting(at) if at <= now.mono)
         {
-            lane.state = State::Ready(Want::Glance(Glance::Look));
+            lane.state = State::Ready(Want::Look);
         }
     }
 
@@ -283,8 +303,8 @@ impl AuthMachine {
     pub(super) fn turn_at(&self) -> Option<Mono> {
         match &self.turn {
             Turn::Theirs(_, until) => Some(*until),
-            Turn::Ours(_, at) => Some(*at).filter(|_| self.exchange.is_none()),
-            Turn::Nobodys | Turn::Over(_) => None,
+            Turn::Ours { beat_at, .. } => Some(*beat_at).filter(|_| self.exchange.is_none()),
+            Turn::Nobodys | Turn::Over { .. } => None,
         }
     }
 }

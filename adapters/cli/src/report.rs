@@ -53,7 +53,6 @@ impl Report {
                 self.say(format_args!("warning: {notice}; chmod 600 it"));
             }
             Notice::Lenient(_)
-            | Notice::Unannounced(_)
             | Notice::RedirectIgnored { .. }
             | Notice::Retrying { .. }
             | Notice::GrantEnded { .. }

@@ -1,7 +1,7 @@
 //! Answers: the true ones, others, and what a machine makes of them.
 
 use mcp_auth::output::{FoundSecret, Purpose};
-use mcp_auth::{HostError, Secret, TokenStatus};
+use mcp_auth::{HostError, Revision, Secret, TokenStatus};
 
 use super::Play;
 use crate::Visit;
@@ -28,11 +28,15 @@ impl Play {
                 }
                 Exchange::Load(call) => host::loaded(call, self.store.clone()),
                 Exchange::Save(call) => {
+                    let there = Revision::of(self.store.as_deref());
+                    if call.expected().is_some_and(|expected| expected != there) {
+                        let conflict = HostError::conflict("something else is stored");
+                        return (call.answer(Err(conflict)), Said::Prompted);
+                    }
                     let after = call.record().map(<[u8]>::to_vec);
                     let before = std::mem::replace(&mut self.store, after);
                     let (after, mono) = (self.store.as_deref(), self.now.mono.0);
-                    let holds_lock = self.lock.is_some_and(|(owner, _)| owner == at);
-                    let excused = self.planted || misled || program.forgot || !holds_lock;
+                    let excused = self.planted || misled || program.forgot;
                     let before = before.as_deref();
                     let saved = Saved { run: program.run, at: mono, before, after, excused };
                     program.has_turn |= self.marks.saved(&saved);
