@@ -2,10 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mcp_auth::output::{BrowseCall, HttpCall, LoadCall, Page, SaveCall};
+use mcp_auth::output::{BrowseCall, HttpCall, LoadCall, SaveCall};
 use mcp_auth::{HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
-use mcp_auth_host::listener;
 use mcp_auth_host::store::{Lock, Store};
 
 use crate::exchange::exchange;
@@ -51,17 +50,6 @@ impl Hands {
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
             || exchange(&self.agent, call.request(), call.limits()),
         )
-    }
-
-    /// The core's page in the words of the listener.
-    pub(crate) fn page(&self, page: Page) -> listener::Page {
-        match page {
-            Page::Success => listener::Page::Success { program: self.program.clone() },
-            Page::Failure(explanation) => {
-                listener::Page::Failure { title: "The sign-in failed".into(), explanation }
-            }
-            Page::NotForUs => listener::Page::NotForUs,
-        }
     }
 }
 
