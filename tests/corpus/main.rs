@@ -41,7 +41,7 @@ const AREAS: &[Area] = &[
     Area::new("dcr", dcr::CHECKS),
     Area::new("callback", callback::CHECKS),
     Area::new("token", token::CHECKS),
-    Area::unfinished("session", session::CHECKS),
+    Area::new("session", session::CHECKS),
     Area::new("transport", transport::CHECKS),
 ];
 
