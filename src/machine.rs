@@ -16,6 +16,7 @@
 mod answer;
 mod clock;
 mod demand;
+mod fixed;
 mod judge;
 mod lane;
 mod leave;
@@ -36,7 +37,7 @@ use crate::logout::Logout;
 use crate::notice::{ClientSource, Notice};
 use crate::output::{CallId, Output, Page};
 use crate::secret::Secret;
-use crate::session::grant::{Grant, Site, bearer};
+use crate::session::grant::{Grant, Site};
 use crate::session::policy::Plan;
 use crate::session::record::Discovery;
 use crate::session::tokens::Generation;
@@ -47,6 +48,7 @@ use crate::wire::url as address;
 
 pub use judge::Verdict;
 
+use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
@@ -80,6 +82,7 @@ use store::Store;
 #[derive(Debug)]
 pub struct AuthMachine {
     config: Arc<Config>,
+    fixed: Fixed,
     session: Session,
     entropy: Entropy,
     outputs: VecDeque<Output>,
@@ -159,6 +162,7 @@ impl AuthMachine {
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
         Ok(Self {
+            fixed: Fixed::of(&config),
             config,
             session: Session::new(Arc::new(Site { text, url })),
             entropy,
@@ -188,7 +192,11 @@ impl AuthMachine {
     pub fn handle(&mut self, now: Now, event: Event) {
         match event {
             Event::Demand(demand) => self.on_demand(now, demand),
-            Event::Challenged(challenged) => self.session.challenged(now.wall, challenged),
+            Event::Challenged(challenged) => {
+                if !self.fixed.was_replaced(challenged.generation) {
+                    self.session.challenged(now.wall, challenged);
+                }
+            }
             Event::Redirected(redirected) => self.on_redirected(now, redirected),
             Event::Cancel(attempt) => self.on_cancel(attempt),
             Event::Logout => self.on_logout(),
@@ -213,13 +221,8 @@ impl AuthMachine {
     /// Is there a token for `need`? The hot path: it changes nothing, and a ready grant costs a
     /// reference count.
     pub fn token(&self, now: Now, need: &Need) -> TokenState {
-        if let Some(token) = &self.config.bearer_token
-            && !self.session.refused()
-        {
-            return match bearer(token) {
-                Some(header) => TokenState::Ready(Grant::fixed(self.session.site.clone(), header)),
-                None => TokenState::Missing,
-            };
+        if let Some(state) = self.fixed_token() {
+            return state;
         }
         // A try that is due is for somebody to demand; what is left is lent while it is made.
         let quiet = self.session.retry_in(now.mono).is_some()
@@ -260,7 +263,7 @@ impl AuthMachine {
     /// sent without a token finds out as well as a probe.
     pub fn wants_authorization(&self) -> Option<bool> {
         match self.session.requirement {
-            _ if self.config.bearer_token.is_some() => Some(true),
+            _ if self.fixed.is_held() => Some(true),
             Requirement::Unknown => None,
             Requirement::NotRequired => Some(false),
             Requirement::Required => Some(true),
@@ -295,11 +298,7 @@ impl AuthMachine {
 
     /// How the session stands. Each change is also told, by [`Notice::State`].
     pub fn state(&self, now: Now) -> SessionState {
-        match (&self.config.bearer_token, self.session.refused()) {
-            (Some(_), false) => SessionState::Authorized,
-            (Some(_), true) => SessionState::LoginRequired,
-            (None, _) => self.session.state(now, &self.config),
-        }
+        self.fixed_state().unwrap_or_else(|| self.session.state(now, &self.config))
     }
 
     /// The tokens at hand, described: never their values.

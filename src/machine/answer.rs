@@ -202,7 +202,7 @@ impl AuthMachine {
                 lane.work = work;
                 self.seen_through(now, lane, reply);
             }
-            Work::Reading | Work::Over => {}
+            Work::Finding(_) | Work::Reading | Work::Over => {}
         }
     }
 

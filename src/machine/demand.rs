@@ -16,19 +16,21 @@ use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
-        if self.config.bearer_token.is_some() {
-            let attempt = self.new_attempt();
-            if self.session.pardon() {
-                self.fail(attempt, ErrorKind::StaticTokenRefused.into());
-            }
-        } else if self.store.loaded && self.logout.is_none() {
-            let attempt = self.new_attempt();
-            self.begin(now, attempt, demand);
-        } else if let Some((attempt, waiting)) = &mut self.waiting {
+        let Some(demand) = self.on_fixed_demand(demand) else { return };
+        if let Some((attempt, waiting)) = &mut self.waiting {
             self.attempt = Some(*attempt);
             waiting.join(demand);
         } else {
             let attempt = self.new_attempt();
+            self.take_up(now, attempt, demand);
+        }
+    }
+
+    /// Begins, or waits until the record is loaded or the logout is over.
+    pub(super) fn take_up(&mut self, now: Now, attempt: AttemptId, demand: Demand) {
+        if self.store.loaded && self.logout.is_none() {
+            self.begin(now, attempt, demand);
+        } else {
             self.waiting = Some((attempt, demand));
         }
     }

@@ -28,6 +28,7 @@ impl AuthMachine {
                 self.take_notes(notes);
                 self.logout_stepped(lane, step);
             }
+            Work::Finding(find) => self.on_fixed_found(now, lane, find, result),
             Work::Reading | Work::Leaving(..) | Work::Over => {}
         }
     }

@@ -16,8 +16,6 @@ use crate::wire::scope::ScopeSet;
 pub struct Imported {
     /// The settings.
     pub config: Config,
-    /// Where the bearer token is, if it isn't among them.
-    pub bearer_token_from: Option<SecretRef>,
     /// Header fields that the server takes.
     pub headers: Vec<Header>,
     /// Environment variables that the client takes: they are the program's own.
@@ -80,11 +78,11 @@ impl RemoteConfig {
                 .clone()
                 .unwrap_or_else(|| defaults.scope_param_name.clone()),
             bearer_token,
+            bearer_token_from,
             ..defaults
         };
         Imported {
             config,
-            bearer_token_from: bearer_token_from.into_iter().next(),
             headers: self.headers.clone(),
             env_vars: self.env_vars.clone(),
             skip_browser: self.skip_browser,

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::{fmt, fs};
 
-use mcp_auth::toolhive::RemoteConfig;
+use mcp_auth::toolhive::{BEARER_TOKEN_ENV_VAR_NAME, RemoteConfig};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{Config, Need, Secret, SecretRef};
-use mcp_auth_host::secrets::find;
+use mcp_auth::{Config, Need, SecretRef};
+use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
 
 use crate::args::{PersonArgs, SettingsArgs};
@@ -53,7 +53,11 @@ impl SettingsArgs {
         config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
         config.check()?;
-        config.client_secret_from.iter().try_for_each(rehearse)?;
+        if config.bearer_token.is_none() {
+            config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV.to_owned()));
+        }
+        let places = config.client_secret_from.iter().chain(&config.bearer_token_from);
+        places.into_iter().try_for_each(rehearse)?;
         let no_browser = person.no_browser || from_file.no_browser;
         Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() } })
     }
@@ -98,14 +102,9 @@ fn from_toolhive(remote: &RemoteConfig, path: &Path, report: Report) -> Result<C
     for warning in &imported.warnings {
         report.say(format_args!("warning: {}: {warning}", path.display()));
     }
-    match &imported.bearer_token_from {
-        Some(SecretRef::File(path)) => {
-            imported.config.bearer_token = Some(secret(Path::new(path), report)?);
-        }
-        Some(place) => {
-            return Err(Failure::Usage(format!("{place} is with ToolHive: give it in a file")));
-        }
-        None => {}
+    let config = &mut imported.config;
+    if config.bearer_token.is_none() && config.bearer_token_from.is_empty() {
+        config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV_VAR_NAME.to_owned()));
     }
     let person = PersonArgs { no_browser: imported.skip_browser, ..PersonArgs::default() };
     Ok(Chosen { config: imported.config, person })
@@ -118,16 +117,6 @@ fn rehearse(place: &SecretRef) -> Result<(), Failure> {
     let found = find(place, None).map_err(|e| unusable(&e))?;
     let blank = found.is_none_or(|found| found.value().expose().trim().is_empty());
     if blank { Err(unusable(&"it is empty: expected a secret")) } else { Ok(()) }
-}
-
-fn secret(path: &Path, report: Report) -> Result<Secret, Failure> {
-    let text = Secret::new(read(path)?);
-    let secret = text.expose().trim();
-    if secret.is_empty() {
-        return Err(Failure::Usage(format!("{} is empty: expected a secret", path.display())));
-    }
-    warn_if_exposed(path, report);
-    Ok(Secret::from(secret))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -186,10 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_trimmed_and_an_empty_one_is_an_error() {
-        assert_eq!(secret(file("  hush\n").path(), QUIET).unwrap().expose(), "hush");
-        let empty = secret(file(" \n").path(), QUIET).unwrap_err();
-        assert!(matches!(&empty, Failure::Usage(why) if why.contains("empty")), "{empty}");
+    fn a_secret_that_is_missing_or_blank_is_an_error_before_anything_begins() {
+        let blank = file(" \n");
+        for (path, why) in [(blank.path(), "empty"), (Path::new("/nowhere"), "/nowhere")] {
+            let client_secret_file = Some(path.into());
+            let client_id = Some("a".into());
+            let args = SettingsArgs { client_id, client_secret_file, ..SettingsArgs::default() };
+            let failure = args.config(QUIET).unwrap_err();
+            assert!(matches!(&failure, Failure::Usage(said) if said.contains(why)), "{failure}");
+        }
     }
 
     #[test]
