@@ -36,6 +36,7 @@ use crate::event::{AttemptId, Demand, Event, Need};
 use crate::logout::Logout;
 use crate::notice::{ClientSource, Notice};
 use crate::output::{CallId, Output, Page};
+use crate::restore::CachedLogin;
 use crate::secret::Secret;
 use crate::session::grant::{Grant, Site};
 use crate::session::policy::Plan;
@@ -83,6 +84,8 @@ use store::Store;
 pub struct AuthMachine {
     config: Arc<Config>,
     fixed: Fixed,
+    /// A login of another program, to be taken up.
+    cached: Option<Box<CachedLogin>>,
     session: Session,
     entropy: Entropy,
     outputs: VecDeque<Output>,
@@ -163,6 +166,7 @@ impl AuthMachine {
         config.check()?;
         Ok(Self {
             fixed: Fixed::of(&config),
+            cached: None,
             config,
             session: Session::new(Arc::new(Site { text, url })),
             entropy,
@@ -201,6 +205,7 @@ impl AuthMachine {
             Event::Cancel(attempt) => self.on_cancel(attempt),
             Event::Logout => self.on_logout(),
             Event::Forget => self.on_forget(),
+            Event::Restore(cached) => self.cached = Some(Box::new(cached)),
             Event::Tick => {}
             Event::Answer(answer) => self.on_answer(now, answer),
         }

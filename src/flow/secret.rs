@@ -30,6 +30,11 @@ impl FindSecret {
         Self::next(what, places.iter().cloned().collect())
     }
 
+    /// One that is not looked for yet.
+    pub(crate) fn nowhere(what: &'static str) -> Self {
+        Self { what, asked: SecretRef::Name(String::new()), rest: VecDeque::new() }
+    }
+
     /// Where it is looked for now, for people.
     pub(crate) fn place(&self) -> String {
         self.asked.to_string()

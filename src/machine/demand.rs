@@ -76,7 +76,9 @@ impl AuthMachine {
             self.attempt = Some(lane.join(attempt, demand));
             return;
         }
-        let hopeless = self.session.requirement == Requirement::Required;
+        let wanted = demand.goal == Goal::Token && self.session.record.tokens.is_none();
+        let cached = self.cached.as_deref().filter(|_| wanted).cloned();
+        let hopeless = self.session.requirement == Requirement::Required && cached.is_none();
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
             let scopes = self.session.lacking(&demand.need);
@@ -89,6 +91,7 @@ impl AuthMachine {
             config: self.config.clone(),
             entropy: self.entropy.split(),
             browser_welcome: demand.browser_welcome,
+            cached,
             inspect,
             wanted_all_the_same: demand.goal == Goal::Login,
             wanted: self.session.wanted(&demand.need),

@@ -260,7 +260,7 @@ impl Lane {
         let (exchange, previous, learned) = match &self.work {
             Work::Login(login) => {
                 let (exchange, learned) = login.exchange()?;
-                (exchange.clone(), None, learned)
+                (exchange, None, learned)
             }
             Work::Refreshing(exchange, previous) => {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())

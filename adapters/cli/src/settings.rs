@@ -6,7 +6,7 @@ use std::{fmt, fs};
 
 use mcp_auth::toolhive::{BEARER_TOKEN_ENV_VAR_NAME, RemoteConfig};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{Config, Need, SecretRef};
+use mcp_auth::{CachedLogin, Config, Need, SecretRef};
 use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
 
@@ -19,17 +19,20 @@ use crate::report::Report;
 pub struct Chosen {
     pub config: Config,
     pub person: PersonArgs,
+    /// A login that ToolHive has made.
+    pub cached: Option<CachedLogin>,
 }
 
 impl SettingsArgs {
     /// The settings of a command at which no person is asked.
-    pub fn config(&self, report: Report) -> Result<Config, Failure> {
-        Ok(self.choose(&PersonArgs::default(), report)?.config)
+    pub fn alone(&self, report: Report) -> Result<Chosen, Failure> {
+        self.choose(&PersonArgs::default(), report)
     }
 
     pub fn choose(&self, person: &PersonArgs, report: Report) -> Result<Chosen, Failure> {
         let file = self.config.as_deref().map(|path| from_file(path, report));
-        let Chosen { mut config, person: from_file } = file.transpose()?.unwrap_or_default();
+        let Chosen { mut config, person: from_file, cached } =
+            file.transpose()?.unwrap_or_default();
         if let Some(path) = &self.client_secret_file {
             let path = path.to_str().ok_or_else(|| {
                 Failure::Usage(format!("{} is not UTF-8: rename it", path.display()))
@@ -59,7 +62,7 @@ impl SettingsArgs {
         let places = config.client_secret_from.iter().chain(&config.bearer_token_from);
         places.into_iter().try_for_each(rehearse)?;
         let no_browser = person.no_browser || from_file.no_browser;
-        Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() } })
+        Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() }, cached })
     }
 
     /// A token for less than what was asked for on the command line won't do.
@@ -107,7 +110,7 @@ fn from_toolhive(remote: &RemoteConfig, path: &Path, report: Report) -> Result<C
         config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV_VAR_NAME.to_owned()));
     }
     let person = PersonArgs { no_browser: imported.skip_browser, ..PersonArgs::default() };
-    Ok(Chosen { config: imported.config, person })
+    Ok(Chosen { config: imported.config, person, cached: imported.cached })
 }
 
 /// Nothing is begun where a file that will be needed is missing or blank.
@@ -165,7 +168,7 @@ mod tests {
             send_resource: Some(SendResource::Auto),
             ..SettingsArgs::default()
         };
-        let config = args.config(QUIET).unwrap();
+        let config = args.alone(QUIET).unwrap().config;
         assert_eq!(config.client_id.as_deref(), Some("b"));
         assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
         assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
@@ -181,7 +184,7 @@ mod tests {
             let client_secret_file = Some(path.into());
             let client_id = Some("a".into());
             let args = SettingsArgs { client_id, client_secret_file, ..SettingsArgs::default() };
-            let failure = args.config(QUIET).unwrap_err();
+            let failure = args.alone(QUIET).map(|_| ()).unwrap_err();
             assert!(matches!(&failure, Failure::Usage(said) if said.contains(why)), "{failure}");
         }
     }
@@ -190,7 +193,7 @@ mod tests {
     fn a_broken_file_is_not_quoted() {
         let file = file(r#"{"client_secret": ["hush"]}"#);
         let args = SettingsArgs { config: Some(file.path().into()), ..SettingsArgs::default() };
-        let failure = args.config(QUIET).unwrap_err().to_string();
+        let failure = args.alone(QUIET).map(|_| ()).unwrap_err().to_string();
         assert!(failure.contains("line 1") && !failure.contains("hush"), "{failure}");
     }
 }

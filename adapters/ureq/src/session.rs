@@ -77,6 +77,9 @@ impl Session {
         let agent = agent.unwrap_or_else(default_agent);
         let hands = Hands { agent, store, browser, secrets, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
+        if let Some(cached) = builder.cached {
+            office.desk().feed(Event::Restore(cached));
+        }
         Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }
 
