@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use crate::output::{CallId, FoundSecret, HostError, TransportError};
+use crate::reach::PeerAddress;
 use crate::restore::CachedLogin;
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
@@ -167,11 +168,12 @@ impl Challenged {
         })
     }
 
-    /// The address at the other end of the connection that the refusal came by: see
-    /// [`PeerAddress`](crate::PeerAddress). Without it, the machine goes by what it saw itself.
+    /// The connection that the refusal came by, where the host knows it
+    /// ([`judge`](crate::AuthMachine::judge) does it by itself). Without it, the machine goes by what it
+    /// saw itself.
     #[must_use]
-    pub fn seen_at(self, peer: IpAddr) -> Self {
-        Self { server_at: Some(peer), ..self }
+    pub fn seen_at(self, peer: Option<PeerAddress>) -> Self {
+        Self { server_at: peer.map(|PeerAddress(address)| address), ..self }
     }
 
     /// An answer that says nothing of the token, and may be due to it.

@@ -23,7 +23,8 @@
 //!             Output::Do(Action::Load(call)) => call.answer(Ok(None)), // read your store
 //!             Output::Do(Action::Save(call)) => call.answer(Ok(())),   // write call.record()
 //!             Output::Do(Action::Http(call)) => {
-//!                 // Send call.request() within call.limits(), following no redirect.
+//!                 // Look its host up once, dial what call.reach() allows, send call.request() within
+//!                 // call.limits(), follow no redirect, and tell the PeerAddress with the response.
 //!                 let kind = TransportErrorKind::Connect;
 //!                 call.answer(Err(TransportError::new(kind, "this example has no network")))
 //!             }
@@ -58,6 +59,7 @@
 //! - **One refresh.** Refusals name the [`Generation`] that they refused; before a refresh the store
 //!   is locked and read again, and a newer record is adopted instead.
 //! - **The user is asked only when asked for.** A background [`Demand`] never opens a browser.
+//! - **A server leads nowhere that it couldn't go itself**: see [`Reach`].
 //! - **Secrets don't print**, and **tokens go home only.**
 //!
 //! # Layout

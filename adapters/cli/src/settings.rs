@@ -52,6 +52,7 @@ impl SettingsArgs {
             config.scopes = Some(self.scopes());
         }
         config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
+        config.allow_private_addresses.extend(self.allow_private.iter().cloned());
         config.assume_s256 |= self.assume_s256;
         config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
@@ -157,13 +158,15 @@ mod tests {
     fn options_override_the_file_and_switches_only_add_to_it() {
         let file = file(
             r#"{"client_id":"a","issuer":"https://i.example","assume_s256":true,
-            "trusted_issuers":["https://t.example"],"scopes":"x"}"#,
+            "trusted_issuers":["https://t.example"],"scopes":"x",
+            "allow_private_addresses":["10.0.0.0/8"]}"#,
         );
         let args = SettingsArgs {
             config: Some(file.path().into()),
             client_id: Some("b".into()),
             trust_issuers: vec!["https://u.example".into()],
             scopes: vec!["y z".into(), "x".into()],
+            allow_private: vec!["sso.corp.example".into()],
             no_legacy: true,
             send_resource: Some(SendResource::Auto),
             ..SettingsArgs::default()
@@ -172,6 +175,7 @@ mod tests {
         assert_eq!(config.client_id.as_deref(), Some("b"));
         assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
         assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
+        assert_eq!(config.allow_private_addresses, ["10.0.0.0/8", "sso.corp.example"]);
         assert_eq!(config.scopes.unwrap().to_string(), "y z x");
         assert!(config.assume_s256 && !config.legacy_fallback);
         assert_eq!(config.send_resource, SendResource::Auto);

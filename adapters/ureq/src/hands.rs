@@ -10,10 +10,11 @@ use mcp_auth_host::secrets::{self, SecretProvider};
 use mcp_auth_host::store::{Lock, Store};
 
 use crate::exchange::exchange;
+use crate::network::Network;
 
 /// The outside world, as one session uses it. Every method may block.
 pub(crate) struct Hands {
-    pub(crate) agent: ureq::Agent,
+    pub(crate) network: Network,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
@@ -55,7 +56,7 @@ impl Hands {
     pub(crate) fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
         contain(
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
-            || exchange(&self.agent, call.request(), call.limits()),
+            || exchange(&self.network, call.request(), call.limits(), call.reach()),
         )
     }
 

@@ -10,15 +10,16 @@ use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
     AuthMachine, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
-    Verdict,
+    Logout, Mono, Need, Reach, SessionState, TokenState, TokenStatus, TransportError,
+    TransportErrorKind, Verdict,
 };
 
 use crate::builder::Builder;
 use crate::driver::Office;
 use crate::error::SendError;
-use crate::exchange::{default_agent, exchange};
+use crate::exchange::{default_config, exchange};
 use crate::hands::Hands;
+use crate::network::Network;
 use mcp_auth_host::desk::{Desk, now};
 
 /// How often one call demands a token. More than once only where another caller's attempt was
@@ -74,8 +75,9 @@ impl Session {
         let seed = mcp_auth_host::system::random_seed()
             .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
         let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
-        let agent = agent.unwrap_or_else(default_agent);
-        let hands = Hands { agent, store, browser, secrets, program };
+        let config = agent.map_or_else(default_config, |agent| agent.config().clone());
+        let network = Network::new(config, builder.resolver, builder.road);
+        let hands = Hands { network, store, browser, secrets, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
         if let Some(cached) = builder.cached {
             office.desk().feed(Event::Restore(cached));
@@ -359,7 +361,7 @@ impl Session {
         let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            exchange(&self.0.office.hands.agent, request, limits)
+            exchange(&self.0.office.hands.network, request, limits, &Reach::anywhere())
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }

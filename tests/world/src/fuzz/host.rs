@@ -8,7 +8,7 @@ use mcp_auth::output::{
     SecretCall,
 };
 use mcp_auth::{
-    AttemptId, AuthMachine, Event, HostError, Mono, TransportError, TransportErrorKind,
+    AttemptId, AuthMachine, Event, HostError, Mono, PeerAddress, TransportError, TransportErrorKind,
 };
 
 use super::laws::Laws;
@@ -169,6 +169,7 @@ pub(super) fn answered(call: HttpCall, response: Option<Response>, broken: u8) -
         TransportErrorKind::Connect,
         TransportErrorKind::Timeout,
         TransportErrorKind::TooLarge,
+        TransportErrorKind::Refused,
     ];
     let (purpose, request) = (call.purpose(), call.request().clone());
     let kind = kinds[usize::from(broken) % kinds.len()];
@@ -178,7 +179,13 @@ pub(super) fn answered(call: HttpCall, response: Option<Response>, broken: u8) -
 
 /// What the servers answer; `None` if nothing comes back.
 pub(super) fn ask(world: &mut World, now: u64, call: &HttpCall) -> Option<Response> {
-    world.handle(now, call.request()).map_err(|_: NetworkError| ()).ok()
+    let addresses = world.addresses(call.request().uri().host().unwrap_or_default());
+    let address = *addresses.first()?;
+    // Law: a request to an address that it may not reach doesn't come out at all.
+    assert!(call.reach().allows(address).is_ok(), "{call:?} at {address}");
+    let mut response = world.handle(now, call.request()).map_err(|_: NetworkError| ()).ok()?;
+    response.extensions_mut().insert(PeerAddress(address));
+    Some(response)
 }
 
 /// The address that a listener is bound to.

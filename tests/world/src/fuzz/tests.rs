@@ -23,10 +23,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_seed_keeps_the_laws() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 9] = [
+    let targets: [(&str, Target); 10] = [
         ("challenge", super::challenge),
         ("config", super::config),
         ("machine", super::machine),
+        ("reach", super::reach),
         ("record", super::record),
         ("redirect", super::redirect),
         ("registration_reply", super::registration_reply),
