@@ -92,6 +92,7 @@ impl AuthMachine {
     pub(super) fn forget_session(&mut self) -> Option<crate::event::AttemptId> {
         self.orphans.clear();
         self.stop_lingering();
+        self.cached = None;
         let emptied = self.session.record.emptied();
         self.session = Session::new(self.session.site.clone());
         self.session.record = emptied;
