@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
+use crate::reach::{PeerAddress, Reach, Witness};
 use crate::secret::Secret;
 use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
@@ -184,6 +185,9 @@ pub struct HttpCall {
     pub(crate) request: Box<http::Request<Vec<u8>>>,
     pub(crate) limits: Limits,
     pub(crate) purpose: Purpose,
+    pub(crate) reach: Reach,
+    /// It goes to the operator's own server.
+    pub(crate) home: bool,
 }
 
 impl HttpCall {
@@ -202,8 +206,28 @@ impl HttpCall {
         self.purpose
     }
 
-    /// The response of any status, or why there is none.
-    pub fn answer(self, result: Result<http::Response<Vec<u8>>, TransportError>) -> Event {
+    /// What it may reach: of the addresses that the host name has, dial those that this allows, and
+    /// no other. Look the name up once, so that what is dialled is what was asked about. Where none
+    /// is allowed, send nothing and answer [`TransportErrorKind::Refused`].
+    ///
+    /// A connection that is kept for later requests was dialled under the bounds of an earlier one:
+    /// reuse it for a call without bounds, or for one with the same. Where a proxy looks the names
+    /// up, it is the proxy that decides; requests to addresses themselves are judged before they
+    /// come out here.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// The response of any status, or why there is none. Put the [`PeerAddress`] of the connection
+    /// into the response's extensions: it tells where the operator's server is, and so what it may
+    /// name.
+    pub fn answer(self, mut result: Result<http::Response<Vec<u8>>, TransportError>) -> Event {
+        if let Ok(response) = &mut result
+            && let Some(PeerAddress(address)) = response.extensions_mut().remove()
+        {
+            let lenient = self.reach.is_lenient(address);
+            response.extensions_mut().insert(Witness { address, home: self.home, lenient });
+        }
         answer(self.id, AnswerContent::Http(HttpReply(result)))
     }
 }
@@ -379,6 +403,8 @@ pub enum TransportErrorKind {
     Timeout,
     /// The body is larger than allowed.
     TooLarge,
+    /// The host name has no address that the call [may reach](HttpCall::reach): nothing was sent.
+    Refused,
     /// Anything else.
     Other,
 }

@@ -6,6 +6,7 @@ use crate::error::ErrorKind;
 use crate::notice::ClientSource;
 use crate::secret::Secret;
 use crate::session::record::{ClientHome, Discovery, Record, Registration};
+use crate::session::tokens::Tokens;
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::token::AuthMethod;
@@ -105,6 +106,12 @@ fn is_good(known: &Registration, redirect_uri: &str, now: UnixTime) -> bool {
 /// secret that has expired.
 pub(crate) fn recall(config: &Config, record: &Record, now: UnixTime) -> Option<Identity> {
     let tokens = record.tokens.as_ref()?;
+    let identity = buyer(config, record, tokens, now)?;
+    let auth_method = tokens.auth_method.filter(|_| identity.client_secret.is_some());
+    Some(Identity { auth_method: auth_method.unwrap_or(identity.auth_method), ..identity })
+}
+
+fn buyer(config: &Config, record: &Record, tokens: &Tokens, now: UnixTime) -> Option<Identity> {
     match tokens.client_source.kind() {
         ClientSource::Registered => {
             let known = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);

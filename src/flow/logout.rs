@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use url::Url;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::exchange::without;
 use crate::flow::identity::{Identity, recall};
 use crate::flow::{Ask, HttpResult, Notes, Step};
@@ -113,6 +113,10 @@ impl Logout {
                 Ok(Revoked::Unsupported) => Ending::NotOffered,
                 Err(why) => Ending::Failed(current.error(why)),
             },
+            Err(error) if error.kind == TransportErrorKind::Refused => {
+                let url = printable_url(current.url.as_str());
+                Ending::Failed(unanswered(url, purpose(current.what), error).into())
+            }
             Err(error) => {
                 let why = error.to_string();
                 if matches!(error.kind, TransportErrorKind::Connect | TransportErrorKind::Timeout) {
@@ -147,14 +151,17 @@ impl Plan {
                 self.conclude(end.what, ending, notes);
                 continue;
             }
-            let purpose = match end.what {
-                Credential::Registration => Purpose::Management,
-                Credential::RefreshToken | Credential::AccessToken => Purpose::Revocation,
-            };
-            let ask = Ask::http(std::mem::take(&mut end.request), purpose);
+            let ask = Ask::http(std::mem::take(&mut end.request), purpose(end.what));
             return Step::Ask(Logout { current: end, plan: self }, ask);
         }
         Step::Done(self.report)
+    }
+}
+
+fn purpose(what: Credential) -> Purpose {
+    match what {
+        Credential::Registration => Purpose::Management,
+        Credential::RefreshToken | Credential::AccessToken => Purpose::Revocation,
     }
 }
 
@@ -168,9 +175,11 @@ impl End {
         let read = |body: &[u8]| read(head.status, &head.headers, body, now);
         let said = match read(&body) {
             // Some servers quote in their error what they were sent.
-            Err(Failure::Refused { .. } | Failure::Passing { error: Some(_), .. }) => {
-                read(&without(self.secrets.iter(), &body))
-            }
+            Err(
+                Failure::Refused { .. }
+                | Failure::Passing { error: Some(_), .. }
+                | Failure::Unauthorized { .. },
+            ) => read(&without(self.secrets.iter(), &body)),
             said => said,
         };
         said.map_err(|failure| failure.to_string())

@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
 use crate::flow::authorize::parse_at;
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -13,8 +13,9 @@ use crate::machine::lane::{
 };
 use crate::machine::store::{Again, Loaded};
 use crate::machine::{Answered, AuthMachine};
-use crate::notice::{ClientSource, Notice};
+use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
+use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
@@ -66,12 +67,18 @@ impl AuthMachine {
             (Flight::Save(change, after), AnswerContent::Saved(result)) => {
                 self.on_saved(now, out.lane, change, after, result);
             }
-            (Flight::Http(purpose), AnswerContent::Http(HttpReply(reply))) => {
+            (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {
+                let purpose = asked.purpose;
                 let outcome = match &reply {
                     Ok(response) => Ok(response.status().as_u16()),
                     Err(error) => Err(error.to_string()),
                 };
                 self.tell(Notice::Answered { purpose, outcome });
+                let witness = reply.as_ref().ok().and_then(|r| r.extensions().get::<Witness>());
+                if let Some(witness) = witness.filter(|witness| witness.home) {
+                    self.session.saw_server_at(witness.address);
+                }
+                self.compare_clocks(now, asked, &reply);
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
                     self.on_http(now, lane, reply);
                 }
@@ -89,6 +96,7 @@ impl AuthMachine {
             Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
             Again::Unreadable(error) if error.forbids_refresh() => {
+                self.session.acquit();
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
@@ -118,8 +126,13 @@ impl AuthMachine {
         let Some(refresh_token) = refresh_token else {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
+        let mut purchase = tokens.purchase.clone();
+        if self.session.may_need_scopes(now) {
+            purchase.scope_on_refresh = true;
+            self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
+        }
         let paid_with = PaidWith::RefreshToken(refresh_token);
-        match Exchange::start(tokens.purchase.clone(), identity, paid_with) {
+        match Exchange::start(purchase, identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
@@ -143,7 +156,7 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             Work::Refreshing(exchange, previous) => {
-                let (source, purchase) = (exchange.identity.source, exchange.purchase.clone());
+                let source = exchange.identity.source;
                 let result = exchange.on_http(now.wall, reply, &mut notes);
                 self.take_notes(notes);
                 match result {
@@ -152,7 +165,7 @@ impl AuthMachine {
                         lane.state = ready(now, ask);
                         self.renewal = Some(lane);
                     }
-                    Ok(Step::Done(reply)) => {
+                    Ok(Step::Done(Bought { reply, purchase })) => {
                         let learned = Learned::default();
                         let base = Base::Exactly(Some(previous.generation));
                         let previous = Some(&*previous);
@@ -248,6 +261,7 @@ impl AuthMachine {
     /// before the token at hand has expired.
     pub(super) fn log_in_instead(&mut self, now: Now, lane: Lane, why: &str) {
         self.drop_lane(LaneName::Renewal);
+        self.session.acquit();
         if lane.detached
             || self.session.grant(now, &lane.demand.need, &self.config, false).is_some()
         {

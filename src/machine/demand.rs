@@ -89,13 +89,15 @@ impl AuthMachine {
             browser_welcome: demand.browser_welcome,
             inspect,
             wanted: self.session.wanted(&demand.need),
-            earlier: record.tokens.as_ref().map(|t| (t.issuer.clone(), t.requested.clone())),
-            registrations: record.registrations.clone(),
+            earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
+            registrations: record.clients(demand.new_client, &self.config, now.wall),
             document_rejected_by: record.document_rejected_by.clone(),
             client_home: record.client_home.clone(),
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,
+            went_private: false,
+            resource_refused: false,
         };
         let after_refusal = self.session.refused();
         let lane =
@@ -137,7 +139,11 @@ impl AuthMachine {
         let lane = self.lane(name);
         match lane {
             Some(lane) if lane.must_be_seen_through() => lane.detached = true,
-            Some(_) => self.drop_lane(name),
+            Some(lane) => {
+                let doubt = lane.doubt();
+                self.chores.extend(doubt);
+                self.drop_lane(name);
+            }
             None => {}
         }
     }

@@ -7,11 +7,12 @@ use crate::flow::login::Login;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::notice::ClientSource;
 use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
-use crate::time::{Mono, UnixTime};
+use crate::time::{Mono, Now, UnixTime};
 use crate::wire::token::TokenReply;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,10 +190,18 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
-    Http(Purpose),
+    Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
     Save(Change, Option<After>),
+}
+
+/// A request that is out.
+pub(super) struct Asked {
+    pub(super) purpose: Purpose,
+    /// Host and port.
+    pub(super) server: String,
+    pub(super) at: Now,
 }
 
 /// A token request whose answer didn't come in time.
@@ -231,6 +240,15 @@ impl Lane {
             State::Person(deadline) | State::Paused(deadline) => Some(deadline),
             _ => None,
         }
+    }
+
+    /// The person was sent to a server with a client that is older than this login, and hasn't come
+    /// back: perhaps the server has forgotten it, and told the person instead of us.
+    pub(super) fn doubt(&self) -> Option<Change> {
+        let (State::Person(_), Work::Login(login)) = (&self.state, &self.work) else { return None };
+        let (issuer, client) = login.sent()?;
+        let earlier = client.source == ClientSource::Remembered;
+        earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
     }
 
     /// The token request that is out, should its answer come late.

@@ -10,6 +10,7 @@
 
 use crate::error::ErrorKind;
 use crate::event::Demand;
+use crate::flow::exchange::Bought;
 use crate::flow::login::Ended;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -138,8 +139,9 @@ impl AuthMachine {
         let Work::Leaving(known, _) = std::mem::replace(&mut lane.work, Work::Over) else { return };
         // Generations that another program has used are used.
         let used = known.iter().map(|record| record.last_generation).max();
-        let ours = &mut self.session.record.last_generation;
-        *ours = used.unwrap_or_default().max(*ours);
+        let ours = &mut self.session.record;
+        ours.last_generation = used.unwrap_or_default().max(ours.last_generation);
+        ours.server_at = ours.server_at.or(known.iter().rev().find_map(|record| record.server_at));
         let mut notes = Notes::new();
         let step = Logout::start(&self.config, &known, unread, &mut notes);
         self.take_notes(notes);
@@ -206,10 +208,10 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
             _ => None,
         },
         Work::Refreshing(exchange, previous) => {
-            let purchase = exchange.purchase.clone();
-            let Step::Done(reply) = exchange.on_http(now, reply, &mut notes).ok()? else {
+            let Step::Done(bought) = exchange.on_http(now, reply, &mut notes).ok()? else {
                 return None;
             };
+            let Bought { reply, purchase } = bought;
             let learned = Learned::default();
             Some(obtained(reply, purchase, Some(&previous), Base::Any, learned, now))
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::flow::Notes;
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
 use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
@@ -273,7 +274,9 @@ impl AuthMachine {
         let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
         match (after, std::mem::replace(&mut lane.work, Work::Over)) {
             (Some(After::Kept), Work::Login(login)) => {
-                let turn = login.on_kept();
+                let mut notes = Notes::new();
+                let turn = login.on_kept(&mut notes);
+                self.take_notes(notes);
                 self.login_turned(now, lane, turn);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use mcp_auth::SendResource;
 use mcp_auth::output::CallbackHost;
 use mcp_auth::wire;
 
@@ -63,6 +64,9 @@ pub enum Command {
 pub struct LoginArgs {
     #[command(flatten)]
     pub target: Target,
+    /// Register a new client for it: the server may have forgotten the one of before
+    #[arg(long)]
+    pub fresh: bool,
     #[command(flatten)]
     pub settings: SettingsArgs,
     #[command(flatten)]
@@ -181,7 +185,7 @@ pub struct OutputArgs {
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct SettingsArgs {
-    /// Settings as JSON; options override them
+    /// Settings as JSON or YAML, ours or ToolHive's; options override them
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A client that was registered by hand
@@ -197,7 +201,7 @@ pub struct SettingsArgs {
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
     /// The resource indicator (RFC 8707)
-    #[arg(long, value_name = "URL", conflicts_with = "no_resource")]
+    #[arg(long, value_name = "URL")]
     pub resource: Option<String>,
     /// The authorization server to use, whatever the MCP server names
     #[arg(long, value_name = "URL")]
@@ -217,13 +221,14 @@ pub struct SettingsArgs {
     /// Don't try the specification of 2025-03-26 where there is no resource metadata
     #[arg(long)]
     pub no_legacy: bool,
-    /// Send no resource indicator
-    #[arg(long)]
-    pub no_resource: bool,
+    /// Whether to send the resource indicator: `auto` leaves it out once a server refuses it
+    /// [default: always]
+    #[arg(long, value_name = "WHEN", value_parser = send_resource())]
+    pub send_resource: Option<SendResource>,
 }
 
 /// How the person comes into it.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Browser")]
 pub struct PersonArgs {
     /// The loopback name in the redirect URI [default: 127.0.0.1]
@@ -256,6 +261,14 @@ impl FromStr for ServerUrl {
         let text = url.as_str();
         Ok(Self(if bare { text.trim_end_matches('/') } else { text }.to_owned()))
     }
+}
+
+fn send_resource() -> impl TypedValueParser<Value = SendResource> {
+    PossibleValuesParser::new(["always", "auto", "never"]).map(|when| match when.as_str() {
+        "auto" => SendResource::Auto,
+        "never" => SendResource::Never,
+        _ => SendResource::Always,
+    })
 }
 
 fn callback_host() -> impl TypedValueParser<Value = CallbackHost> {

@@ -1,26 +1,34 @@
-//! How options and the configuration file become a [`Config`]: options override the file.
+//! How options and the configuration file become a [`Config`]: options override the file, which may
+//! be ours or ToolHive's, in JSON or YAML.
 
 use std::fs;
 use std::path::Path;
 
+use mcp_auth::toolhive::{RemoteConfig, SecretRef};
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{Config, Need, Secret};
+use mcp_auth_host::settings::Settings;
 
 use crate::args::{PersonArgs, SettingsArgs};
 use crate::failure::Failure;
 use crate::report::Report;
 
+/// The settings of a command, and how its person is asked.
+#[derive(Default)]
+pub struct Chosen {
+    pub config: Config,
+    pub person: PersonArgs,
+}
+
 impl SettingsArgs {
     /// The settings of a command at which no person is asked.
     pub fn config(&self, report: Report) -> Result<Config, Failure> {
-        self.config_with(&PersonArgs::default(), report)
+        Ok(self.choose(&PersonArgs::default(), report)?.config)
     }
 
-    pub fn config_with(&self, person: &PersonArgs, report: Report) -> Result<Config, Failure> {
-        let mut config = match &self.config {
-            Some(path) => from_file(path, report)?,
-            None => Config::default(),
-        };
+    pub fn choose(&self, person: &PersonArgs, report: Report) -> Result<Chosen, Failure> {
+        let file = self.config.as_deref().map(|path| from_file(path, report));
+        let Chosen { mut config, person: from_file } = file.transpose()?.unwrap_or_default();
         if let Some(path) = &self.client_secret_file {
             config.client_secret = Some(secret(path, report)?);
         }
@@ -37,10 +45,11 @@ impl SettingsArgs {
         }
         config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
         config.assume_s256 |= self.assume_s256;
-        config.omit_resource |= self.no_resource;
+        config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
         config.check()?;
-        Ok(config)
+        let no_browser = person.no_browser || from_file.no_browser;
+        Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() } })
     }
 
     /// A token for less than what was asked for on the command line won't do.
@@ -59,18 +68,46 @@ fn override_with<T: Clone>(setting: &mut Option<T>, option: &Option<T>) {
     }
 }
 
-fn from_file(path: &Path, report: Report) -> Result<Config, Failure> {
-    let text = read(path)?;
-    // What the parser says of a broken value may quote it: only the place is told.
-    let config: Config = serde_json::from_str(&text).map_err(|e| {
-        let (line, column) = (e.line(), e.column());
-        Failure::Usage(format!("{}:{line}:{column}: not the settings as JSON", path.display()))
-    })?;
-    let secrets = [&config.client_secret, &config.initial_access_token, &config.bearer_token];
-    if secrets.into_iter().any(Option::is_some) {
+fn from_file(path: &Path, report: Report) -> Result<Chosen, Failure> {
+    let settings = Settings::parse(&read(path)?)
+        .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
+    let chosen = match settings {
+        Settings::Ours(config) => Chosen { config: *config, ..Chosen::default() },
+        Settings::ToolHive(remote, warnings) => {
+            for warning in warnings {
+                report.say(format_args!("warning: {}: {warning}", path.display()));
+            }
+            from_toolhive(&remote, path, report)?
+        }
+    };
+    let Config { client_secret, initial_access_token, bearer_token, .. } = &chosen.config;
+    if [client_secret, initial_access_token, bearer_token].into_iter().any(Option::is_some) {
         warn_if_exposed(path, report);
     }
-    Ok(config)
+    Ok(chosen)
+}
+
+fn from_toolhive(remote: &RemoteConfig, path: &Path, report: Report) -> Result<Chosen, Failure> {
+    let mut imported = remote.import();
+    for warning in &imported.warnings {
+        report.say(format_args!("warning: {}: {warning}", path.display()));
+    }
+    let config = &mut imported.config;
+    for (setting, from) in [
+        (&mut config.client_secret, &imported.client_secret_from),
+        (&mut config.bearer_token, &imported.bearer_token_from),
+    ] {
+        match from {
+            Some(SecretRef::File(path)) => *setting = Some(secret(Path::new(path), report)?),
+            Some(SecretRef::Named(name)) => {
+                let why = format!("the secret {name} is with ToolHive: give it in a file");
+                return Err(Failure::Usage(why));
+            }
+            None => {}
+        }
+    }
+    let person = PersonArgs { no_browser: imported.skip_browser, ..PersonArgs::default() };
+    Ok(Chosen { config: imported.config, person })
 }
 
 fn secret(path: &Path, report: Report) -> Result<Secret, Failure> {
@@ -104,6 +141,7 @@ fn warn_if_exposed(_: &Path, _: Report) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mcp_auth::SendResource;
 
     const QUIET: Report = Report { json: false, verbose: false };
 
@@ -125,6 +163,7 @@ mod tests {
             trust_issuers: vec!["https://u.example".into()],
             scopes: vec!["y z".into(), "x".into()],
             no_legacy: true,
+            send_resource: Some(SendResource::Auto),
             ..SettingsArgs::default()
         };
         let config = args.config(QUIET).unwrap();
@@ -132,7 +171,8 @@ mod tests {
         assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
         assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
         assert_eq!(config.scopes.unwrap().to_string(), "y z x");
-        assert!(config.assume_s256 && !config.legacy_fallback && !config.omit_resource);
+        assert!(config.assume_s256 && !config.legacy_fallback);
+        assert_eq!(config.send_resource, SendResource::Auto);
     }
 
     #[test]
@@ -147,6 +187,6 @@ mod tests {
         let file = file(r#"{"client_secret": ["hush"]}"#);
         let args = SettingsArgs { config: Some(file.path().into()), ..SettingsArgs::default() };
         let failure = args.config(QUIET).unwrap_err().to_string();
-        assert!(failure.contains(":1:") && !failure.contains("hush"), "{failure}");
+        assert!(failure.contains("line 1") && !failure.contains("hush"), "{failure}");
     }
 }

@@ -8,6 +8,9 @@
 //! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
 //!
+//! [`settings`] reads and writes configuration files: JSON, and with the feature `yaml` YAML, in our
+//! form or ToolHive's.
+//!
 //! Nothing here knows OAuth, and of the core only the types at its edge: blocking and async hosts
 //! wire these parts to the machine's actions as they see fit.
 //!
@@ -18,5 +21,6 @@ pub mod desk;
 pub mod listener;
 #[cfg(feature = "serve")]
 pub mod serve;
+pub mod settings;
 pub mod store;
 pub mod system;

@@ -9,8 +9,9 @@ use http::{Request, Response};
 use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
-    AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
+    AuthMachine, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
     Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    Verdict,
 };
 
 use crate::builder::Builder;
@@ -40,8 +41,8 @@ pub enum Asking {
 /// One login at one MCP server, for any number of threads. Clones are the same session.
 ///
 /// All methods but [`discovery`](Self::discovery), [`status`](Self::status),
-/// [`state`](Self::state), [`redirected`](Self::redirected) and [`cancel`](Self::cancel) block, for the builder's
-/// [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
+/// [`state`](Self::state), [`clock_skew`](Self::clock_skew), [`redirected`](Self::redirected) and
+/// [`cancel`](Self::cancel) block, for the builder's [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
 /// once, also while another thread waits for a person.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
@@ -96,9 +97,23 @@ impl Session {
     ///
     /// As [`token`](Self::token).
     pub fn login(&self) -> Result<Option<Grant>, Error> {
-        let (until, need) = (self.deadline(), Need::default());
-        self.attempt(until, Demand::interactive(need.clone()).fresh())?;
-        self.token_until(until, &need, Asking::Welcome)
+        self.log_in(Demand::interactive(Need::default()).fresh())
+    }
+
+    /// The same with a client that is registered for it
+    /// ([`Demand::with_new_client`](mcp_auth::Demand::with_new_client)).
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    pub fn login_with_new_client(&self) -> Result<Option<Grant>, Error> {
+        self.log_in(Demand::interactive(Need::default()).fresh().with_new_client())
+    }
+
+    fn log_in(&self, demand: Demand) -> Result<Option<Grant>, Error> {
+        let until = self.deadline();
+        self.attempt(until, demand)?;
+        self.token_until(until, &Need::default(), Asking::Welcome)
     }
 
     /// Finds out what a login would meet: detection and discovery only. Nothing is registered,
@@ -180,8 +195,9 @@ impl Session {
     /// another token is answered with one: refreshed, or with more scopes from a person, and the
     /// request is sent again.
     ///
-    /// The response may have any status. No redirect is followed, and its body is read to the end:
-    /// an event stream that doesn't end is not for this method.
+    /// The response may have any status, and its body is read to the end: an event stream that
+    /// doesn't end is not for this method. No redirect is followed, but to the same URL with a slash at
+    /// the end or without: see [`AuthMachine::judge`].
     ///
     /// # Errors
     ///
@@ -205,19 +221,33 @@ impl Session {
                 None => {}
             }
             let response = self.exchange(until, &request)?;
-            let sent_with = grant.as_ref().map(Grant::generation);
-            let (status, headers) = (response.status(), response.headers());
-            let challenged = match Challenged::read(status, headers, sent_with, need) {
-                Some(challenged) if sends < MAX_SENDS => challenged,
-                _ => return Ok(response),
-            };
-            self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
-            grant = self.token_until(until, need, asking)?;
-            if grant.as_ref().map(Grant::generation) == sent_with {
+            if sends == MAX_SENDS {
                 return Ok(response);
             }
             sends += 1;
+            let sent_with = grant.as_ref().map(Grant::generation);
+            match self.judge(&request, &response, grant.as_ref(), need) {
+                Verdict::Refused(challenged) => {
+                    self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+                    grant = self.token_until(until, need, asking)?;
+                    if grant.as_ref().map(Grant::generation) == sent_with {
+                        return Ok(response);
+                    }
+                }
+                Verdict::Moved(uri) => *request.uri_mut() = uri,
+                _ => return Ok(response),
+            }
         }
+    }
+
+    fn judge(
+        &self,
+        request: &Request<Vec<u8>>,
+        response: &Response<Vec<u8>>,
+        grant: Option<&Grant>,
+        need: &Need,
+    ) -> Verdict {
+        self.0.office.desk().machine.judge(now(), request, response, grant, need)
     }
 
     /// Takes a redirect URL that the person pasted. What comes of it is seen by whoever waits for
@@ -240,6 +270,12 @@ impl Session {
     /// The tokens at hand, described. Until the record is [loaded](Self::load) there are none.
     pub fn status(&self) -> Option<TokenStatus> {
         self.0.office.desk().machine.status()
+    }
+
+    /// What the servers' answers have shown of this machine's wall clock, also in an earlier run;
+    /// `None` where it is right.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.0.office.desk().machine.clock_skew().cloned()
     }
 
     /// How the session stands: authorized, retrying and until when, or in need of a person.

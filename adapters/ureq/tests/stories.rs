@@ -13,7 +13,7 @@ use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::browser::{Browser, BrowserError};
 use mcp_auth_ureq::store::{FileStore, Lock, MemoryStore, Store};
 use mcp_auth_ureq::{Asking, SendError, Session};
-use mcp_auth_world::{RequiresLogin, What};
+use mcp_auth_world::{Canned, Fault, RequiresLogin, What};
 use town::{Town, Visitor, eventually, redirect_of};
 
 fn need() -> Need {
@@ -102,6 +102,29 @@ fn a_refused_token_is_refreshed_and_the_request_sent_again() {
     assert_eq!(response.status(), 200);
     assert_eq!(town.count(What::Refreshes), 1);
     assert_eq!(town.count(What::CodeExchanges), 1);
+}
+
+#[test]
+fn a_redirect_to_the_same_path_is_followed_and_one_to_a_login_page_means_a_refresh() {
+    let town = Town::new();
+    let session = town.session().build().unwrap();
+    session.login().unwrap();
+    let moved = |path: &str| Fault::answer("POST", path, Canned::redirect(307, "/mcp"));
+    town.world().faults.push(moved("/mcp/"));
+    let mut request = town.call("whoami");
+    *request.uri_mut() = format!("{}/", town.url()).parse().unwrap();
+    let response = session.send(request, &need(), Asking::Never).unwrap();
+    assert_eq!((response.status().as_u16(), town.count(What::Refreshes)), (200, 0));
+
+    // Just obtained, a token is not suspected: the same URL again is nowhere to go to.
+    town.world().faults.push(moved("/mcp").times(99));
+    let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
+    assert_eq!((response.status().as_u16(), town.count(What::Refreshes)), (307, 0));
+    let elsewhere = Canned::redirect(307, "http://127.0.0.1:9/login");
+    town.world().faults = vec![Fault::answer("POST", "/mcp", elsewhere)];
+    let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
+    assert_eq!(response.status(), 307);
+    assert!(town.world().leaks().is_empty());
 }
 
 #[test]

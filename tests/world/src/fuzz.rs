@@ -15,6 +15,7 @@ mod wire;
 mod tests;
 
 use mcp_auth::Config;
+use mcp_auth::toolhive::RemoteConfig;
 
 use op::Op;
 use play::Play;
@@ -52,9 +53,24 @@ pub fn record(data: &[u8]) {
     play.end();
 }
 
-/// Settings in their JSON form.
+/// Settings in their JSON form, ours or ToolHive's.
 pub fn config(data: &[u8]) {
-    let Ok(config) = serde_json::from_slice::<Config>(data) else { return };
+    if let Ok((remote, _)) = RemoteConfig::from_json(data) {
+        let written = remote.to_json();
+        let again = RemoteConfig::from_json(written.expose());
+        assert!(
+            again.is_ok_and(|(again, warnings)| again == remote && warnings.is_empty()),
+            "settings of ToolHive's that can't be read again"
+        );
+        use_settings(data, remote.import().config);
+    }
+    if let Ok(config) = serde_json::from_slice::<Config>(data) {
+        use_settings(data, config);
+    }
+}
+
+/// Laws: settings are what they are written as, and a machine has those that are checked.
+fn use_settings(data: &[u8], config: Config) {
     let written = serde_json::to_vec(&config).unwrap_or_default();
     let Ok(again) = serde_json::from_slice::<Config>(&written) else {
         panic!("settings that can't be read again")

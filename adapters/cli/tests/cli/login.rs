@@ -20,6 +20,15 @@ fn a_login_gives_a_token_until_the_logout() {
 }
 
 #[test]
+fn a_fresh_login_registers_a_client_of_its_own() {
+    let stage = Stage::logged_in();
+    stage.run(&["login", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 1);
+    stage.run(&["login", "--fresh", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 2);
+}
+
+#[test]
 fn a_login_is_told_to_programs_as_json() {
     let stage = Stage::new();
     let login = stage.run(&["login", "--json", stage.url()]).exits_with(0).json();
@@ -192,4 +201,43 @@ fn whoever_is_sent_back_sees_a_page_even_if_the_command_ends_with_it() {
         assert!(page.is_ok(), "{person:?}: {page:?}");
         login.ends();
     }
+}
+
+#[test]
+fn toolhives_own_configuration_is_taken_in_each_of_its_forms() {
+    let stage = Stage::new();
+    stage.authorization(|server| {
+        server.preregister("by-hand", Some("hush"));
+        server.redirects = mcp_auth_world::Redirects::LoopbackAnyPort;
+    });
+    let (secret, issuer) = (stage.file("secret", " hush\n"), &stage.servers.issuer);
+    let forms = [
+        format!(
+            r#"{{"client_id":"by-hand","client_secret_file":"{secret}","use_pkce":true,
+            "timeout":20000000000,"skip_browser":true,"colour":"red"}}"#
+        ),
+        format!(
+            r#"{{"ClientID":"by-hand","ClientSecret":"hush","UsePKCE":true,"SkipBrowser":true,
+            "Timeout":20000000000,"Resource":"unknown","Issuer":"{issuer}"}}"#
+        ),
+        format!(
+            "client_id: by-hand\nclient_secret_file: {secret}\nuse_pkce: true\ntimeout: 20s\n\
+            skip_browser: true\nshape: round\n"
+        ),
+    ];
+    for (number, form) in forms.iter().enumerate() {
+        let config = stage.file(&format!("config{number}"), form);
+        let mut login = stage.start(&["login", "--config", &config, stage.url()]);
+        login.hear("is no setting of ToolHive's");
+        // Nobody opens a browser, as the file says.
+        let address = login.address();
+        assert!(address.contains("client_id=by-hand"), "{address}");
+        assert!(address.contains("redirect_uri=http%3A%2F%2Flocalhost%3A"), "{address}");
+        assert_eq!(walk(&address).unwrap(), 200);
+        login.ends().exits_with(0);
+    }
+    assert_eq!(stage.count(What::Registrations), 0);
+    let named = r#"{"client_id":"a","client_secret":"NOTES,target=oauth_secret","use_pkce":true}"#;
+    let named = stage.file("named", named);
+    stage.run(&["login", "--config", &named, stage.url()]).exits_with(2).says("NOTES");
 }

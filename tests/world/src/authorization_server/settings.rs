@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::clients::ClientAuthentication;
 use super::state::State;
+use crate::faults::Canned;
 
 /// An authorization server. Change a field at any time.
 #[derive(Debug, Clone)]
@@ -27,6 +28,10 @@ pub struct AuthorizationServer {
     pub challenge_methods: Option<Vec<String>>,
     /// How clients may authenticate.
     pub client_authentication: Vec<ClientAuthentication>,
+    /// What a token request gets that shows its client by Basic, good or not.
+    pub refuses_basic: Option<Canned>,
+    /// What a token request gets that doesn't name its client in the form.
+    pub wants_client_id: Option<Canned>,
     /// The grants that it knows, of `authorization_code`, `refresh_token`, `client_credentials`.
     pub grant_types: Vec<String>,
     /// How clients register themselves (RFC 7591).
@@ -79,6 +84,8 @@ pub enum MetadataPlace {
     OidcInserted,
     /// `openid-configuration` after the path (OpenID Connect Discovery §4).
     OidcAppended,
+    /// `oauth-authorization-server` after the path, which no specification knows.
+    Rfc8414Appended,
     /// Nowhere.
     Absent,
 }
@@ -228,6 +235,8 @@ impl AuthorizationServer {
             iss: IssParameter::Sent,
             challenge_methods: Some(strings(&["S256"])),
             client_authentication: ClientAuthentication::ALL.to_vec(),
+            refuses_basic: None,
+            wants_client_id: None,
             grant_types: strings(&["authorization_code", "refresh_token"]),
             registration: Registration::default(),
             cimd: Cimd::Unsupported,

@@ -29,6 +29,12 @@ impl AuthorizationServer {
             return self.answer_revocation(now, request);
         }
         let mut record = TokenRequest::read(request);
+        let basic = request.headers().contains_key(http::header::AUTHORIZATION);
+        let refused = self.refuses_basic.as_ref().filter(|_| basic);
+        let unnamed = self.wants_client_id.as_ref().filter(|_| form.get("client_id").is_none());
+        if let Some(answer) = refused.or(unnamed) {
+            return (answer.response(), Detail::Token(record));
+        }
         let response = match self.grant(now, request, &form, &mut record) {
             Ok(issued) => {
                 record.outcome = Outcome::Granted;

@@ -1,6 +1,6 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{Config, Secret};
+use mcp_auth::{Config, Secret, SendResource};
 
 use super::secrets::{Home, Secrets};
 use crate::text;
@@ -25,7 +25,7 @@ pub(super) fn pick(which: u8) -> Config {
         4 => Config { login_timeout_seconds: 0, ..base },
         5 => Config {
             redirect_uri: Some("https://app.example/callback".to_owned()),
-            omit_resource: true,
+            send_resource: SendResource::Never,
             ..base
         },
         6 => Config {
@@ -34,7 +34,13 @@ pub(super) fn pick(which: u8) -> Config {
             callback_port: Some(8666),
             ..base
         },
-        _ => Config { assume_s256: true, legacy_fallback: false, step_up_limit: 1, ..base },
+        _ => Config {
+            assume_s256: true,
+            legacy_fallback: false,
+            step_up_limit: 1,
+            send_resource: SendResource::Auto,
+            ..base
+        },
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Scenario {
     pub taken_ports: BTreeSet<u16>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
+    /// The programs' hosts say which address answered. On.
+    pub peers_are_told: bool,
     /// Every authorization URL that a person was taken to.
     pub browsed: Vec<Url>,
     /// Every notice of every program.
@@ -109,6 +111,7 @@ impl Scenario {
             server: None,
             taken_ports: BTreeSet::new(),
             browser_is_missing: false,
+            peers_are_told: true,
             browsed: Vec::new(),
             notices: Vec::new(),
             pages: Vec::new(),
@@ -198,9 +201,15 @@ impl Scenario {
         Now { wall: UnixTime(self.wall), mono }
     }
 
-    /// Sets the wall clock, by this many seconds; no time passes.
+    /// Sets the wall clock of everybody, by this many seconds; no time passes.
     pub fn set_wall_clock(&mut self, by: i64) {
         self.wall = self.wall.saturating_add_signed(by);
+    }
+
+    /// Sets the wall clock of the programs, by this many seconds; the servers' goes on.
+    pub fn set_own_clock(&mut self, by: i64) {
+        self.set_wall_clock(by);
+        self.world.clock_ahead = self.world.clock_ahead.saturating_sub(by);
     }
 
     fn program(&mut self) -> &mut Program {

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::Uri;
-use mcp_auth::output::{CallbackPort, ListenSpec, Page};
+use mcp_auth::output::{CallbackPort, HttpCall, ListenSpec, Page};
 use mcp_auth::{
-    Action, AuthMachine, Event, HostError, Mono, Notice, Redirected, TransportError,
+    Action, AuthMachine, Event, HostError, Mono, Notice, PeerAddress, Redirected, TransportError,
     TransportErrorKind,
 };
 use url::Url;
 
 use crate::faults::NetworkError;
 use crate::text;
+use crate::world::World;
 
 /// One run of a program, from start to crash.
 #[derive(Debug)]
@@ -141,6 +142,21 @@ pub(super) fn redirected(ticket: u64, url: String) -> Event {
 /// Host and path.
 pub(super) fn place(uri: &Uri) -> String {
     format!("{}{}", uri.host().unwrap_or_default(), uri.path())
+}
+
+/// The address that a host dials: the first that the call may reach.
+pub(super) fn dialled(world: &World, call: &HttpCall) -> Result<PeerAddress, TransportError> {
+    let mut refused = None;
+    for address in world.addresses(call.request().uri().host().unwrap_or_default()) {
+        match call.reach().allows(address) {
+            Ok(()) => return Ok(PeerAddress(address)),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(match refused {
+        Some(error) => TransportError::new(TransportErrorKind::Refused, error),
+        None => TransportError::new(TransportErrorKind::Connect, "the name leads nowhere"),
+    })
 }
 
 /// What a host makes of a response: bounds kept, failures named.

@@ -6,7 +6,9 @@ use mcp_auth::output::Page;
 use mcp_auth::{Action, Event, HostError, Mono, Output};
 
 use super::Scenario;
-use super::program::{Held, Kind, Open, OpenState, Stepped, arrives, bind, received, redirected};
+use super::program::{
+    Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
+};
 use crate::person::Visit;
 
 /// No story is longer.
@@ -260,9 +262,15 @@ impl Scenario {
                 call.answer(saved)
             }
             Action::Http(call) => {
-                let result = self.world.handle(self.wall, call.request());
-                let limits = call.limits();
-                call.answer(received(result, limits))
+                let result = dialled(&self.world, &call).and_then(|peer| {
+                    let result = self.world.handle(self.wall, call.request());
+                    let mut response = received(result, call.limits())?;
+                    if self.peers_are_told {
+                        response.extensions_mut().insert(peer);
+                    }
+                    Ok(response)
+                });
+                call.answer(result)
             }
             Action::Listen(call) => {
                 let bound = bind(call.spec(), &self.taken_ports, &mut self.last_port);
