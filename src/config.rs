@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::{Error, ErrorKind};
 use crate::output::CallbackHost;
 use crate::reach::Rule;
-use crate::secret::{Secret, exposed};
+use crate::secret::{Secret, SecretRef, exposed};
 use crate::wire::scope::ScopeSet;
 use crate::wire::{Malformed, url as address};
 
@@ -33,6 +33,9 @@ pub struct Config {
     /// Its secret, if it has one.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<Secret>,
+    /// Where its secret is, in the place of `client_secret`: the first place that has it counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_secret_from: Vec<SecretRef>,
     /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
     /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
     /// secret stays with the issuer that it first logged in with, for each MCP server and account:
@@ -203,6 +206,7 @@ impl Default for Config {
         Self {
             client_id: None,
             client_secret: None,
+            client_secret_from: Vec::new(),
             client_issuer: None,
             client_metadata_url: None,
             client_name: "mcp-auth".into(),
@@ -270,7 +274,7 @@ impl Config {
         if self.authorize_url.is_some() != self.token_url.is_some() {
             return bad("authorize_url and token_url", "both or neither", "only one");
         }
-        if self.client_secret.is_some() && self.client_id.is_none() {
+        if self.has_client_secret() && self.client_id.is_none() {
             return bad("client_secret", "a client_id beside it", "none");
         }
         if self.initial_access_token.is_some() && self.client_home().is_none() {
@@ -320,6 +324,11 @@ impl Config {
             return bad("scope_param_name", "a parameter name", "nothing");
         }
         Ok(())
+    }
+
+    /// Whether the configured client has a secret, here or elsewhere.
+    pub(crate) fn has_client_secret(&self) -> bool {
+        self.client_secret.is_some() || !self.client_secret_from.is_empty()
     }
 
     /// Whether the configured client may be shown to this issuer.

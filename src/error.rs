@@ -220,6 +220,16 @@ pub enum ErrorKind {
     /// The system's generator failed: no secret can be drawn.
     #[error("the system has no randomness to give: {0}")]
     NoRandomness(HostError),
+    /// A secret that the settings name could not be read.
+    #[error("{what} could not be had from {place}: {source}")]
+    SecretUnavailable {
+        /// Whose or what for.
+        what: &'static str,
+        /// Where it should be.
+        place: String,
+        /// Why it can't be used.
+        source: HostError,
+    },
     /// The callback address could not be had.
     #[error("the callback address could not be had: {0}")]
     Listener(HostError),
@@ -245,6 +255,7 @@ impl Error {
         use ErrorKind as K;
         match self.kind() {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
+            K::SecretUnavailable { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
@@ -349,6 +360,7 @@ impl Error {
                 "Another program is renewing the tokens: try again in a moment.".into()
             }
             K::Store(_) => "Mend the store, then try again; nothing was overwritten.".into(),
+            K::SecretUnavailable { .. } => "Put the secret there, or name its place anew.".into(),
             K::Listener(_) => "Free the port, or choose another `callback_port`.".into(),
             K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),
             K::Unanswered { .. } => "This is a bug of the program or its adapter.".into(),

@@ -2,7 +2,8 @@
 
 use core::net::IpAddr;
 
-use crate::output::{CallId, HostError, TransportError};
+use crate::output::{CallId, FoundSecret, HostError, TransportError};
+use crate::reach::PeerAddress;
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
@@ -84,7 +85,8 @@ impl Demand {
         Self { need, browser_welcome: true, ..Self::default() }
     }
 
-    /// Log in anew, even though there is a usable token.
+    /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
+    /// none where such a server has no metadata that names an authorization server.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;
@@ -162,11 +164,12 @@ impl Challenged {
         })
     }
 
-    /// The address at the other end of the connection that the refusal came by: see
-    /// [`PeerAddress`](crate::PeerAddress). Without it, the machine goes by what it saw itself.
+    /// The connection that the refusal came by, where the host knows it
+    /// ([`judge`](crate::AuthMachine::judge) does it by itself). Without it, the machine goes by what it
+    /// saw itself.
     #[must_use]
-    pub fn seen_at(self, peer: IpAddr) -> Self {
-        Self { server_at: Some(peer), ..self }
+    pub fn seen_at(self, peer: Option<PeerAddress>) -> Self {
+        Self { server_at: peer.map(|PeerAddress(address)| address), ..self }
     }
 
     /// An answer that says nothing of the token, and may be due to it.
@@ -201,6 +204,7 @@ pub struct Answer {
 pub(crate) enum AnswerContent {
     Loaded(Result<Option<Secret<Vec<u8>>>, HostError>),
     Saved(Result<(), HostError>),
+    Secret(Result<Option<FoundSecret>, HostError>),
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),

@@ -69,6 +69,11 @@ pub enum Notice {
         /// Which.
         client_id: String,
     },
+    /// A secret is where others than its owner can read it.
+    SecretExposed {
+        /// Where.
+        place: String,
+    },
     /// A person is being asked.
     Browsing,
     /// A request to the callback address was not the answer that is waited for.
@@ -220,6 +225,9 @@ impl fmt::Display for Notice {
                 write!(f, "client {client_id} ({source})")
             }
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
+            Notice::SecretExposed { place } => {
+                write!(f, "{place} holds a secret that others can read")
+            }
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")

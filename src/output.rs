@@ -1,8 +1,10 @@
 //! Everything that can come out.
 //!
 //! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
-//! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save, HTTP)
-//! and one *prompt* (listen, browse) are unanswered at a time.
+//! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save,
+//! secret, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
+
+mod secrets;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +17,9 @@ use crate::reach::{PeerAddress, Reach, Witness};
 use crate::secret::Secret;
 use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
+
+pub(crate) use secrets::SECRET_DEADLINE;
+pub use secrets::{FoundSecret, SecretCall};
 
 /// What comes out of [`AuthMachine::poll_output`](crate::AuthMachine::poll_output).
 #[derive(Debug)]
@@ -48,6 +53,8 @@ pub enum Action {
     Load(LoadCall),
     /// Write, or erase, the stored record.
     Save(SaveCall),
+    /// Read a secret that the settings name instead of holding it.
+    Secret(SecretCall),
     /// Send an HTTP request.
     Http(HttpCall),
     /// Start to listen at the callback address.

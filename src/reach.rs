@@ -1,26 +1,5 @@
 //! What a request may reach: the one place that decides it. Hosts enforce what it says, on the
 //! address that is really dialled.
-//!
-//! A URL that the operator gave leads where it leads. A URL that a server supplied (in a challenge, a
-//! document, a registration) may be an attempt to make this program knock at doors that the server
-//! can't reach itself: the loopback interface, the network behind the firewall, the cloud's metadata
-//! service. The rule, for all of discovery, registration, tokens and revocation:
-//!
-//! - The **operator named it**: it has the origin of the MCP server's URL, of `issuer`,
-//!   `client_issuer` or `token_url`. It may lead anywhere. Trust goes by origin, so the endpoints of
-//!   a configured issuer are as good as the issuer where they are at its own origin.
-//! - **Anything else** may lead to public addresses, and to what the MCP server **could reach
-//!   itself**: a server on this machine may name this machine and its networks; one in a private
-//!   network may name private addresses, but not this machine, which is none of its business. Where
-//!   the server is, its connection tells ([`PeerAddress`]): not a second lookup, which could say
-//!   something else.
-//! - **Metadata services** of clouds are no authorization servers: they are reached by nobody but who
-//!   names the very address in `allow_private_addresses`.
-//!
-//! That a public endpoint is at another origin than its issuer is no reason to distrust it: the
-//! issuer's own document (RFC 8414 §3.3) vouches for it, and large providers have their endpoints
-//! elsewhere (`accounts.google.com` and `oauth2.googleapis.com`). What holds credentials together is
-//! the issuer that they are kept by, and a token endpoint is remembered with its tokens.
 
 mod range;
 mod rule;
@@ -38,6 +17,27 @@ use range::{Kind, Range};
 pub(crate) use rule::Rule;
 
 /// What a request may reach, as [`HttpCall::reach`](crate::output::HttpCall::reach) says.
+///
+/// A URL that the operator gave leads where it leads. A URL that a server supplied (in a challenge, a
+/// document, a registration) may be an attempt to make this program knock at doors that the server
+/// can't reach itself: this machine's own services, the network behind the firewall, the cloud's
+/// metadata service. The rule, for discovery, registration, tokens and revocation alike:
+///
+/// - The **operator named it**: it has the origin of the MCP server's URL, or of `issuer`,
+///   `client_issuer` or `token_url` in the [`Config`]. It may lead anywhere. Trust goes by origin, so
+///   the endpoints of a configured issuer are as good as the issuer where they are at its own.
+/// - **Anything else** may lead to public addresses, and to what the MCP server **could reach
+///   itself**: a server on this machine may name this machine and its networks; one in a private
+///   network may name private addresses, but not this machine, which is none of its business; one on
+///   a link, or in a laboratory, its like. Where the server is, its connection tells
+///   ([`PeerAddress`]): not a second lookup, which could say something else.
+/// - **Metadata services** of clouds are no authorization servers: they are reached by nobody but who
+///   names the very address in `allow_private_addresses`.
+///
+/// That a public endpoint is at another origin than its issuer is no reason to distrust it: the
+/// issuer's own document (RFC 8414 §3.3) vouches for it, and large providers have their endpoints
+/// elsewhere (`accounts.google.com` and `oauth2.googleapis.com`). What holds credentials together is
+/// the issuer that they are kept by; the token endpoint is remembered with the tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach(Option<Bounds>);
 
@@ -86,6 +86,22 @@ impl Reach {
     /// No bounds: for requests that the program itself makes.
     pub fn anywhere() -> Self {
         Self(None)
+    }
+
+    /// What a server at this address may name on another origin than its own.
+    ///
+    /// ```
+    /// use mcp_auth::Reach;
+    ///
+    /// let public = Reach::of_server_at("93.184.216.34".parse()?);
+    /// assert!(public.allows("10.0.0.1".parse()?).is_err());
+    /// let private = Reach::of_server_at("192.168.0.1".parse()?);
+    /// assert!(private.allows("10.0.0.1".parse()?).is_ok());
+    /// assert!(private.allows("127.0.0.1".parse()?).is_err());
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    pub fn of_server_at(address: IpAddr) -> Self {
+        Self(Some(Bounds { from: Range::of(address), allowed: Vec::new() }))
     }
 
     /// Whether there are no bounds, so that there is nothing to enforce.

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::{Secret, exposed};
 use crate::time::UnixTime;
 
-pub use import::{Imported, SecretRef};
+pub use import::Imported;
 
 /// The environment variable that ToolHive takes a bearer token from, where neither a value nor a
 /// file is given.

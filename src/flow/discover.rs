@@ -22,7 +22,12 @@ use crate::wire::url as address;
 /// What detection found out.
 pub(crate) enum Evidence {
     Challenge(Option<BearerChallenge>),
-    Unclear { answered: bool, why: Silence },
+    Unclear {
+        answered: bool,
+        why: Silence,
+    },
+    /// Everybody is let in, and a person wants to log in all the same.
+    Open,
 }
 
 pub(crate) struct Discover {
@@ -86,6 +91,9 @@ impl Discover {
         };
         let named = config.issuer.is_some() || config.authorize_url.is_some();
         let evidence = match evidence {
+            Evidence::Open if !named && resource.as_ref().is_none_or(|r| r.servers.is_empty()) => {
+                return Ok(Step::Done(Discovered::NotRequired));
+            }
             Evidence::Unclear { answered, why } if resource.is_none() && !named => {
                 return match answered {
                     true => Ok(Step::Done(Discovered::NotRequired)),
@@ -136,7 +144,7 @@ impl Evidence {
     fn challenge(&self) -> Option<&BearerChallenge> {
         match self {
             Evidence::Challenge(challenge) => challenge.as_ref(),
-            Evidence::Unclear { .. } => None,
+            Evidence::Unclear { .. } | Evidence::Open => None,
         }
     }
 }

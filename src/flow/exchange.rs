@@ -9,6 +9,7 @@ use url::{Url, form_urlencoded};
 use crate::config::{Config, SendResource};
 use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::identity::Identity;
+use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
 use crate::output::{Purpose, TransportError, TransportErrorKind};
@@ -29,6 +30,8 @@ pub(crate) struct Exchange {
     endpoint: Url,
     paid_with: PaidWith,
     retried: bool,
+    /// The client's secret is looked for.
+    finding: Option<FindSecret>,
 }
 
 #[derive(Clone)]
@@ -89,8 +92,9 @@ impl Exchange {
     ) -> Result<(Self, Ask), Error> {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
-        let config = config.clone();
-        Ok(Self { purchase, identity, config, endpoint, paid_with, retried: false }.ask())
+        let (config, retried, finding) = (config.clone(), false, None);
+        let exchange = Self { purchase, identity, config, endpoint, paid_with, retried, finding };
+        Ok(exchange.ask())
     }
 
     /// One that was tried before has had its hiccup.
@@ -99,7 +103,11 @@ impl Exchange {
         self
     }
 
-    fn ask(self) -> (Self, Ask) {
+    fn ask(mut self) -> (Self, Ask) {
+        if let Some((find, ask)) = self.identity.find_secret() {
+            self.finding = Some(find);
+            return (self, ask);
+        }
         let grant = match &self.paid_with {
             PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
                 code: code.expose(),
@@ -128,6 +136,21 @@ impl Exchange {
 
     pub(crate) fn on_pause_over(self) -> (Self, Ask) {
         self.ask()
+    }
+
+    /// The client's secret is known once one of its places has it; then the request goes out.
+    pub(crate) fn on_secret(
+        mut self,
+        result: SecretResult,
+        notes: &mut Notes,
+    ) -> Result<(Self, Ask), Error> {
+        if let Some(find) = self.finding.take()
+            && let Some((find, ask)) = self.identity.on_secret(find, result, notes)?
+        {
+            self.finding = Some(find);
+            return Ok((self, ask));
+        }
+        Ok(self.ask())
     }
 
     pub(crate) fn on_http(
@@ -175,7 +198,7 @@ impl Exchange {
         }
         let identity = &mut self.identity;
         let refused = error.is_unknown_client() || error.wants_client_secret();
-        let untried = identity.client_secret.is_some() && identity.auth_method != AuthMethod::Post;
+        let untried = identity.has_secret() && identity.auth_method != AuthMethod::Post;
         if self.config.retry_secret_in_body && refused && untried {
             identity.auth_method = AuthMethod::Post;
             self.purchase.auth_method = Some(AuthMethod::Post);

@@ -24,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
     pub(crate) inspect: bool,
+    /// A person wants to log in, also where the server lets everybody in.
+    pub(crate) wanted_all_the_same: bool,
     /// Scopes needed besides those that the server suggests.
     pub(crate) wanted: ScopeSet,
     /// What the tokens at hand were obtained for, and of whom: a new login keeps it.

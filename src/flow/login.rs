@@ -9,6 +9,7 @@ use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
+use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{CallbackPort, ListenSpec, Page};
@@ -32,6 +33,8 @@ enum Stage {
     Listen(Box<Discovery>),
     Register(Register, Place),
     Keep(Identity, Place),
+    /// Nobody is sent to log in where the client's secret can't be had afterwards.
+    Rehearse(FindSecret, Identity, Place),
     Authorize(Box<Authorize>),
     Exchange(Exchange, Place),
 }
@@ -123,7 +126,29 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
-            Stage::Listen(_) | Stage::Keep(..) | Stage::Authorize(_) => Err(stray("http")),
+            Stage::Listen(_) | Stage::Keep(..) | Stage::Rehearse(..) | Stage::Authorize(_) => {
+                Err(stray("http"))
+            }
+        }
+    }
+
+    pub(crate) fn on_secret(self, result: SecretResult, notes: &mut Notes) -> Turn {
+        match self.stage {
+            Stage::Rehearse(find, identity, place) => {
+                // What was found is dropped again: a person may take minutes.
+                match identity.clone().on_secret(find, result, notes)? {
+                    Some((find, ask)) => {
+                        let stage = Stage::Rehearse(find, identity, place);
+                        Ok(Step::Ask(Self { job: self.job, stage }, ask))
+                    }
+                    None => Self::ask_person(self.job, identity, place, notes),
+                }
+            }
+            Stage::Exchange(exchange, place) => {
+                let (exchange, ask) = exchange.on_secret(result, notes)?;
+                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+            }
+            _ => Err(stray("secret")),
         }
     }
 
@@ -204,6 +229,8 @@ impl Login {
             Step::Ask(detect, ask) => {
                 return Ok(Step::Ask(Self { job, stage: Stage::Detect(detect) }, ask));
             }
+            // Its metadata says whether it knows a login at all.
+            Step::Done(Detected::NotRequired) if job.wanted_all_the_same => Evidence::Open,
             Step::Done(Detected::NotRequired) => {
                 notes.push(Notice::NotRequired);
                 return Ok(Step::Done(Ended::NotRequired));
@@ -304,7 +331,17 @@ impl Login {
         }
     }
 
-    fn authorize(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+    fn authorize(job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+        job.needs_person()?;
+        match identity.find_secret() {
+            Some((find, ask)) => {
+                Ok(Step::Ask(Self { job, stage: Stage::Rehearse(find, identity, place) }, ask))
+            }
+            None => Self::ask_person(job, identity, place, notes),
+        }
+    }
+
+    fn ask_person(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
         // Again: who welcomed a browser may have left since.
         job.needs_person()?;
         let Place { found, redirect_uri } = place;

@@ -67,6 +67,11 @@ impl AuthMachine {
             (Flight::Save(change, after), AnswerContent::Saved(result)) => {
                 self.on_saved(now, out.lane, change, after, result);
             }
+            (Flight::Secret, AnswerContent::Secret(result)) => {
+                if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
+                    self.on_secret(now, lane, result);
+                }
+            }
             (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {
                 let purpose = asked.purpose;
                 let outcome = match &reply {
@@ -89,7 +94,7 @@ impl AuthMachine {
 
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
-    fn on_read(&mut self, now: Now, mut lane: Lane, loaded: Loaded) {
+    fn on_read(&mut self, now: Now, lane: Lane, loaded: Loaded) {
         match self.read_again(now, loaded) {
             Again::Same => {}
             Again::Newer => return self.settle(&lane, Ok(())),
@@ -137,14 +142,28 @@ impl AuthMachine {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
                 }
-                // Saved first that it is sent: whoever finds that after a crash tries once more.
-                let change = Change::Sent(tokens.generation);
-                lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
-                lane.state = State::Ready(Want::Save(change, After::Send(ask)));
-                self.renewal = Some(lane);
+                self.refresh_asks(now, lane, exchange, tokens, ask);
             }
             Err(error) => self.settle(&lane, Err(error)),
         }
+    }
+
+    /// Saved first that a request is sent: whoever finds that after a crash tries once more.
+    pub(super) fn refresh_asks(
+        &mut self,
+        now: Now,
+        mut lane: Lane,
+        exchange: Exchange,
+        tokens: Tokens,
+        ask: Ask,
+    ) {
+        let change = Change::Sent(tokens.generation);
+        lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
+        lane.state = match ask {
+            ask @ Ask::Http(_) => State::Ready(Want::Save(change, After::Send(ask))),
+            ask => ready(now, ask),
+        };
+        self.renewal = Some(lane);
     }
 
     pub(super) fn on_http(&mut self, now: Now, mut lane: Lane, reply: HttpResult) {
@@ -412,6 +431,7 @@ fn fits(out: &InFlight, content: &AnswerContent) -> bool {
         (&out.what, content),
         (Flight::Load | Flight::Read | Flight::Lock(..), AnswerContent::Loaded(_))
             | (Flight::Save(..), AnswerContent::Saved(_))
+            | (Flight::Secret, AnswerContent::Secret(_))
             | (Flight::Http(_), AnswerContent::Http(_))
     )
 }

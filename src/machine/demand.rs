@@ -88,6 +88,7 @@ impl AuthMachine {
             entropy: self.entropy.split(),
             browser_welcome: demand.browser_welcome,
             inspect,
+            wanted_all_the_same: demand.goal == Goal::Login,
             wanted: self.session.wanted(&demand.need),
             earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
             registrations: record.clients(demand.new_client, &self.config, now.wall),

@@ -43,6 +43,9 @@ impl AuthMachine {
     /// or without; all others are the caller's to see. Nothing is read from the body: what a server
     /// says there in prose is no protocol.
     ///
+    /// Where the response's extensions hold the [`PeerAddress`](crate::PeerAddress) of its connection,
+    /// a refusal tells the machine where its server is.
+    ///
     /// The host bounds how often it sends one request.
     pub fn judge<B, C>(
         &self,
@@ -55,7 +58,7 @@ impl AuthMachine {
         let (status, headers) = (response.status(), response.headers());
         let generation = grant.map(Grant::generation);
         if let Some(challenged) = Challenged::read(status, headers, generation, need) {
-            return Verdict::Refused(challenged);
+            return Verdict::Refused(challenged.seen_at(response.extensions().get().copied()));
         }
         let redirected = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         if matches!(status.as_u16(), 307 | 308)

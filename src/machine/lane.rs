@@ -190,6 +190,7 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
+    Secret,
     Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
@@ -317,6 +318,7 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
             Flight::Save(..) => "Save",

@@ -65,7 +65,7 @@ impl AuthMachine {
                 Flight::Read => claimed = true,
                 // It can't be taken back, but it must not come back either.
                 Flight::Save(change, _) => learn(std::mem::replace(change, Change::None)),
-                Flight::Load | Flight::Http(_) => {}
+                Flight::Load | Flight::Http(_) | Flight::Secret => {}
             }
             if claimed {
                 *lane = Some(LaneName::Logout);
@@ -155,7 +155,7 @@ impl AuthMachine {
         self.logout_stepped(lane, step);
     }
 
-    fn logout_stepped(&mut self, mut lane: Lane, step: Step<Logout, logout::Logout>) {
+    pub(super) fn logout_stepped(&mut self, mut lane: Lane, step: Step<Logout, logout::Logout>) {
         lane.state = match step {
             Step::Ask(logout, ask) => {
                 lane.work = Work::LoggingOut(Box::new(logout));

@@ -11,8 +11,8 @@ use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, Stat
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
-    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, STORE_DEADLINE,
-    TransportError, TransportErrorKind,
+    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, SECRET_DEADLINE,
+    STORE_DEADLINE, SecretCall, TransportError, TransportErrorKind,
 };
 use crate::text::printable;
 use crate::time::{Mono, Now};
@@ -58,6 +58,7 @@ impl AuthMachine {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
             Flight::Save(..) => AnswerContent::Saved(Err(silent())),
+            Flight::Secret => AnswerContent::Secret(Err(silent())),
             Flight::Http(asked) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
@@ -144,7 +145,9 @@ impl AuthMachine {
         let is_turn = |lane: &Lane| {
             matches!(
                 lane.state,
-                State::Ready(Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_)))
+                State::Ready(
+                    Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_) | Ask::Secret(_))
+                )
             )
         };
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
@@ -163,6 +166,10 @@ impl AuthMachine {
             }
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
+            }
+            State::Ready(Want::Ask(Ask::Secret(place))) => {
+                let id = self.fly(now, SECRET_DEADLINE, Some(name), Flight::Secret);
+                self.act(Action::Secret(SecretCall { id, place }));
             }
             State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,

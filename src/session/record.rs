@@ -202,15 +202,17 @@ impl Record {
     }
 
     /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are
-    /// newer, whatever their number: they get one that was not used here.
+    /// newer, whatever their number: they get one that was not used here, and keep it when they are
+    /// read again.
     pub(crate) fn replaced_by(&self, mut theirs: Self) -> Self {
-        let new =
-            |t: &Tokens| !self.tokens.as_ref().is_some_and(|o| o.access_token == t.access_token);
         let last = self.last_generation;
-        if let Some(tokens) = theirs.tokens.as_mut().filter(|tokens| new(tokens))
-            && tokens.generation <= last
-        {
-            tokens.generation = last.next();
+        if let Some(tokens) = &mut theirs.tokens {
+            let ours = self.tokens.as_ref().filter(|o| o.access_token == tokens.access_token);
+            tokens.generation = match ours {
+                Some(ours) => ours.generation,
+                None if tokens.generation <= last => last.next(),
+                None => tokens.generation,
+            };
         }
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());

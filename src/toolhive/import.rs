@@ -5,28 +5,10 @@ use std::time::Duration;
 use super::{EnvVar, Header, RemoteConfig, Warning};
 use crate::config::Config;
 use crate::output::CallbackHost;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretRef};
 use crate::text::printable;
 use crate::wire::authorization::is_protected;
 use crate::wire::scope::ScopeSet;
-
-/// Where a secret is, instead of the secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SecretRef {
-    /// In this file, with whitespace around it.
-    File(String),
-    /// With a secret provider, by this name.
-    Named(String),
-}
-
-impl SecretRef {
-    /// Reads ToolHive's `NAME,target=TARGET`; what the target is called doesn't matter here.
-    pub fn parse_toolhive(text: &str) -> Option<Self> {
-        let (name, target) = text.split_once(',')?;
-        let target = target.strip_prefix("target=")?;
-        (!name.is_empty() && !target.is_empty()).then(|| Self::Named(name.to_owned()))
-    }
-}
 
 /// What ToolHive's configuration comes to here.
 #[derive(Clone, Debug)]
@@ -34,8 +16,6 @@ impl SecretRef {
 pub struct Imported {
     /// The settings.
     pub config: Config,
-    /// Where the client's secret is, if it isn't among them.
-    pub client_secret_from: Option<SecretRef>,
     /// Where the bearer token is, if it isn't among them.
     pub bearer_token_from: Option<SecretRef>,
     /// Header fields that the server takes.
@@ -85,6 +65,7 @@ impl RemoteConfig {
         let config = Config {
             client_id: self.client_id.clone(),
             client_secret,
+            client_secret_from,
             scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
             login_timeout_seconds: self.timeout.map_or(defaults.login_timeout_seconds, seconds),
             callback_host: CallbackHost::Localhost,
@@ -103,8 +84,7 @@ impl RemoteConfig {
         };
         Imported {
             config,
-            client_secret_from,
-            bearer_token_from,
+            bearer_token_from: bearer_token_from.into_iter().next(),
             headers: self.headers.clone(),
             env_vars: self.env_vars.clone(),
             skip_browser: self.skip_browser,
@@ -114,13 +94,13 @@ impl RemoteConfig {
 }
 
 /// A value comes before a file.
-fn source(value: Option<&Secret>, file: Option<&String>) -> (Option<Secret>, Option<SecretRef>) {
+fn source(value: Option<&Secret>, file: Option<&String>) -> (Option<Secret>, Vec<SecretRef>) {
     match value {
         Some(value) => match SecretRef::parse_toolhive(value.expose()) {
-            Some(reference) => (None, Some(reference)),
-            None => (Some(value.clone()), None),
+            Some(reference) => (None, vec![reference]),
+            None => (Some(value.clone()), Vec::new()),
         },
-        None => (None, file.cloned().map(SecretRef::File)),
+        None => (None, file.cloned().map(SecretRef::File).into_iter().collect()),
     }
 }
 

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use runner::Area;
 
 const AREAS: &[Area] = &[
-    Area::unfinished("vendors", vendors::CHECKS),
+    Area::new("vendors", vendors::CHECKS).with_summary(vendors::table),
     Area::new("challenge", challenge::CHECKS),
     Area::new("prm", prm::CHECKS),
     Area::new("as_metadata", as_metadata::CHECKS),

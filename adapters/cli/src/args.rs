@@ -218,6 +218,9 @@ pub struct SettingsArgs {
     /// Accept metadata that names this issuer instead of the one asked for (repeatable)
     #[arg(long = "trust-issuer", value_name = "URL")]
     pub trust_issuers: Vec<String>,
+    /// Let servers name this host, address or network though it is not public (repeatable)
+    #[arg(long = "allow-private", value_name = "HOST|ADDRESS|NETWORK")]
+    pub allow_private: Vec<String>,
     /// Don't try the specification of 2025-03-26 where there is no resource metadata
     #[arg(long)]
     pub no_legacy: bool,

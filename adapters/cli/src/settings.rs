@@ -1,12 +1,13 @@
 //! How options and the configuration file become a [`Config`]: options override the file, which may
 //! be ours or ToolHive's, in JSON or YAML.
 
-use std::fs;
 use std::path::Path;
+use std::{fmt, fs};
 
-use mcp_auth::toolhive::{RemoteConfig, SecretRef};
+use mcp_auth::toolhive::RemoteConfig;
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{Config, Need, Secret};
+use mcp_auth::{Config, Need, Secret, SecretRef};
+use mcp_auth_host::secrets::find;
 use mcp_auth_host::settings::Settings;
 
 use crate::args::{PersonArgs, SettingsArgs};
@@ -30,7 +31,11 @@ impl SettingsArgs {
         let file = self.config.as_deref().map(|path| from_file(path, report));
         let Chosen { mut config, person: from_file } = file.transpose()?.unwrap_or_default();
         if let Some(path) = &self.client_secret_file {
-            config.client_secret = Some(secret(path, report)?);
+            let path = path.to_str().ok_or_else(|| {
+                Failure::Usage(format!("{} is not UTF-8: rename it", path.display()))
+            })?;
+            config.client_secret = None;
+            config.client_secret_from = vec![SecretRef::File(path.to_owned())];
         }
         override_with(&mut config.client_id, &self.client_id);
         override_with(&mut config.client_metadata_url, &self.client_metadata_url);
@@ -44,10 +49,12 @@ impl SettingsArgs {
             config.scopes = Some(self.scopes());
         }
         config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
+        config.allow_private_addresses.extend(self.allow_private.iter().cloned());
         config.assume_s256 |= self.assume_s256;
         config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
         config.check()?;
+        config.client_secret_from.iter().try_for_each(rehearse)?;
         let no_browser = person.no_browser || from_file.no_browser;
         Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() } })
     }
@@ -92,22 +99,26 @@ fn from_toolhive(remote: &RemoteConfig, path: &Path, report: Report) -> Result<C
     for warning in &imported.warnings {
         report.say(format_args!("warning: {}: {warning}", path.display()));
     }
-    let config = &mut imported.config;
-    for (setting, from) in [
-        (&mut config.client_secret, &imported.client_secret_from),
-        (&mut config.bearer_token, &imported.bearer_token_from),
-    ] {
-        match from {
-            Some(SecretRef::File(path)) => *setting = Some(secret(Path::new(path), report)?),
-            Some(SecretRef::Named(name)) => {
-                let why = format!("the secret {name} is with ToolHive: give it in a file");
-                return Err(Failure::Usage(why));
-            }
-            None => {}
+    match &imported.bearer_token_from {
+        Some(SecretRef::File(path)) => {
+            imported.config.bearer_token = Some(secret(Path::new(path), report)?);
         }
+        Some(place) => {
+            return Err(Failure::Usage(format!("{place} is with ToolHive: give it in a file")));
+        }
+        None => {}
     }
     let person = PersonArgs { no_browser: imported.skip_browser, ..PersonArgs::default() };
     Ok(Chosen { config: imported.config, person })
+}
+
+/// Nothing is begun where a file that will be needed is missing or blank.
+fn rehearse(place: &SecretRef) -> Result<(), Failure> {
+    let SecretRef::File(_) = place else { return Ok(()) };
+    let unusable = |why: &dyn fmt::Display| Failure::Usage(format!("{place}: {why}"));
+    let found = find(place, None).map_err(|e| unusable(&e))?;
+    let blank = found.is_none_or(|found| found.value().expose().trim().is_empty());
+    if blank { Err(unusable(&"it is empty: expected a secret")) } else { Ok(()) }
 }
 
 fn secret(path: &Path, report: Report) -> Result<Secret, Failure> {
@@ -155,13 +166,15 @@ mod tests {
     fn options_override_the_file_and_switches_only_add_to_it() {
         let file = file(
             r#"{"client_id":"a","issuer":"https://i.example","assume_s256":true,
-            "trusted_issuers":["https://t.example"],"scopes":"x"}"#,
+            "trusted_issuers":["https://t.example"],"scopes":"x",
+            "allow_private_addresses":["10.0.0.0/8"]}"#,
         );
         let args = SettingsArgs {
             config: Some(file.path().into()),
             client_id: Some("b".into()),
             trust_issuers: vec!["https://u.example".into()],
             scopes: vec!["y z".into(), "x".into()],
+            allow_private: vec!["sso.corp.example".into()],
             no_legacy: true,
             send_resource: Some(SendResource::Auto),
             ..SettingsArgs::default()
@@ -170,6 +183,7 @@ mod tests {
         assert_eq!(config.client_id.as_deref(), Some("b"));
         assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
         assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
+        assert_eq!(config.allow_private_addresses, ["10.0.0.0/8", "sso.corp.example"]);
         assert_eq!(config.scopes.unwrap().to_string(), "y z x");
         assert!(config.assume_s256 && !config.legacy_fallback);
         assert_eq!(config.send_resource, SendResource::Auto);

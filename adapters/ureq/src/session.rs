@@ -10,15 +10,16 @@ use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
     AuthMachine, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
-    Verdict,
+    Logout, Mono, Need, Reach, SessionState, TokenState, TokenStatus, TransportError,
+    TransportErrorKind, Verdict,
 };
 
 use crate::builder::Builder;
 use crate::driver::Office;
 use crate::error::SendError;
-use crate::exchange::{default_agent, exchange};
+use crate::exchange::{default_config, exchange};
 use crate::hands::Hands;
+use crate::network::Network;
 use mcp_auth_host::desk::{Desk, now};
 
 /// How often one call demands a token. More than once only where another caller's attempt was
@@ -67,14 +68,16 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, store, browser, program, agent, max_body, .. } = builder;
+        let Builder { server, config, store, browser, secrets, program, agent, max_body, .. } =
+            builder;
         let person = Duration::from_secs(config.login_timeout_seconds);
         let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
         let seed = mcp_auth_host::system::random_seed()
             .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
         let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
-        let agent = agent.unwrap_or_else(default_agent);
-        let hands = Hands { agent, store, browser, program };
+        let config = agent.map_or_else(default_config, |agent| agent.config().clone());
+        let network = Network::new(config, builder.resolver, builder.road);
+        let hands = Hands { network, store, browser, secrets, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
         Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }
@@ -90,8 +93,8 @@ impl Session {
         self.token_until(self.deadline(), need, asking)
     }
 
-    /// Logs in anew, even though there may be a usable token. `None`: the server wants no
-    /// authorization.
+    /// Logs in anew, even though there may be a usable token, or the server lets everybody in.
+    /// `None`: the server wants no authorization, and names nobody to log in with.
     ///
     /// # Errors
     ///
@@ -355,7 +358,7 @@ impl Session {
         let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            exchange(&self.0.office.hands.agent, request, limits)
+            exchange(&self.0.office.hands.network, request, limits, &Reach::anywhere())
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }

@@ -2,9 +2,9 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use mcp_auth_world::{Person, RequiresLogin, Visit, What};
+use mcp_auth_world::{Person, RequiresLogin, ResourceMetadata, Visit, What};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, run};
 use crate::walker::walk;
 
 #[test]
@@ -148,11 +148,18 @@ fn a_person_who_never_comes_is_not_waited_for_beyond_the_timeout() {
 fn a_server_that_wants_no_authorization_has_an_exit_code_of_its_own() {
     let stage = Stage::new();
     stage.servers.world().resource.requires_login = RequiresLogin::Never;
+    let described =
+        std::mem::replace(&mut stage.servers.world().resource.metadata, ResourceMetadata::Absent);
     stage.run(&["login", stage.url()]).exits_with(4).says("no authorization");
     let token = stage.run(&["token", "--json", stage.url()]).exits_with(4);
     assert_eq!(token.json()["status"], "not_required");
     stage.run(&["request", stage.url()]).exits_with(0).prints("protocolVersion");
     assert_eq!(stage.count(What::Authorizations), 0);
+    // One that lets everybody in, and says where to log in.
+    stage.servers.world().resource.metadata = described;
+    stage.run(&["token", stage.url()]).exits_with(4);
+    stage.run(&["login", stage.url()]).exits_with(0);
+    stage.run(&["token", stage.url()]).exits_with(0);
 }
 
 #[test]
@@ -238,6 +245,9 @@ fn toolhives_own_configuration_is_taken_in_each_of_its_forms() {
     }
     assert_eq!(stage.count(What::Registrations), 0);
     let named = r#"{"client_id":"a","client_secret":"NOTES,target=oauth_secret","use_pkce":true}"#;
-    let named = stage.file("named", named);
-    stage.run(&["login", "--config", &named, stage.url()]).exits_with(2).says("NOTES");
+    let named = stage.file("named", &named.replace(r#":"a""#, r#":"by-hand""#));
+    let args = ["login", "--config", &named, stage.url()];
+    stage.run(&args).exits_with(1).says("the secret NOTES").says("fault: the settings");
+    let mut login = stage.command(&args);
+    run(login.env("TOOLHIVE_SECRET_NOTES", "hush")).exits_with(0);
 }

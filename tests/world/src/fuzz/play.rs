@@ -81,6 +81,7 @@ impl Play {
             attempts: Vec::new(),
         };
         settings::plant(&play.config, &mut play.secrets);
+        settings::introduce(&play.config, &mut play.world);
         Some(play)
     }
 

@@ -1,13 +1,11 @@
 //! What a caller does: ask for a token, send the request, read the refusal, try again.
 
-use std::net::IpAddr;
-
 use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Response};
 use mcp_auth::output::Purpose;
 use mcp_auth::{
-    AttemptId, Challenged, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
-    TokenState, Verdict,
+    AttemptId, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
+    PeerAddress, TokenState, Verdict,
 };
 use serde_json::json;
 
@@ -89,7 +87,7 @@ impl Scenario {
             let now = self.now();
             match self.machine().judge(now, &request, &response, grant.as_ref(), &need) {
                 Verdict::Refused(challenged) => {
-                    self.refused(challenged);
+                    self.handle(Event::Challenged(challenged));
                     // What is refused in so many words must not come again.
                     if !matches!(response.status().as_u16(), 401 | 403) {
                         suspected = Some((generation, response));
@@ -262,8 +260,14 @@ impl Scenario {
     }
 
     fn exchange(&mut self, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
+        let peer = self.world.addresses(request.uri().host().unwrap_or_default()).first().copied();
         match self.world.handle(self.wall, request) {
-            Ok(response) => response,
+            Ok(mut response) => {
+                if let Some(peer) = peer.filter(|_| self.peers_are_told) {
+                    response.extensions_mut().insert(PeerAddress(peer));
+                }
+                response
+            }
             Err(error) => panic!("the MCP server can't be reached: {error}"),
         }
     }
@@ -289,24 +293,10 @@ impl Scenario {
     ) -> bool {
         let (now, request) = (self.now(), self.request(tool, None));
         match self.machine().judge(now, &request, response, grant, &need(tool)) {
-            Verdict::Refused(challenged) => self.refused(challenged),
+            Verdict::Refused(challenged) => self.handle(Event::Challenged(challenged)),
             _ => return false,
         }
         true
-    }
-
-    fn refused(&mut self, challenged: Challenged) {
-        let peer = self.peers_are_told.then(|| self.server_at()).flatten();
-        self.handle(Event::Challenged(match peer {
-            Some(peer) => challenged.seen_at(peer),
-            None => challenged,
-        }));
-    }
-
-    /// The address that the MCP server's name leads to.
-    fn server_at(&self) -> Option<IpAddr> {
-        let url = url::Url::parse(self.server.as_ref().unwrap_or(&self.world.resource.url)).ok()?;
-        self.world.addresses(url.host_str()?).first().copied()
     }
 
     /// How many requests of this purpose the programs have sent, as their notices tell.

@@ -35,12 +35,12 @@ mod report;
 mod steps;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::Page;
-use mcp_auth::{AuthMachine, Config, Entropy, Error, Mono, Notice, Now, UnixTime};
+use mcp_auth::{AuthMachine, Config, Entropy, Error, Mono, Notice, Now, SecretRef, UnixTime};
 use url::Url;
 
 use crate::{Person, World};
@@ -67,6 +67,12 @@ pub struct Scenario {
     pub server: Option<String>,
     /// Ports that somebody else listens at.
     pub taken_ports: BTreeSet<u16>,
+    /// What is at the places of secrets: files, variables, and what a provider keeps.
+    pub secrets: BTreeMap<SecretRef, String>,
+    /// Those of them that others can read.
+    pub exposed: BTreeSet<SecretRef>,
+    /// The places that were asked for a secret, in order.
+    pub secrets_read: Vec<SecretRef>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
     /// The programs' hosts say which address answered. On.
@@ -110,6 +116,9 @@ impl Scenario {
             config: Config::default(),
             server: None,
             taken_ports: BTreeSet::new(),
+            secrets: BTreeMap::new(),
+            exposed: BTreeSet::new(),
+            secrets_read: Vec::new(),
             browser_is_missing: false,
             peers_are_told: true,
             browsed: Vec::new(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::Uri;
 use mcp_auth::output::{CallbackPort, HttpCall, ListenSpec, Page};
 use mcp_auth::{
-    Action, AuthMachine, Event, HostError, Mono, Notice, PeerAddress, Redirected, TransportError,
-    TransportErrorKind,
+    Action, AuthMachine, Event, HostError, Mono, Notice, PeerAddress, Redirected, SecretRef,
+    TransportError, TransportErrorKind,
 };
 use url::Url;
 
@@ -99,6 +99,10 @@ impl Open {
             Action::Save(call) => {
                 let label = if call.record().is_some() { "save" } else { "erase" };
                 (label.to_owned(), Kind::Exchange, call.deadline() + GRACE)
+            }
+            Action::Secret(call) => {
+                let (SecretRef::File(at) | SecretRef::Env(at) | SecretRef::Name(at)) = call.place();
+                (format!("secret {at}"), Kind::Exchange, call.deadline() + GRACE)
             }
             Action::Http(call) => {
                 let request = call.request();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mcp_auth::output::Page;
-use mcp_auth::{Action, Event, HostError, Mono, Output};
+use mcp_auth::output::{FoundSecret, Page};
+use mcp_auth::{Action, Event, HostError, Mono, Output, Secret, SecretRef};
 
 use super::Scenario;
 use super::program::{
@@ -261,6 +261,11 @@ impl Scenario {
                 let saved = self.store.save(call.record(), call.set_aside());
                 call.answer(saved)
             }
+            Action::Secret(call) => {
+                self.secrets_read.push(call.place().clone());
+                let found = self.find_secret(call.place());
+                call.answer(found)
+            }
             Action::Http(call) => {
                 let result = dialled(&self.world, &call).and_then(|peer| {
                     let result = self.world.handle(self.wall, call.request());
@@ -293,6 +298,18 @@ impl Scenario {
                 call.answer(Ok(()))
             }
             other => panic!("the scenario doesn't know {other:?}"),
+        }
+    }
+
+    fn find_secret(&self, place: &SecretRef) -> Result<Option<FoundSecret>, HostError> {
+        match (self.secrets.get(place), place) {
+            (None, SecretRef::File(_)) => Err(HostError::new("no such file")),
+            (None, _) => Ok(None),
+            (Some(value), _) => {
+                let found = FoundSecret::new(Secret::from(value.as_str()));
+                let exposed = self.exposed.contains(place);
+                Ok(Some(if exposed { found.exposed() } else { found }))
+            }
         }
     }
 
