@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::output::CallbackHost;
+use crate::preset::Preset;
 use crate::reach::Rule;
 use crate::secret::{Secret, SecretRef, exposed};
 use crate::wire::scope::ScopeSet;
@@ -28,6 +29,10 @@ use crate::wire::{Malformed, url as address};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
+    /// The settings that a provider needs, by name: see [`Preset`]. They count where a setting is as
+    /// it is by default, and add to lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// A client registered with the provider by hand. It comes before every other identity.
     pub client_id: Option<String>,
     /// Its secret, if it has one.
@@ -204,6 +209,7 @@ impl Default for Retry {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            preset: None,
             client_id: None,
             client_secret: None,
             client_secret_from: Vec::new(),
@@ -254,6 +260,7 @@ impl Config {
         let bad = |name, expected: &str, got: &str| {
             Err(Error::from(ErrorKind::InvalidSetting(Malformed::new(name, expected, got))))
         };
+        self.preset.as_deref().map(Preset::find).transpose()?;
         for (name, url) in [
             ("issuer", &self.issuer),
             ("client_issuer", &self.client_issuer),
@@ -324,6 +331,20 @@ impl Config {
             return bad("scope_param_name", "a parameter name", "nothing");
         }
         Ok(())
+    }
+
+    /// The settings with those of [`preset`](Self::preset) in their place. A machine does that by
+    /// itself; of settings that many machines share, do it once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSetting`] where there is no preset of that name.
+    pub fn resolved(&self) -> Result<Self, Error> {
+        let mut resolved = self.clone();
+        if let Some(name) = resolved.preset.take() {
+            Preset::find(&name)?.fill(&mut resolved);
+        }
+        Ok(resolved)
     }
 
     /// Whether the configured client has a secret, here or elsewhere.

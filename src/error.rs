@@ -330,6 +330,9 @@ impl Error {
                 "Register a client with the provider, in its console for developers, and give `client_id`, `client_secret` if it has one, and `callback_port` if its redirect URI has one; or give `client_metadata_url`.".into()
             }
             K::RegistrationRefused { .. } => format!("{ONLY_KNOWN_CLIENTS}, or an `initial_access_token`."),
+            K::Denied(error) if error.error == "invalid_scope" => {
+                "Ask for other scopes (`scopes`).".into()
+            }
             K::Denied(error) if error.error == "access_denied" => {
                 "Log in again and allow the access.".into()
             }

@@ -158,6 +158,7 @@ impl AuthMachine {
         let text = server.split('#').next().unwrap_or_default().to_owned();
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
+        let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
         Ok(Self {
             config,
             session: Session::new(Arc::new(Site { text, url })),

@@ -70,12 +70,17 @@ impl FindServer {
         notes: &mut Notes,
     ) -> Result<Step<Self, Server>, Error> {
         let nothing = Candidate { issuer: String::new(), provenance: Provenance::Configured };
+        let unnamed = issuers.iter().all(|issuer| issuer.provenance == Provenance::Realm);
+        let untried = (unnamed && !config.legacy_fallback).then(|| {
+            let origin = site.url.origin().ascii_serialization();
+            format!("{origin}: not tried, `legacy_fallback` is off")
+        });
         let hunt = Hunt {
             issuers,
             candidate: nothing,
             urls: VecDeque::new(),
             found: None,
-            tried: Vec::new(),
+            tried: untried.into_iter().collect(),
             mismatch: None,
             uncertain: doubt.passing || doubt.refused.is_some(),
             refused: doubt.refused,

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use mcp_auth::SendResource;
 use mcp_auth::output::CallbackHost;
 use mcp_auth::wire;
+use mcp_auth::{Preset, SendResource};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -188,6 +188,9 @@ pub struct SettingsArgs {
     /// Settings as JSON or YAML, ours or ToolHive's; options override them
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The settings that a provider needs besides a client
+    #[arg(long, value_name = "NAME", value_parser = preset())]
+    pub preset: Option<String>,
     /// A client that was registered by hand
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
@@ -264,6 +267,10 @@ impl FromStr for ServerUrl {
         let text = url.as_str();
         Ok(Self(if bare { text.trim_end_matches('/') } else { text }.to_owned()))
     }
+}
+
+fn preset() -> PossibleValuesParser {
+    PossibleValuesParser::new(Preset::ALL.iter().map(|preset| preset.name))
 }
 
 fn send_resource() -> impl TypedValueParser<Value = SendResource> {

@@ -37,6 +37,7 @@ impl SettingsArgs {
             config.client_secret = None;
             config.client_secret_from = vec![SecretRef::File(path.to_owned())];
         }
+        override_with(&mut config.preset, &self.preset);
         override_with(&mut config.client_id, &self.client_id);
         override_with(&mut config.client_metadata_url, &self.client_metadata_url);
         override_with(&mut config.resource, &self.resource);

@@ -192,7 +192,8 @@ impl AuthorizationServer {
         }
         let audience = self.audience(form.get("resource"));
         let family = self.new_family();
-        let grant = Grant { client_id: client.id.clone(), scopes, audience, family };
+        let client_id = client.id.clone();
+        let grant = Grant { client_id, scopes, audience, family, refreshable: false };
         let access = self.new_access_token(now, &grant);
         Ok(Issued { access, refresh: None, scopes: grant.scopes })
     }
@@ -201,6 +202,7 @@ impl AuthorizationServer {
         let asked = !self.refresh_needs_offline_access
             || grant.scopes.iter().any(|scope| scope == "offline_access");
         let refreshable = asked
+            && grant.refreshable
             && self.refresh_tokens != RefreshTokens::Never
             && self.grant_types.iter().any(|known| known == "refresh_token")
             && client.may("refresh_token");
