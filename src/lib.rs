@@ -92,7 +92,7 @@ pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
 pub use logout::{Credential, Ending, Logout};
 pub use machine::{AuthMachine, TokenState, TokenStatus, Verdict};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
-pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
+pub use output::{Action, HostError, Output, Revision, TransportError, TransportErrorKind};
 pub use preset::Preset;
 pub use reach::{OutOfReach, PeerAddress, Reach};
 pub use secret::{Secret, SecretRef};

@@ -21,6 +21,7 @@ mod lane;
 mod leave;
 mod pump;
 mod renewal;
+mod save;
 mod secret;
 mod send;
 mod store;

@@ -5,6 +5,7 @@
 //! secret, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
 
 mod secrets;
+mod store;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +15,13 @@ use url::Url;
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
 use crate::reach::{PeerAddress, Reach, Witness};
-use crate::secret::Secret;
 use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
 
 pub(crate) use secrets::SECRET_DEADLINE;
 pub use secrets::{FoundSecret, SecretCall};
+pub(crate) use store::STORE_DEADLINE;
+pub use store::{LoadCall, Revision, SaveCall};
 
 /// What comes out of [`AuthMachine::poll_output`](crate::AuthMachine::poll_output).
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub enum Output {
 pub enum Action {
     /// Read the stored record.
     Load(LoadCall),
-    /// Write, or erase, the stored record.
+    /// Replace, or erase, the stored record, if it is what was read.
     Save(SaveCall),
     /// Read a secret that the settings name instead of holding it.
     Secret(SecretCall),
@@ -66,62 +68,6 @@ pub enum Action {
 /// Names an action; answers carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub(crate) u64);
-
-/// Read the stored record of this server and account.
-#[derive(Debug)]
-pub struct LoadCall {
-    pub(crate) id: CallId,
-    pub(crate) lock: bool,
-}
-
-impl LoadCall {
-    /// Take the store's exclusive lock first, and hold it until [`Output::Release`]. Where it can't
-    /// be had within [`Self::deadline`], answer with the error. A lock that is taken only after the
-    /// deadline has passed is given back by the host: no release comes for it.
-    pub fn lock(&self) -> bool {
-        self.lock
-    }
-
-    /// How long this may take.
-    pub fn deadline(&self) -> Duration {
-        STORE_DEADLINE
-    }
-
-    /// The bytes as they were saved, `None` where nothing is stored.
-    pub fn answer(self, result: Result<Option<Vec<u8>>, HostError>) -> Event {
-        answer(self.id, AnswerContent::Loaded(result.map(|bytes| bytes.map(Secret::new))))
-    }
-}
-
-/// Replace the stored record, atomically and durably.
-#[derive(Debug)]
-pub struct SaveCall {
-    pub(crate) id: CallId,
-    pub(crate) record: Option<Secret<Vec<u8>>>,
-    pub(crate) set_aside: bool,
-}
-
-impl SaveCall {
-    /// The bytes to store: JSON that holds secrets. `None`: erase what is stored.
-    pub fn record(&self) -> Option<&[u8]> {
-        self.record.as_ref().map(|bytes| bytes.expose().as_slice())
-    }
-
-    /// What is stored now couldn't be read: keep a copy of it aside before replacing it.
-    pub fn set_aside(&self) -> bool {
-        self.set_aside
-    }
-
-    /// How long this may take.
-    pub fn deadline(&self) -> Duration {
-        STORE_DEADLINE
-    }
-
-    /// `Ok` once the record would survive a power cut.
-    pub fn answer(self, result: Result<(), HostError>) -> Event {
-        answer(self.id, AnswerContent::Saved(result))
-    }
-}
 
 /// What a request is for; adapters don't need it, logs and tests do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -352,6 +298,7 @@ pub struct HostError {
 enum Weight {
     Plain,
     Busy,
+    Conflict,
     Required,
 }
 
@@ -364,6 +311,12 @@ impl HostError {
     /// Somebody else holds the store's lock; it may be free later.
     pub fn busy(why: impl fmt::Display) -> Self {
         Self { weight: Weight::Busy, ..Self::new(why) }
+    }
+
+    /// What is stored is not what it was expected to be, and nothing was changed: the answer to a
+    /// [`SaveCall`] that another program was faster than. The machine reads again.
+    pub fn conflict(why: impl fmt::Display) -> Self {
+        Self { weight: Weight::Conflict, ..Self::new(why) }
     }
 
     /// The store can't be used, and there must be no refresh without it: for a program that ends
@@ -379,8 +332,13 @@ impl HostError {
         self.weight == Weight::Busy
     }
 
+    /// Whether it was made by [`conflict`](Self::conflict).
+    pub fn is_conflict(&self) -> bool {
+        self.weight == Weight::Conflict
+    }
+
     pub(crate) fn forbids_refresh(&self) -> bool {
-        self.weight != Weight::Plain
+        matches!(self.weight, Weight::Busy | Weight::Required)
     }
 }
 
@@ -430,9 +388,6 @@ impl fmt::Display for TransportError {
 }
 
 impl std::error::Error for TransportError {}
-
-/// A store that waits for a lock may wait for another process's whole refresh.
-pub(crate) const STORE_DEADLINE: Duration = Duration::from_secs(90);
 
 fn answer(call: CallId, content: AnswerContent) -> Event {
     Event::Answer(Answer { call, content })

@@ -61,15 +61,17 @@ enum How {
 
 impl Logout {
     /// `known`: each state of the record that may hold something that lives, the newest last as far
-    /// as anybody knows; `unread`: why what is stored isn't among them.
+    /// as anybody knows; `unread`: why what is stored isn't among them; `report`: what has been ended
+    /// before.
     pub(crate) fn start<'a>(
         config: &Config,
         known: &'a [Record],
         unread: Option<HostError>,
+        report: logout::Logout,
         notes: &mut Notes,
     ) -> Step<Self, logout::Logout> {
         let (left, silent) = (VecDeque::new(), Vec::new());
-        let mut plan = Plan { left, silent, report: logout::Logout::new() };
+        let mut plan = Plan { left, silent, report };
         for (what, hint) in [
             (Credential::RefreshToken, TokenTypeHint::RefreshToken),
             (Credential::AccessToken, TokenTypeHint::AccessToken),

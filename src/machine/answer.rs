@@ -55,11 +55,14 @@ impl AuthMachine {
                 self.store.locked = loaded.is_ok();
                 match out.lane.and_then(|name| self.take_lane(name)) {
                     Some(lane) if lane.name == LaneName::Logout => {
-                        self.left_with(lane, loaded);
+                        self.on_read_to_end(now, lane, loaded);
                     }
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
+            }
+            (Flight::Again(change, after), AnswerContent::Loaded(loaded)) => {
+                self.on_again(now, out.lane, change, after, loaded);
             }
             (Flight::Lock(change, after), AnswerContent::Loaded(loaded)) => {
                 self.on_locked(now, out.lane, change, after, loaded);
@@ -95,17 +98,19 @@ impl AuthMachine {
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
     fn on_read(&mut self, now: Now, lane: Lane, loaded: Loaded) {
-        match self.read_again(now, loaded) {
-            Again::Same => {}
-            Again::Newer => return self.settle(&lane, Ok(())),
-            Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
+        match loaded.map(|bytes| self.read_again(now, bytes, &mut Change::None)) {
+            Ok(Again::Same | Again::Doomed(_)) => {}
+            Ok(Again::Newer) => return self.settle(&lane, Ok(())),
+            Ok(Again::Gone) => {
+                return self.log_in_instead(now, lane, "the login was ended elsewhere");
+            }
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
-            Again::Unreadable(error) if error.forbids_refresh() => {
+            Err(error) if error.forbids_refresh() => {
                 self.session.acquit();
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
-            Again::Unreadable(error) => self.tell(Notice::SaveFailed(error)),
+            Err(error) => self.tell(Notice::SaveFailed(error)),
         }
         if let Some(left) = self.session.retry_in(now.mono) {
             return self.rest_too(now, lane, left);
@@ -429,8 +434,10 @@ pub(super) fn ready(now: Now, ask: Ask) -> State {
 fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
-        (Flight::Load | Flight::Read | Flight::Lock(..), AnswerContent::Loaded(_))
-            | (Flight::Save(..), AnswerContent::Saved(_))
+        (
+            Flight::Load | Flight::Read | Flight::Lock(..) | Flight::Again(..),
+            AnswerContent::Loaded(_)
+        ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Secret, AnswerContent::Secret(_))
             | (Flight::Http(_), AnswerContent::Http(_))
     )

@@ -11,7 +11,7 @@ use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
 use crate::output::Output;
 use crate::session::Requirement;
 use crate::session::policy::Plan;
-use crate::time::{Now, UnixTime};
+use crate::time::Now;
 use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
@@ -157,14 +157,14 @@ impl AuthMachine {
         self.drop_lane(LaneName::Logout);
         // What is being saved must not come back when its answer does; but its generation is used.
         if let Some(InFlight { what, .. }) = &mut self.exchange
-            && let Flight::Lock(change, _) | Flight::Save(change, _) = what
+            && let Flight::Lock(change, _) | Flight::Again(change, _) | Flight::Save(change, _) =
+                what
         {
-            std::mem::replace(change, Change::None).apply(&mut self.session.record);
+            std::mem::replace(change, Change::Void).apply(&mut self.session.record);
         }
         let waiting = self.forget_session();
-        self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
-        self.chores.push_back(Change::Forget(UnixTime::NEVER));
+        self.chores.push_back(Change::Forget);
         for attempt in attempts.into_iter().chain(waiting) {
             self.fail(attempt, ErrorKind::Cancelled.into());
         }
@@ -208,7 +208,8 @@ impl AuthMachine {
 
     /// Gives the lock back, unless a save under it is out: that does it when it is answered.
     pub(super) fn unlock(&mut self) {
-        if matches!(&self.exchange, Some(InFlight { what: Flight::Save(..), .. })) {
+        let saves = |out: &InFlight| matches!(out.what, Flight::Again(..) | Flight::Save(..));
+        if self.exchange.as_ref().is_some_and(saves) {
             return;
         }
         if std::mem::take(&mut self.store.locked) {

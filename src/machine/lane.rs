@@ -93,8 +93,10 @@ pub(super) enum Change {
         refused: bool,
         learned: Box<Learned>,
     },
-    /// A logout. Tried again after a failure, it spares a login that was made since this moment.
-    Forget(UnixTime),
+    /// A logout.
+    Forget,
+    /// A logout has overtaken it: it isn't made.
+    Void,
 }
 
 /// What new tokens were obtained in the place of.
@@ -102,22 +104,26 @@ pub(super) enum Change {
 pub(super) enum Base {
     /// A person has just logged in: whatever is there.
     Any,
-    /// This generation, or nothing. Anything else that is there by now is newer.
+    /// This generation, or nothing; or it has ended meanwhile, for another program had only its
+    /// refresh token, and the server refused that. Anything else that is there by now is newer.
     Exactly(Option<Generation>),
 }
 
 impl Change {
     pub(super) fn apply(self, record: &mut Record) {
         match self {
-            Change::None => {}
-            Change::Forget(at) => {
-                if !record.is_newer(at) {
-                    *record = record.emptied();
-                }
-            }
+            Change::None | Change::Void => {}
+            Change::Forget => *record = record.emptied(),
             Change::Learn(learned) => learned.apply(record),
             Change::Tokens(base, tokens, learned) => {
-                if base == Base::Any || base == Base::Exactly(record.generation()) {
+                let there = match base {
+                    Base::Any => true,
+                    Base::Exactly(generation) if generation == record.generation() => true,
+                    Base::Exactly(generation) => {
+                        generation.is_some_and(|of| record.has_ended(of, &tokens))
+                    }
+                };
+                if there {
                     learned.apply(record);
                     record.put(*tokens);
                 }
@@ -194,6 +200,8 @@ pub(super) enum Flight {
     Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
+    /// The same without the lock: it was waited for in vain, or somebody else was faster.
+    Again(Change, Option<After>),
     Save(Change, Option<After>),
 }
 
@@ -321,6 +329,7 @@ impl std::fmt::Debug for Flight {
             Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
+            Flight::Again(..) => "Again",
             Flight::Save(..) => "Save",
         })
     }

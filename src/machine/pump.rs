@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
@@ -52,12 +52,15 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load => AnswerContent::Loaded(Err(silent())),
+            Flight::Load | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
             Flight::Read | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
-            Flight::Save(..) => AnswerContent::Saved(Err(silent())),
+            Flight::Save(..) => {
+                self.store.unanswered();
+                AnswerContent::Saved(Err(silent()))
+            }
             Flight::Secret => AnswerContent::Secret(Err(silent())),
             Flight::Http(asked) => {
                 let there = self.session.record.generation();
@@ -153,8 +156,7 @@ impl AuthMachine {
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
-                let change = self.store.erasing.map_or(Change::None, Change::Forget);
-                self.save(now, None, change, None);
+                self.save(now, None, self.store.retry(), None);
             }
             return;
         };

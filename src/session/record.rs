@@ -207,7 +207,7 @@ impl Record {
     pub(crate) fn replaced_by(&self, mut theirs: Self) -> Self {
         let last = self.last_generation;
         if let Some(tokens) = &mut theirs.tokens {
-            let ours = self.tokens.as_ref().filter(|o| o.access_token == tokens.access_token);
+            let ours = self.tokens.as_ref().filter(|ours| ours.is_same_set(tokens));
             tokens.generation = match ours {
                 Some(ours) => ours.generation,
                 None if tokens.generation <= last => last.next(),
@@ -292,6 +292,16 @@ impl Record {
 
     pub(crate) fn generation(&self) -> Option<Generation> {
         self.tokens.as_ref().map(|tokens| tokens.generation)
+    }
+
+    /// Whether tokens of this generation are gone, and not because of a logout: that takes along the
+    /// client that these, which descend from them, were issued to.
+    pub(crate) fn has_ended(&self, generation: Generation, bought: &Tokens) -> bool {
+        let known = match bought.client_source {
+            ClientSource::Registered => self.registrations.values().any(|c| c.bought(bought)),
+            _ => self.discovery.is_some(),
+        };
+        self.tokens.is_none() && generation <= self.last_generation && known
     }
 
     fn next_generation(&self) -> Generation {

@@ -122,6 +122,12 @@ impl Tokens {
         self.refresh_token.is_some() && !self.renewal.given_up
     }
 
+    /// Whether these are one set, of which the refresh token may have been dropped.
+    pub(crate) fn is_same_set(&self, other: &Tokens) -> bool {
+        let refresh = self.refresh_token.as_ref().zip(other.refresh_token.as_ref());
+        self.access_token == other.access_token && refresh.is_none_or(|(a, b)| a == b)
+    }
+
     /// Whether these are the same secrets.
     pub(crate) fn same(&self, other: &Tokens) -> bool {
         (&self.access_token, &self.refresh_token) == (&other.access_token, &other.refresh_token)

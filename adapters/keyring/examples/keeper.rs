@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use mcp_auth::Revision;
 use mcp_auth_host::store::{FileStore, Store as _, contract};
 use mcp_auth_keyring::{SealedStore, SystemKeyring};
 
@@ -21,7 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let record = open(login).load()?.ok_or("nothing is stored")?;
             std::io::stdout().write_all(&record)?;
         }
-        ["save", login, record] => open(login).save(record.as_bytes())?,
+        ["save", login, record] => {
+            let entry = open(login);
+            let there = Revision::of(entry.load()?.as_deref());
+            entry.save(record.as_bytes(), there)?;
+        }
         _ => return Err("what?".into()),
     }
     Ok(())

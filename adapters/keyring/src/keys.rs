@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mcp_auth::Revision;
 use mcp_auth_host::store::{Entry, FileStore, Stored};
 use zeroize::Zeroizing;
 
@@ -100,7 +101,8 @@ impl Keys {
         let text: Zeroizing<String> = key.to_text();
         self.keyring.set(key.id().as_str(), text.as_bytes())?;
         let kept = self.find(key.id(), self.name.path())?.ok_or(KeyringError::Forgetful)?;
-        self.name.save(serde_json::json!(key.id().as_str()).to_string().as_bytes())?;
+        let there = Revision::of(self.name.load()?.as_deref());
+        self.name.save(serde_json::json!(key.id().as_str()).to_string().as_bytes(), there)?;
         Ok(kept)
     }
 }

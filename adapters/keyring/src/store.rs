@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mcp_auth::HostError;
-use mcp_auth_host::store::{Entry, FileStore, Lock, Store, Stored};
+use mcp_auth::{HostError, Revision};
+use mcp_auth_host::store::{Entry, FileStore, Lock, Store, StoreError, Stored};
 
 use crate::keys::Keys;
 use crate::seal::{Login, Sealed};
@@ -118,6 +118,18 @@ impl SealedEntry {
         }
     }
 
+    /// What is stored, if the record in it is what is expected, and what tells it from anything that
+    /// takes its place before it is replaced.
+    fn expecting(&self, expected: Revision) -> Result<(Option<Stored>, Revision), KeyringError> {
+        let stored = self.file.read()?;
+        let record = stored.as_ref().map(|stored| self.open(stored)).transpose()?;
+        if Revision::of(record.as_deref()) != expected {
+            return Err(StoreError::Changed { path: self.file.path().to_owned() }.into());
+        }
+        let revision = Revision::of(stored.as_ref().map(Stored::bytes));
+        Ok((stored, revision))
+    }
+
     /// A record in the form in which it is stored, next to what is stored now.
     fn close(&self, record: &[u8], now: Option<&Stored>) -> Result<Stored, KeyringError> {
         if !self.seals(now) {
@@ -149,17 +161,19 @@ impl Store for SealedEntry {
         Ok(stored.map(|stored| self.open(&stored)).transpose()?)
     }
 
-    fn save(&self, record: &[u8]) -> Result<(), HostError> {
-        let now = self.file.read()?;
-        Ok(self.file.write(&self.close(record, now.as_ref())?)?)
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        let (now, revision) = self.expecting(expected)?;
+        Ok(self.file.write(&self.close(record, now.as_ref())?, revision)?)
     }
 
-    fn erase(&self) -> Result<(), HostError> {
-        Store::erase(&self.file)
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        let there = expected.map(|expected| self.expecting(expected)).transpose()?;
+        Ok(self.file.erase(there.map(|(_, revision)| revision))?)
     }
 
-    fn set_aside(&self) -> Result<(), HostError> {
-        Store::set_aside(&self.file)
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        let (_, revision) = self.expecting(expected)?;
+        Ok(self.file.set_aside(revision).map(drop)?)
     }
 
     /// The keyring is asked first: nobody waits for the lock while a dialog is open.

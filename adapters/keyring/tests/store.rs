@@ -9,7 +9,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use mcp_auth::HostError;
+use mcp_auth::{HostError, Revision};
 use mcp_auth_host::store::{FileStore, Store, contract};
 use mcp_auth_keyring::{KeyringError, Policy, SealedEntry, SealedStore};
 use tempfile::TempDir;
@@ -61,8 +61,19 @@ impl World {
     }
 }
 
+/// Saves where nothing is stored.
 fn put(entry: &impl Store, record: &[u8]) -> Result<(), HostError> {
-    entry.save(record)
+    entry.save(record, Revision::NOTHING)
+}
+
+/// Saves in the place of a record.
+fn replace(entry: &impl Store, old: &[u8], new: &[u8]) -> Result<(), HostError> {
+    entry.save(new, Revision::of(Some(old)))
+}
+
+/// Whatever is stored.
+fn erase(entry: &impl Store) {
+    entry.erase(None).unwrap();
 }
 
 fn told<T>(result: Result<T, HostError>) -> String {
@@ -124,7 +135,7 @@ fn the_keyring_is_asked_once_by_each_program_and_may_be_locked_after_that() {
     entry.load().unwrap();
     world.vault.lock(true);
     drop(entry.lock(Duration::ZERO).unwrap());
-    put(&entry, OTHER).unwrap();
+    replace(&entry, RECORD, OTHER).unwrap();
     put(&store.entry(SERVER, "home"), OTHER).unwrap();
     assert_eq!(entry.load().unwrap().unwrap(), OTHER);
     assert_eq!(world.vault.asked(), asked + 1);
@@ -139,7 +150,10 @@ fn while_the_keyring_is_locked_nothing_is_read_and_nothing_replaced() {
     let entry = world.entry("work");
     for told in [
         told(entry.load()),
+        told(replace(&entry, RECORD, OTHER)),
         told(put(&entry, OTHER)),
+        told(entry.erase(Some(Revision::of(Some(RECORD))))),
+        told(entry.set_aside(Revision::of(Some(RECORD)))),
         told(entry.lock(Duration::ZERO)),
         entry.rehearse().unwrap_err().to_string(),
     ] {
@@ -172,9 +186,11 @@ fn a_key_that_is_missing_is_not_replaced_by_another_while_logins_need_it() {
     let items = world.lose_the_key();
     let entry = world.entry("work");
     let name = items.keys().next().unwrap();
-    for told in
-        [told(entry.load()), told(put(&entry, OTHER)), told(put(&world.entry("home"), OTHER))]
-    {
+    for told in [
+        told(entry.load()),
+        told(replace(&entry, RECORD, OTHER)),
+        told(put(&world.entry("home"), OTHER)),
+    ] {
         assert!(told.contains(name.as_str()) && told.contains("log in again"), "{told}");
         assert!(told.contains(world.files().entry(SERVER, "work").path().to_str().unwrap()));
     }
@@ -189,7 +205,7 @@ fn a_key_that_is_gone_with_all_its_logins_is_replaced() {
     let world = World::new();
     put(&world.entry("work"), RECORD).unwrap();
     let first = world.lose_the_key();
-    Store::erase(&world.entry("work")).unwrap();
+    erase(&world.entry("work"));
     put(&world.entry("work"), OTHER).unwrap();
     assert_eq!(world.entry("work").load().unwrap().unwrap(), OTHER);
     let names = world.vault.names();
@@ -205,7 +221,7 @@ fn another_key_under_its_name_is_told_from_a_changed_file() {
     for wrong in ["A".repeat(43), "what?".into()] {
         world.vault.replace(BTreeMap::from([(name.clone(), wrong.into())]));
         let entry = world.entry("work");
-        for told in [told(entry.load()), told(put(&entry, OTHER))] {
+        for told in [told(entry.load()), told(replace(&entry, RECORD, OTHER))] {
             assert!(told.contains(&name) && told.contains("restore"), "{told}");
         }
     }
@@ -239,8 +255,31 @@ fn a_file_that_was_changed_or_exchanged_is_an_error_and_stays_as_it_is() {
         assert_eq!(world.file("work"), changed);
     }
     assert_eq!(world.entry("home").load().unwrap().unwrap(), OTHER);
-    Store::erase(&world.entry("work")).unwrap();
+    erase(&world.entry("work"));
     assert_eq!(world.entry("work").load().unwrap(), None);
+}
+
+#[test]
+fn what_another_program_has_sealed_meanwhile_is_not_overwritten() {
+    let world = World::new();
+    put(&world.entry("work"), RECORD).unwrap();
+    let entry = world.entry("work");
+    entry.load().unwrap();
+    // The same record, sealed anew: that is no other revision.
+    replace(&world.entry("work"), RECORD, RECORD).unwrap();
+    replace(&entry, RECORD, OTHER).unwrap();
+    replace(&world.entry("work"), OTHER, RECORD).unwrap();
+    for error in [
+        replace(&entry, OTHER, b"{}").unwrap_err(),
+        put(&entry, b"{}").unwrap_err(),
+        entry.erase(Some(Revision::of(Some(OTHER)))).unwrap_err(),
+        entry.set_aside(Revision::of(Some(OTHER))).unwrap_err(),
+        // A program that doesn't know the key.
+        put(&world.files().entry(SERVER, "work"), b"{}").unwrap_err(),
+    ] {
+        assert!(error.is_conflict(), "{error}");
+    }
+    assert_eq!(entry.load().unwrap().unwrap(), RECORD);
 }
 
 #[test]
@@ -251,7 +290,7 @@ fn a_plain_login_is_sealed_by_the_next_save_and_no_plain_copy_stays() {
     assert_eq!(entry.load().unwrap().unwrap(), RECORD);
     assert_eq!(world.vault.asked(), 0);
     assert!(world.shows("s3cret"));
-    put(&entry, RECORD).unwrap();
+    replace(&entry, RECORD, RECORD).unwrap();
     assert!(!world.shows("s3cret"));
     assert_eq!(entry.load().unwrap().unwrap(), RECORD);
     // A program that knows of no seals leaves it alone, and says why.
@@ -264,7 +303,7 @@ fn a_sealed_login_goes_back_to_a_plain_file() {
     put(&world.entry("work"), RECORD).unwrap();
     let entry = world.store(Policy::Unseal).entry(SERVER, "work");
     assert_eq!(entry.load().unwrap().unwrap(), RECORD);
-    put(&entry, RECORD).unwrap();
+    replace(&entry, RECORD, RECORD).unwrap();
     assert_eq!(Store::load(&world.files().entry(SERVER, "work")).unwrap().unwrap(), RECORD);
 }
 
@@ -274,12 +313,13 @@ fn where_only_sealed_logins_are_accepted_a_plain_one_cannot_be_slipped_in() {
     let strict = || world.store(Policy::SealedOnly).entry(SERVER, "work");
     put(&strict(), RECORD).unwrap();
     assert_eq!(strict().load().unwrap().unwrap(), RECORD);
+    erase(&strict());
     put(&world.files().entry(SERVER, "work"), OTHER).unwrap();
     let before = world.file("work");
     assert!(told(strict().load()).contains("only sealed logins are accepted"));
     assert!(told(strict().lock(Duration::ZERO)).contains("only sealed logins are accepted"));
     assert_eq!(world.file("work"), before);
-    Store::erase(&strict()).unwrap();
+    erase(&strict());
     put(&strict(), RECORD).unwrap();
     assert!(!world.shows("s3cret"));
 }
@@ -289,16 +329,16 @@ fn as_found_leaves_each_login_as_it_is() {
     let world = World::new();
     let as_found = |account| world.store(Policy::AsFound).entry(SERVER, account);
     put(&as_found("plain"), RECORD).unwrap();
-    put(&as_found("plain"), OTHER).unwrap();
+    replace(&as_found("plain"), RECORD, OTHER).unwrap();
     assert!(world.vault.names().is_empty() && world.shows("another"));
 
     put(&world.entry("sealed"), RECORD).unwrap();
     let entry = as_found("sealed");
     assert_eq!(entry.load().unwrap().unwrap(), RECORD);
-    put(&entry, RECORD).unwrap();
+    replace(&entry, RECORD, RECORD).unwrap();
     assert!(!world.shows("s3cret"));
     // Another program logs out meanwhile.
-    Store::erase(&world.entry("sealed")).unwrap();
+    erase(&world.entry("sealed"));
     put(&entry, RECORD).unwrap();
     assert!(!world.shows("s3cret"));
 }

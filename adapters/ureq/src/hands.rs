@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mcp_auth::output::{BrowseCall, FoundSecret, HttpCall, LoadCall, Page, SaveCall, SecretCall};
-use mcp_auth::{HostError, TransportError, TransportErrorKind};
+use mcp_auth::{HostError, Revision, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
 use mcp_auth_host::listener;
 use mcp_auth_host::secrets::{self, SecretProvider};
@@ -35,13 +35,13 @@ impl Hands {
 
     pub(crate) fn save(&self, call: &SaveCall) -> Result<(), HostError> {
         contain(panicked, || {
+            let Some(record) = call.record() else { return self.store.erase(call.expected()) };
+            let mut expected = call.expected().unwrap_or(Revision::NOTHING);
             if call.set_aside() {
-                self.store.set_aside()?;
+                self.store.set_aside(expected)?;
+                expected = Revision::NOTHING;
             }
-            match call.record() {
-                Some(record) => self.store.save(record),
-                None => self.store.erase(),
-            }
+            self.store.save(record, expected)
         })
     }
 

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, header};
-use mcp_auth::{Config, Ending, ErrorKind, HostError, Need, Notice, SecretRef, TransportErrorKind};
+use mcp_auth::{
+    Config, Ending, ErrorKind, HostError, Need, Notice, Revision, SecretRef, TransportErrorKind,
+};
 use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::browser::{Browser, BrowserError};
 use mcp_auth_ureq::store::{FileStore, Lock, MemoryStore, Store};
@@ -454,14 +456,14 @@ impl Store for Fragile {
     fn load(&self) -> Result<Option<Vec<u8>>, HostError> {
         self.check().and_then(|()| self.inner.load())
     }
-    fn save(&self, record: &[u8]) -> Result<(), HostError> {
-        self.check().and_then(|()| self.inner.save(record))
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        self.check().and_then(|()| self.inner.save(record, expected))
     }
-    fn erase(&self) -> Result<(), HostError> {
-        self.check().and_then(|()| self.inner.erase())
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        self.check().and_then(|()| self.inner.erase(expected))
     }
-    fn set_aside(&self) -> Result<(), HostError> {
-        self.check().and_then(|()| self.inner.set_aside())
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        self.check().and_then(|()| self.inner.set_aside(expected))
     }
     fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {
         self.inner.lock(timeout)

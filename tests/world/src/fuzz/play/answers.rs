@@ -1,7 +1,7 @@
 //! Answers: the true ones, others, and what a machine makes of them.
 
 use mcp_auth::output::{FoundSecret, Purpose};
-use mcp_auth::{HostError, Secret, TokenStatus};
+use mcp_auth::{HostError, Revision, Secret, TokenStatus};
 
 use super::Play;
 use crate::Visit;
@@ -25,6 +25,11 @@ impl Play {
                 }
                 Exchange::Load(call) => host::loaded(call, self.store.clone()),
                 Exchange::Save(call) => {
+                    let there = Revision::of(self.store.as_deref());
+                    if call.expected().is_some_and(|expected| expected != there) {
+                        let conflict = HostError::conflict("something else is stored");
+                        return (call.answer(Err(conflict)), Said::Prompted);
+                    }
                     self.store = call.record().map(<[u8]>::to_vec);
                     host::saved(call, Ok(()))
                 }
