@@ -74,6 +74,11 @@ pub enum Notice {
         /// Where.
         place: String,
     },
+    /// A cached login can't be taken up: a login is needed.
+    NotRestored {
+        /// Why.
+        why: String,
+    },
     /// A person is being asked.
     Browsing,
     /// Another program is asking its person for this login: what comes of that is waited for.
@@ -230,6 +235,7 @@ impl fmt::Display for Notice {
             Notice::SecretExposed { place } => {
                 write!(f, "{place} holds a secret that others can read")
             }
+            Notice::NotRestored { why } => write!(f, "the cached login is of no use: {why}"),
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
             Notice::AskedElsewhere => {
                 f.write_str("another program is asking for this login; waiting for it")

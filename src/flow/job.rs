@@ -10,6 +10,7 @@ use crate::flow::identity::{self, Choice, Known};
 use crate::flow::{HttpResult, Learned, Notes};
 use crate::notice::{ClientSource, Leniency, Notice, Proposal};
 use crate::reach::Witness;
+use crate::restore::CachedLogin;
 use crate::session::grant::Site;
 use crate::session::pending::PendingLogin;
 use crate::session::record::{ClientHome, Discovery, Record, Registration};
@@ -30,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) config: Arc<Config>,
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
+    /// A login of another program that may be taken up instead.
+    pub(crate) cached: Option<CachedLogin>,
     pub(crate) inspect: bool,
     /// A person wants to log in, also where the server lets everybody in.
     pub(crate) wanted_all_the_same: bool,
@@ -64,6 +67,7 @@ impl Job {
             inspect: false,
             wanted_all_the_same: false,
             new_client: false,
+            cached: None,
             asked_elsewhere: false,
             wanted: ScopeSet::new(),
             earlier: None,
@@ -90,7 +94,7 @@ impl Job {
     }
 
     pub(super) fn needs_person(&self) -> Result<(), Error> {
-        if self.browser_welcome || self.inspect {
+        if self.browser_welcome || self.inspect || self.cached.is_some() {
             return Ok(());
         }
         let why = "the server wants authorization, and there is no usable token";

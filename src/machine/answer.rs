@@ -211,7 +211,7 @@ impl AuthMachine {
                 lane.work = work;
                 self.seen_through(now, lane, reply);
             }
-            Work::Reading | Work::Over => {}
+            Work::Finding(_) | Work::Reading | Work::Over => {}
         }
     }
 
@@ -261,11 +261,17 @@ impl AuthMachine {
                 self.session.requirement = Requirement::NotRequired;
                 self.settle(&lane, Ok(()));
             }
+            Ok(Step::Done(Ended::NotRestored(why))) => {
+                self.cached = None;
+                self.tell(Notice::NotRestored { why: why.clone() });
+                self.log_in_instead(now, lane, &why);
+            }
             Ok(Step::Done(Ended::Inspected(learned))) => {
                 learned.apply(&mut self.session.record);
                 self.settle(&lane, Ok(()));
             }
             Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
+                self.cached = None;
                 let change = obtained(*reply, purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }
@@ -375,11 +381,11 @@ impl AuthMachine {
                             self.login_turned(now, lane, turn);
                             page
                         }
-                        Err(login) => {
+                        Err((login, page)) => {
                             self.take_notes(notes);
                             lane.work = Work::Login(login);
                             self.login = Some(lane);
-                            Page::NotForUs
+                            page
                         }
                     }
                 }

@@ -5,10 +5,12 @@ use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
+use crate::flow::secret::FindSecret;
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::machine::Answered;
 use crate::notice::ClientSource;
-use crate::output::{CallId, Purpose};
+use crate::output::{CallId, Page, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
@@ -37,6 +39,8 @@ pub(super) struct Lane {
 
 pub(super) enum Work {
     Login(Box<Login>),
+    /// A bearer token that is kept elsewhere.
+    Finding(FindSecret),
     /// Before the refresh: the store is locked and read again.
     Reading,
     /// The refresh itself, and the tokens that it is made from.
@@ -272,17 +276,28 @@ impl Lane {
         earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
     }
 
+    /// The person's answer, should it still come when the login was given up on.
+    pub(super) fn expired(&self) -> Option<Answered> {
+        let Work::Login(login) = &self.work else { return None };
+        let (uri, state) = login.request()?;
+        Some(Answered { uri: uri.to_owned(), state: state.clone(), page: Page::Expired })
+    }
+
     /// The token request that is out, should its answer come late.
     pub(super) fn orphan(&self, call: CallId, there: Option<Generation>) -> Option<Orphan> {
         let (exchange, previous, learned) = match &self.work {
             Work::Login(login) => {
                 let (exchange, learned) = login.exchange()?;
-                (exchange.clone(), None, learned)
+                (exchange, None, learned)
             }
             Work::Refreshing(exchange, previous) => {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
-            Work::Reading | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => return None,
+            Work::Finding(_)
+            | Work::Reading
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => return None,
         };
         let base = Base::Exactly(previous.as_ref().map_or(there, |tokens| Some(tokens.generation)));
         Some(Orphan { call, exchange, previous, base, learned })
@@ -292,7 +307,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Reading => false,
+            Work::Finding(_) | Work::Reading => false,
             Work::Refreshing(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => true,
         }
     }

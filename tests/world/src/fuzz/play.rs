@@ -4,6 +4,7 @@
 mod answers;
 mod checks;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub(super) struct Play {
     marks: Marks,
     /// Whoever reads the store finds what nobody has saved.
     planted: bool,
+    /// Tokens of the settings, or from where they said.
+    configured: BTreeSet<String>,
     /// The servers' metadata came as they wrote it: where secrets went is theirs to judge.
     honest: bool,
     calls: u64,
@@ -70,7 +73,9 @@ impl Play {
         let seed = Entropy::from_bytes([3; 32]);
         let bystander = AuthMachine::new(elsewhere, Arc::default(), seed).ok()?;
         let issuers = ["https://auth.example.com", "https://other.example.com/tenant"];
+        let configured = config.bearer_token.iter().map(|token| token.expose().clone()).collect();
         let mut play = Self {
+            configured,
             now: Now { wall: UnixTime(START), mono: Mono(Duration::ZERO) },
             world: World::with_urls(SERVER, &issuers),
             config,
