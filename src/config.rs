@@ -103,6 +103,10 @@ pub struct Config {
     /// A token to send as is: no discovery, no login.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub bearer_token: Option<Secret>,
+    /// Where such a token is, in the place of `bearer_token`: the first place that has one counts. It
+    /// is read again when it is refused. Where no place has one, a login is made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bearer_token_from: Vec<SecretRef>,
     /// Renew tokens this many seconds before they expire (at most a tenth of their life).
     /// Default 30: longer than a slow request, and than most clocks are wrong.
     pub refresh_ahead_seconds: u64,
@@ -234,6 +238,7 @@ impl Default for Config {
             redirect_uri: None,
             login_timeout_seconds: 300,
             bearer_token: None,
+            bearer_token_from: Vec::new(),
             refresh_ahead_seconds: 30,
             refresh_proactively: false,
             retry: Retry::default(),

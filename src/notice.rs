@@ -74,6 +74,11 @@ pub enum Notice {
         /// Where.
         place: String,
     },
+    /// A cached login can't be taken up: a login is needed.
+    NotRestored {
+        /// Why.
+        why: String,
+    },
     /// A person is being asked.
     Browsing,
     /// A request to the callback address was not the answer that is waited for.
@@ -228,6 +233,7 @@ impl fmt::Display for Notice {
             Notice::SecretExposed { place } => {
                 write!(f, "{place} holds a secret that others can read")
             }
+            Notice::NotRestored { why } => write!(f, "the cached login is of no use: {why}"),
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")

@@ -15,7 +15,7 @@ use url::Url;
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
 use crate::reach::{PeerAddress, Reach, Witness};
-use crate::text::{printable, printable_url};
+use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
 
 pub(crate) use secrets::SECRET_DEADLINE;
@@ -305,7 +305,7 @@ enum Weight {
 impl HostError {
     /// From any error or text. It is shown to people: no secrets.
     pub fn new(why: impl fmt::Display) -> Self {
-        Self { why: printable(&why.to_string()), weight: Weight::Plain }
+        Self { why: printable_at_length(&why.to_string()), weight: Weight::Plain }
     }
 
     /// Somebody else holds the store's lock; it may be free later.

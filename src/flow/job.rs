@@ -10,6 +10,7 @@ use crate::flow::identity::{self, Choice, Known};
 use crate::flow::{HttpResult, Learned, Notes};
 use crate::notice::{ClientSource, Leniency, Notice, Proposal};
 use crate::reach::Witness;
+use crate::restore::CachedLogin;
 use crate::session::grant::Site;
 use crate::session::record::{ClientHome, Discovery, Registration};
 use crate::session::tokens::Purchase;
@@ -23,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) config: Arc<Config>,
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
+    /// A login of another program that may be taken up instead.
+    pub(crate) cached: Option<CachedLogin>,
     pub(crate) inspect: bool,
     /// A person wants to log in, also where the server lets everybody in.
     pub(crate) wanted_all_the_same: bool,
@@ -45,7 +48,7 @@ pub(crate) struct Job {
 
 impl Job {
     pub(super) fn needs_person(&self) -> Result<(), Error> {
-        if self.browser_welcome || self.inspect {
+        if self.browser_welcome || self.inspect || self.cached.is_some() {
             return Ok(());
         }
         let reason = "the server wants authorization, and there is no usable token".into();

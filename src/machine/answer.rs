@@ -207,7 +207,7 @@ impl AuthMachine {
                 lane.work = work;
                 self.seen_through(now, lane, reply);
             }
-            Work::Reading | Work::Over => {}
+            Work::Finding(_) | Work::Reading | Work::Over => {}
         }
     }
 
@@ -257,11 +257,17 @@ impl AuthMachine {
                 self.session.requirement = Requirement::NotRequired;
                 self.settle(&lane, Ok(()));
             }
+            Ok(Step::Done(Ended::NotRestored(why))) => {
+                self.cached = None;
+                self.tell(Notice::NotRestored { why: why.clone() });
+                self.log_in_instead(now, lane, &why);
+            }
             Ok(Step::Done(Ended::Inspected(learned))) => {
                 learned.apply(&mut self.session.record);
                 self.settle(&lane, Ok(()));
             }
             Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
+                self.cached = None;
                 let change = obtained(*reply, purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }

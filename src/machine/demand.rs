@@ -16,19 +16,21 @@ use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
-        if self.config.bearer_token.is_some() {
-            let attempt = self.new_attempt();
-            if self.session.pardon() {
-                self.fail(attempt, ErrorKind::StaticTokenRefused.into());
-            }
-        } else if self.store.loaded && self.logout.is_none() {
-            let attempt = self.new_attempt();
-            self.begin(now, attempt, demand);
-        } else if let Some((attempt, waiting)) = &mut self.waiting {
+        let Some(demand) = self.on_fixed_demand(demand) else { return };
+        if let Some((attempt, waiting)) = &mut self.waiting {
             self.attempt = Some(*attempt);
             waiting.join(demand);
         } else {
             let attempt = self.new_attempt();
+            self.take_up(now, attempt, demand);
+        }
+    }
+
+    /// Begins, or waits until the record is loaded or the logout is over.
+    pub(super) fn take_up(&mut self, now: Now, attempt: AttemptId, demand: Demand) {
+        if self.store.loaded && self.logout.is_none() {
+            self.begin(now, attempt, demand);
+        } else {
             self.waiting = Some((attempt, demand));
         }
     }
@@ -74,7 +76,9 @@ impl AuthMachine {
             self.attempt = Some(lane.join(attempt, demand));
             return;
         }
-        let hopeless = self.session.requirement == Requirement::Required;
+        let wanted = demand.goal == Goal::Token && self.session.record.tokens.is_none();
+        let cached = self.cached.as_deref().filter(|_| wanted).cloned();
+        let hopeless = self.session.requirement == Requirement::Required && cached.is_none();
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
             let scopes = self.session.lacking(&demand.need);
@@ -87,6 +91,7 @@ impl AuthMachine {
             config: self.config.clone(),
             entropy: self.entropy.split(),
             browser_welcome: demand.browser_welcome,
+            cached,
             inspect,
             wanted_all_the_same: demand.goal == Goal::Login,
             wanted: self.session.wanted(&demand.need),

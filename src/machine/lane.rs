@@ -5,6 +5,7 @@ use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
+use crate::flow::secret::FindSecret;
 use crate::flow::{Ask, Learned};
 use crate::logout;
 use crate::notice::ClientSource;
@@ -37,6 +38,8 @@ pub(super) struct Lane {
 
 pub(super) enum Work {
     Login(Box<Login>),
+    /// A bearer token that is kept elsewhere.
+    Finding(FindSecret),
     /// Before the refresh: the store is locked and read again.
     Reading,
     /// The refresh itself, and the tokens that it is made from.
@@ -265,12 +268,16 @@ impl Lane {
         let (exchange, previous, learned) = match &self.work {
             Work::Login(login) => {
                 let (exchange, learned) = login.exchange()?;
-                (exchange.clone(), None, learned)
+                (exchange, None, learned)
             }
             Work::Refreshing(exchange, previous) => {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
-            Work::Reading | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => return None,
+            Work::Finding(_)
+            | Work::Reading
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => return None,
         };
         let base = Base::Exactly(previous.as_ref().map_or(there, |tokens| Some(tokens.generation)));
         Some(Orphan { call, exchange, previous, base, learned })
@@ -280,7 +287,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Reading => false,
+            Work::Finding(_) | Work::Reading => false,
             Work::Refreshing(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => true,
         }
     }

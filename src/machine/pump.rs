@@ -103,7 +103,7 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
-            Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
+            Work::Finding(_) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
         }
     }
 

@@ -26,6 +26,9 @@ Exit codes:
   3  a login is required: run `mcp-auth login`
   4  the server wants no authorization (`login` and `token`)
 
+A bearer token in MCP_AUTH_BEARER_TOKEN is used as it is. Secrets that the settings name are looked
+for in MCP_AUTH_SECRET_NAME and TOOLHIVE_SECRET_NAME.
+
 Tokens are printed by `token` alone. Progress, warnings and errors go to stderr.";
 
 /// Log in to remote MCP servers, use the logins, see what a server wants

@@ -169,7 +169,6 @@ pub(super) fn answered(call: HttpCall, response: Option<Response>, broken: u8) -
         TransportErrorKind::Connect,
         TransportErrorKind::Timeout,
         TransportErrorKind::TooLarge,
-        TransportErrorKind::Refused,
     ];
     let (purpose, request) = (call.purpose(), call.request().clone());
     let kind = kinds[usize::from(broken) % kinds.len()];

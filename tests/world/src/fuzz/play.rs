@@ -4,6 +4,7 @@
 mod answers;
 mod checks;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(super) struct Play {
     /// Which program holds the store's lock, and by which call.
     lock: Option<(usize, u64)>,
     secrets: Secrets,
+    /// Tokens of the settings, or from where they said.
+    configured: BTreeSet<String>,
     /// The servers' metadata came as they wrote it: where secrets went is theirs to judge.
     honest: bool,
     calls: u64,
@@ -66,7 +69,9 @@ impl Play {
         let seed = Entropy::from_bytes([3; 32]);
         let bystander = AuthMachine::new(elsewhere, Arc::default(), seed).ok()?;
         let issuers = ["https://auth.example.com", "https://other.example.com/tenant"];
+        let configured = config.bearer_token.iter().map(|token| token.expose().clone()).collect();
         let mut play = Self {
+            configured,
             now: Now { wall: UnixTime(START), mono: Mono(Duration::ZERO) },
             world: World::with_urls(SERVER, &issuers),
             config,

@@ -6,7 +6,7 @@ use super::secrets::{Home, Secrets};
 use crate::{World, text};
 
 /// How many configurations there are.
-pub(super) const MANY: u8 = 9;
+pub(super) const MANY: u8 = 10;
 
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
@@ -35,6 +35,13 @@ pub(super) fn pick(which: u8) -> Config {
             initial_access_token: Some(Secret::from("initial-access-token")),
             issuer: auth(),
             callback_port: Some(8666),
+            ..base
+        },
+        8 => Config {
+            bearer_token_from: vec![
+                SecretRef::Env("UNSET_BEARER_TOKEN".to_owned()),
+                SecretRef::File("/run/secrets/token".to_owned()),
+            ],
             ..base
         },
         7 => Config {

@@ -37,6 +37,7 @@ impl Play {
                     let found = settings::secret_at(&self.config, call.place());
                     if let Some((value, home)) = &found {
                         self.secrets.add(value, home.clone());
+                        self.configured.insert(value.clone());
                     }
                     let found = found.map(|(value, _)| FoundSecret::new(Secret::new(value)));
                     (call.answer(Ok(found)), Said::Prompted)
@@ -90,6 +91,7 @@ impl Play {
             Exchange::Secret(call) => {
                 let texts = [" \n", "two\r\nlines", "wrong-secret"];
                 let found = texts.get(usize::from(how) % 5);
+                self.configured.extend(found.map(|text| text.trim().to_owned()));
                 let found = found.map(|text| FoundSecret::new(Secret::from(*text)).exposed());
                 let failed = how % 5 == 4;
                 let result = if failed { Err(HostError::new("locked")) } else { Ok(found) };
