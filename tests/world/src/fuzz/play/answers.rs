@@ -167,7 +167,8 @@ impl Play {
                 assert!(!forgotten, "what was forgotten came back");
                 assert!(
                     record.is_some()
-                        || before.is_none_or(|b| b.saved || program.laws.knows(b.generation)),
+                        || before
+                            .is_none_or(|b| b.saved || !program.laws.holds_login(b.generation)),
                     "an empty store took away tokens"
                 );
                 program.laws.adopted(record.as_deref(), generation(&after));
