@@ -59,6 +59,8 @@
 //! - **One refresh.** Refusals name the [`Generation`] that they refused; before a refresh the store
 //!   is locked and read again, and a newer record is adopted instead.
 //! - **The user is asked only when asked for.** A background [`Demand`] never opens a browser.
+//! - **One browser.** Of the programs on one store that need a login, one asks its person; the others
+//!   wait for what comes of it, and take over if it gives up or is gone.
 //! - **A server leads nowhere that it couldn't go itself**: see [`Reach`].
 //! - **Secrets don't print**, and **tokens go home only.**
 //!
@@ -78,6 +80,7 @@ mod notice;
 pub mod output;
 mod preset;
 mod reach;
+mod restore;
 mod secret;
 mod session;
 mod text;
@@ -95,7 +98,8 @@ pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, Revision, TransportError, TransportErrorKind};
 pub use preset::Preset;
 pub use reach::{OutOfReach, PeerAddress, Reach};
-pub use secret::{Secret, SecretRef};
+pub use restore::{CachedClient, CachedLogin, CachedRegistration};
+pub use secret::{Secret, SecretRef, SecretSource};
 pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};

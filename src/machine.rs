@@ -16,6 +16,7 @@
 mod answer;
 mod clock;
 mod demand;
+mod fixed;
 mod judge;
 mod lane;
 mod leave;
@@ -25,6 +26,7 @@ mod save;
 mod secret;
 mod send;
 mod store;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,8 +38,9 @@ use crate::event::{AttemptId, Demand, Event, Need};
 use crate::logout::Logout;
 use crate::notice::{ClientSource, Notice};
 use crate::output::{CallId, Output, Page};
+use crate::restore::CachedLogin;
 use crate::secret::Secret;
-use crate::session::grant::{Grant, Site, bearer};
+use crate::session::grant::{Grant, Site};
 use crate::session::policy::Plan;
 use crate::session::record::Discovery;
 use crate::session::tokens::Generation;
@@ -48,9 +51,11 @@ use crate::wire::url as address;
 
 pub use judge::Verdict;
 
+use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
+use turn::Turn;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -81,6 +86,9 @@ use store::Store;
 #[derive(Debug)]
 pub struct AuthMachine {
     config: Arc<Config>,
+    fixed: Fixed,
+    /// A login of another program, to be taken up.
+    cached: Option<Box<CachedLogin>>,
     session: Session,
     entropy: Entropy,
     outputs: VecDeque<Output>,
@@ -91,9 +99,12 @@ pub struct AuthMachine {
     /// The one unanswered prompt.
     prompt: Option<Prompt>,
     listening: bool,
+    /// Nobody came back in time; until then who comes late is told so.
+    lingers: Option<Mono>,
     renewal: Option<Lane>,
     login: Option<Lane>,
     logout: Option<Lane>,
+    turn: Turn,
     /// Came while the record was being loaded, or while we log out.
     waiting: Option<(AttemptId, Demand)>,
     /// Token requests that were given up on; their answers are adopted all the same.
@@ -161,6 +172,8 @@ impl AuthMachine {
         config.check()?;
         let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
         Ok(Self {
+            fixed: Fixed::of(&config),
+            cached: None,
             config,
             session: Session::new(Arc::new(Site { text, url })),
             entropy,
@@ -170,9 +183,11 @@ impl AuthMachine {
             exchange: None,
             prompt: None,
             listening: false,
+            lingers: None,
             renewal: None,
             login: None,
             logout: None,
+            turn: Turn::default(),
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
@@ -190,11 +205,16 @@ impl AuthMachine {
     pub fn handle(&mut self, now: Now, event: Event) {
         match event {
             Event::Demand(demand) => self.on_demand(now, demand),
-            Event::Challenged(challenged) => self.session.challenged(now.wall, challenged),
+            Event::Challenged(challenged) => {
+                if !self.fixed.was_replaced(challenged.generation) {
+                    self.session.challenged(now.wall, challenged);
+                }
+            }
             Event::Redirected(redirected) => self.on_redirected(now, redirected),
             Event::Cancel(attempt) => self.on_cancel(attempt),
             Event::Logout => self.on_logout(),
             Event::Forget => self.on_forget(),
+            Event::Restore(cached) => self.cached = Some(Box::new(cached)),
             Event::Tick => {}
             Event::Answer(answer) => self.on_answer(now, answer),
         }
@@ -215,13 +235,8 @@ impl AuthMachine {
     /// Is there a token for `need`? The hot path: it changes nothing, and a ready grant costs a
     /// reference count.
     pub fn token(&self, now: Now, need: &Need) -> TokenState {
-        if let Some(token) = &self.config.bearer_token
-            && !self.session.refused()
-        {
-            return match bearer(token) {
-                Some(header) => TokenState::Ready(Grant::fixed(self.session.site.clone(), header)),
-                None => TokenState::Missing,
-            };
+        if let Some(state) = self.fixed_token() {
+            return state;
         }
         // A try that is due is for somebody to demand; what is left is lent while it is made.
         let quiet = self.session.retry_in(now.mono).is_some()
@@ -262,7 +277,7 @@ impl AuthMachine {
     /// sent without a token finds out as well as a probe.
     pub fn wants_authorization(&self) -> Option<bool> {
         match self.session.requirement {
-            _ if self.config.bearer_token.is_some() => Some(true),
+            _ if self.fixed.is_held() => Some(true),
             Requirement::Unknown => None,
             Requirement::NotRequired => Some(false),
             Requirement::Required => Some(true),
@@ -297,11 +312,7 @@ impl AuthMachine {
 
     /// How the session stands. Each change is also told, by [`Notice::State`].
     pub fn state(&self, now: Now) -> SessionState {
-        match (&self.config.bearer_token, self.session.refused()) {
-            (Some(_), false) => SessionState::Authorized,
-            (Some(_), true) => SessionState::LoginRequired,
-            (None, _) => self.session.state(now, &self.config),
-        }
+        self.fixed_state().unwrap_or_else(|| self.session.state(now, &self.config))
     }
 
     /// The tokens at hand, described: never their values.
@@ -348,7 +359,8 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        lanes.chain(exchange).chain(prompt).chain(retry).chain(self.ahead_at()).min()
+        let rest = self.ahead_at().into_iter().chain(self.lingers).chain(self.turn_at());
+        lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
 

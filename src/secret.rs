@@ -95,6 +95,27 @@ impl fmt::Display for SecretRef {
     }
 }
 
+/// A secret, or where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The secret itself.
+    Value(Secret),
+    /// It is read from here when it is needed.
+    At(SecretRef),
+}
+
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self::Value(secret)
+    }
+}
+
+impl From<SecretRef> for SecretSource {
+    fn from(place: SecretRef) -> Self {
+        Self::At(place)
+    }
+}
+
 /// `serde(with = …)` for the few fields that are meant to be written down: the record's.
 pub(crate) mod exposed {
     use super::Secret;

@@ -205,7 +205,7 @@ mod import {
         assert_eq!(imported.config.client_secret, None);
         assert_eq!(imported.config.client_secret_from, [named]);
         let file = SecretRef::File("/run/secrets/token".to_owned());
-        assert_eq!(imported.bearer_token_from, Some(file));
+        assert_eq!(imported.config.bearer_token_from, [file]);
         for (text, name) in [
             ("NAME,target=bearer_token", Some("NAME")),
             ("a,target=b,target=c", Some("a")),

@@ -46,6 +46,11 @@ pub(crate) enum Discovered {
 }
 
 impl Discover {
+    /// What the settings say, where they name the endpoints: nothing is to be asked then.
+    pub(crate) fn settled(config: &Config, site: &Site) -> Option<Discovery> {
+        Some(conclude(None, configured_endpoints(config)?, config, site))
+    }
+
     pub(crate) fn start(
         evidence: Evidence,
         config: &Config,

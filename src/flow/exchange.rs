@@ -229,6 +229,15 @@ impl Exchange {
             let what = Malformed::new("token reply", "a bearer token", "a DPoP-bound one");
             return Err(Trouble::Unusable(what));
         }
+        let kept = match &self.paid_with {
+            PaidWith::RefreshToken(token) => Some(token),
+            PaidWith::Code { .. } => None,
+        };
+        // The same one stays good where none comes (RFC 6749 §6).
+        let reply = reply.map(|reply| TokenReply {
+            refresh_token: reply.refresh_token.or_else(|| kept.cloned()),
+            ..reply
+        });
         reply.map_err(|failure| match failure {
             // A framework's or a proxy's own error decides nothing about a grant.
             Failure::Refused { error, .. } if self.is_refresh() && !error.is_known() => {

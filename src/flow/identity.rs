@@ -184,7 +184,7 @@ pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity
     }
 }
 
-fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity> {
+pub(crate) fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity> {
     let client_secret = config.client_secret.clone();
     let has_secret = config.has_client_secret();
     let auth_method = match AuthMethod::choose(supported, has_secret) {
@@ -199,7 +199,7 @@ fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity>
     Some(Identity { client_id, client_secret, secret_from, auth_method, source })
 }
 
-fn document(url: &str) -> Identity {
+pub(crate) fn document(url: &str) -> Identity {
     Identity {
         client_id: url.to_owned(),
         client_secret: None,

@@ -5,10 +5,12 @@ use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
+use crate::flow::secret::FindSecret;
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::machine::Answered;
 use crate::notice::ClientSource;
-use crate::output::{CallId, Purpose};
+use crate::output::{CallId, Page, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
@@ -37,6 +39,8 @@ pub(super) struct Lane {
 
 pub(super) enum Work {
     Login(Box<Login>),
+    /// A bearer token that is kept elsewhere.
+    Finding(FindSecret),
     /// Before the refresh: the store is locked and read again.
     Reading,
     /// The refresh itself, and the tokens that it is made from.
@@ -61,11 +65,17 @@ pub(super) enum State {
     Person(Mono),
     /// Time.
     Paused(Mono),
+    /// Another program's person, seen to again at this moment.
+    Waiting(Mono),
 }
 
 pub(super) enum Want {
     Ask(Ask),
     Read,
+    /// The turn to ask a person.
+    Claim,
+    /// Does another program still ask its own?
+    Look,
     Save(Change, After),
 }
 
@@ -169,6 +179,10 @@ fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens>
 pub(super) enum After {
     /// The login goes on.
     Kept,
+    /// So it does: others know that this program asks.
+    Claimed,
+    /// They know that it still does.
+    Beat,
     /// The attempt has what it wanted.
     Done,
     /// The grant has ended: a login, if the demand allows it.
@@ -196,6 +210,7 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
+    Look,
     Secret,
     Http(Asked),
     /// Before a save: the store is locked and read again.
@@ -237,6 +252,7 @@ impl Lane {
             self.demand = demand;
         } else {
             self.demand.browser_welcome |= demand.browser_welcome;
+            self.demand.goal = self.demand.goal.max(demand.goal);
         }
         if let Work::Login(login) = &mut self.work {
             login.set_browser_welcome(self.demand.browser_welcome);
@@ -246,7 +262,7 @@ impl Lane {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Person(deadline) | State::Paused(deadline) => Some(deadline),
+            State::Person(at) | State::Paused(at) | State::Waiting(at) => Some(at),
             _ => None,
         }
     }
@@ -260,17 +276,28 @@ impl Lane {
         earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
     }
 
+    /// The person's answer, should it still come when the login was given up on.
+    pub(super) fn expired(&self) -> Option<Answered> {
+        let Work::Login(login) = &self.work else { return None };
+        let (uri, state) = login.request()?;
+        Some(Answered { uri: uri.to_owned(), state: state.clone(), page: Page::Expired })
+    }
+
     /// The token request that is out, should its answer come late.
     pub(super) fn orphan(&self, call: CallId, there: Option<Generation>) -> Option<Orphan> {
         let (exchange, previous, learned) = match &self.work {
             Work::Login(login) => {
                 let (exchange, learned) = login.exchange()?;
-                (exchange.clone(), None, learned)
+                (exchange, None, learned)
             }
             Work::Refreshing(exchange, previous) => {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
-            Work::Reading | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => return None,
+            Work::Finding(_)
+            | Work::Reading
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => return None,
         };
         let base = Base::Exactly(previous.as_ref().map_or(there, |tokens| Some(tokens.generation)));
         Some(Orphan { call, exchange, previous, base, learned })
@@ -280,7 +307,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Reading => false,
+            Work::Finding(_) | Work::Reading => false,
             Work::Refreshing(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => true,
         }
     }
@@ -326,6 +353,7 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Look => "Look",
             Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",

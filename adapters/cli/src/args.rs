@@ -26,6 +26,9 @@ Exit codes:
   3  a login is required: run `mcp-auth login`
   4  the server wants no authorization (`login` and `token`)
 
+A bearer token in MCP_AUTH_BEARER_TOKEN is used as it is. Secrets that the settings name are looked
+for in MCP_AUTH_SECRET_NAME and TOOLHIVE_SECRET_NAME.
+
 Tokens are printed by `token` alone. Progress, warnings and errors go to stderr.";
 
 /// Log in to remote MCP servers, use the logins, see what a server wants
@@ -176,7 +179,7 @@ pub struct OutputArgs {
     /// Tell what happens, step by step; never a secret
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Give up after this long [default: each step has its own limit, the person 5 minutes]
+    /// Give up after this long [default: each step has its own limit, the person 10 minutes]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_auth::{Config, Error, Notice};
+use mcp_auth::{CachedLogin, Config, Error, Notice};
 use mcp_auth_host::browser::{Browser, SystemBrowser};
 use mcp_auth_host::secrets::SecretProvider;
 use mcp_auth_host::store::{MemoryStore, Store};
@@ -20,6 +20,7 @@ pub struct Builder {
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
+    pub(crate) cached: Option<CachedLogin>,
     pub(crate) on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) program: Option<String>,
@@ -37,6 +38,7 @@ impl Builder {
             store: Box::new(MemoryStore::new()),
             browser: Box::new(SystemBrowser::new()),
             secrets: None,
+            cached: None,
             on_notice: Box::new(|_| {}),
             timeout: None,
             program: None,
@@ -70,6 +72,13 @@ impl Builder {
     #[must_use]
     pub fn secrets(self, provider: impl SecretProvider + 'static) -> Self {
         Self { secrets: Some(Box::new(provider)), ..self }
+    }
+
+    /// A login that another program has made: it is taken up when a token is first needed, unless
+    /// the store has one.
+    #[must_use]
+    pub fn restore(self, cached: CachedLogin) -> Self {
+        Self { cached: Some(cached), ..self }
     }
 
     /// Is told each transition, in order: for logs and progress lines. By the time a call returns,

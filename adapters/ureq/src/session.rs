@@ -79,6 +79,9 @@ impl Session {
         let network = Network::new(config, builder.resolver, builder.road);
         let hands = Hands { network, store, browser, secrets, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
+        if let Some(cached) = builder.cached {
+            office.desk().feed(Event::Restore(cached));
+        }
         Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }
 

@@ -251,3 +251,47 @@ fn toolhives_own_configuration_is_taken_in_each_of_its_forms() {
     let mut login = stage.command(&args);
     run(login.env("TOOLHIVE_SECRET_NOTES", "hush")).exits_with(0);
 }
+
+#[test]
+fn a_login_that_toolhive_has_cached_is_taken_up_without_a_browser() {
+    let stage = Stage::logged_in();
+    let cached = stage.cached_login();
+    let config = serde_json::json!({
+        "use_pkce": true, "cached_refresh_token_ref": "NOTES", "cached_client_id": cached.client_id,
+    });
+    let config = stage.file("toolhive.json", &config.to_string());
+    let store = stage.file("elsewhere", "");
+    std::fs::remove_file(&store).unwrap();
+    let mut token = crate::stage::plain(&["token", "--config", &config, stage.url()]);
+    token.args(["--store", &store]).env("TOOLHIVE_SECRET_NOTES", &cached.refresh_token);
+    let token = run(&mut token).exits_with(0).stdout;
+    assert_eq!(token, format!("{}\n", stage.newest_token()));
+    assert_eq!((stage.count(What::Refreshes), stage.count(What::Authorizations)), (1, 1));
+    // From now on it is in our own store.
+    run(crate::stage::plain(&["token", stage.url()]).args(["--store", &store])).exits_with(0);
+    assert_eq!(stage.count(What::Refreshes), 1);
+}
+
+#[test]
+fn a_bearer_token_comes_from_the_environment() {
+    let stage = Stage::logged_in();
+    let token = stage.newest_token();
+    let elsewhere = stage.file("elsewhere", "");
+    std::fs::remove_file(&elsewhere).unwrap();
+    let toolhive = stage.file("toolhive.yaml", "use_pkce: true\n");
+    let args = ["request", "--store", &elsewhere, stage.url()];
+    for (name, config) in
+        [("MCP_AUTH_BEARER_TOKEN", None), ("TOOLHIVE_REMOTE_AUTH_BEARER_TOKEN", Some(&toolhive))]
+    {
+        let mut command = crate::stage::plain(&args);
+        command.env(name, &token);
+        if let Some(config) = config {
+            command.args(["--config", config]);
+        }
+        run(&mut command).exits_with(0);
+    }
+    // ToolHive's variable is for ToolHive's configuration alone.
+    let mut command = crate::stage::plain(&args);
+    run(command.env("TOOLHIVE_REMOTE_AUTH_BEARER_TOKEN", &token)).exits_with(3);
+    assert_eq!(stage.count(What::Registrations), 1);
+}

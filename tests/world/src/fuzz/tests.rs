@@ -82,7 +82,7 @@ fn a_story_logs_out_at_the_servers_too() {
 #[test]
 fn a_story_is_told_for_people() {
     let told = super::told(&[9, 8, 0, 0, 0, 192 + 52, 0, 0, 0, 1]);
-    assert_eq!(told, "settings 0\n    program 0: Run\n    program 1: Forget");
+    assert_eq!(told, "settings 9\n    program 0: Run\n    program 1: Forget");
     assert_eq!(op::story(&[0; 4 * 1000]).count(), 96);
 }
 
@@ -119,7 +119,7 @@ fn a_loan_before_the_save_is_seen() {
     let TokenState::Ready(grant) = machine.token(Now::default(), &Need::default()) else {
         panic!("no grant")
     };
-    Laws::default().lent(&grant, None, Mono::default());
+    Laws::default().lent(&grant, &Default::default(), Mono::default());
 }
 
 #[test]

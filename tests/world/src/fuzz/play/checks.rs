@@ -37,7 +37,7 @@ impl Play {
             match program.machine.token(now, &need(which as u8)) {
                 TokenState::Ready(grant) => {
                     self.secrets.assert_hidden("a grant", &format!("{grant:?}"));
-                    program.laws.lent(&grant, self.config.bearer_token.as_ref(), now.mono);
+                    program.laws.lent(&grant, &self.configured, now.mono);
                     let mut foreign = http::Request::new(());
                     *foreign.uri_mut() =
                         http::Uri::from_static("https://mcp.example.com.stray.example/mcp");
@@ -67,6 +67,7 @@ impl Play {
                     let owner = self.lock.take();
                     assert_eq!(owner.map(|(owner, _)| owner), Some(at), "released another's lock");
                 }
+                Output::Dismiss => self.programs[at].has_turn = false,
                 Output::Show { .. } => panic!("a page for nobody"),
                 _ => {}
             }
@@ -93,6 +94,8 @@ impl Play {
                 let url = call.url().to_string();
                 let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
                 self.secrets.read_state(&Form::parse(query.as_bytes()));
+                let known = program.has_turn || program.misled;
+                assert!(known, "a browser that the other program doesn't know of");
                 program.opened = Some(url);
                 return self.prompted(at, Prompt::Browse(call));
             }
