@@ -15,7 +15,7 @@ use url::Url;
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
 use crate::reach::{PeerAddress, Reach, Witness};
-use crate::text::{printable, printable_url};
+use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
 
 pub(crate) use secrets::SECRET_DEADLINE;
@@ -278,6 +278,7 @@ impl fmt::Debug for BrowseCall {
 
 /// What the person's browser shows after a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Page {
     /// The authorization came back; the tab can be closed.
     Success,
@@ -285,6 +286,14 @@ pub enum Page {
     Failure(String),
     /// The request was none of ours: the login goes on.
     NotForUs,
+    /// It may be ours and can't be used, for this reason: the login goes on.
+    Unusable(&'static str),
+    /// It came to the right address and brought nothing: the answer may stand behind the `#` of the
+    /// address, which browsers keep to themselves. The login goes on; the person may paste the
+    /// address, which is an [`Event::Redirected`] too.
+    Bare,
+    /// It answers a login that was given up on: another one is to be started.
+    Expired,
 }
 
 /// Why the host could not do something, in its own words.
@@ -305,7 +314,7 @@ enum Weight {
 impl HostError {
     /// From any error or text. It is shown to people: no secrets.
     pub fn new(why: impl fmt::Display) -> Self {
-        Self { why: printable(&why.to_string()), weight: Weight::Plain }
+        Self { why: printable_at_length(&why.to_string()), weight: Weight::Plain }
     }
 
     /// Somebody else holds the store's lock; it may be free later.

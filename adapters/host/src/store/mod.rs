@@ -77,6 +77,15 @@ pub enum Stored {
 }
 
 impl Stored {
+    /// The value's bytes, in whichever form: what [`Entry::write`] compares the revision of.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) | Self::Sealed(bytes) => bytes,
+        }
+    }
+}
+
+impl Stored {
     /// What [`Entry::write`] expects where this is stored.
     pub fn revision(&self) -> Revision {
         let (Self::Plain(bytes) | Self::Sealed(bytes)) = self;
@@ -251,7 +260,7 @@ impl Entry {
     }
 
     /// Replaces what is stored, sealed or not, as [`save`](Self::save) does: what is `expected` is
-    /// the revision of the bytes that [`read`](Self::read) brings.
+    /// the revision of the [bytes](Stored::bytes) that [`read`](Self::read) brings.
     ///
     /// # Errors
     ///
