@@ -1,5 +1,7 @@
 //! What is saved: one versioned JSON record for a server and account.
 
+mod migrate;
+
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,8 +23,9 @@ use crate::wire::token::AuthMethod;
 /// How long ahead of its end a client's secret is replaced, at the next login.
 const SOON: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The version that is written, and the only one so far. A record of a newer program is kept aside.
-const VERSION: u64 = 1;
+/// The version that is written. Older ones are read as if they were of this one, and written back as
+/// that with the next save; a record of a newer program is kept aside.
+const VERSION: u64 = 2;
 
 /// Everything about one server that must survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,12 +276,15 @@ impl Record {
             bad("a JSON record", &format!("an error at {}:{}", e.line(), e.column()))
         };
         let header: Header = serde_json::from_slice(bytes).map_err(at)?;
-        match header.version {
-            Some(VERSION) => {}
-            Some(version) => return Err(bad("version 1", &format!("version {version}"))),
-            None => return Err(bad("version 1", "no version")),
-        }
-        let record: Self = serde_json::from_slice(bytes).map_err(at)?;
+        let expected = || format!("version {} to {VERSION}", migrate::OLDEST);
+        let record = match header.version {
+            Some(VERSION) => serde_json::from_slice(bytes),
+            Some(older @ migrate::OLDEST..VERSION) => migrate::migrated(bytes, older)
+                .and_then(|bytes| serde_json::from_slice(bytes.expose())),
+            Some(version) => return Err(bad(&expected(), &format!("version {version}"))),
+            None => return Err(bad(&expected(), "no version")),
+        };
+        let record: Self = record.map_err(at)?;
         if record.server != server {
             return Err(bad(server, "a record of another server"));
         }
