@@ -23,6 +23,7 @@ use self::store::OneRun;
 use crate::args::{Args, Command, StoreArgs, Target};
 use crate::demo;
 use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::prompt::Prompt;
 use crate::report::Report;
 use crate::settings::Chosen;
@@ -67,10 +68,16 @@ impl Call {
     fn session_with(self, entry: &Entry, chosen: Chosen) -> Result<Open, Failure> {
         let report = self.report;
         let (prompt, verdicts, paste) = Prompt::new(&chosen.person, report);
+        let interrupt = Interrupt::default();
+        let armed = interrupt.clone();
         let open = self.open(entry, chosen, Some(prompt), move |notice| {
             report.notice(notice);
             verdicts.hear(notice);
+            if matches!(notice, Notice::Browsing) {
+                armed.arm();
+            }
         })?;
+        interrupt.belongs_to(&open.session);
         if let Some(paste) = paste {
             paste.read_for(Arc::downgrade(&open.session))?;
         }
