@@ -21,6 +21,7 @@ mod leave;
 mod pump;
 mod renewal;
 mod store;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use crate::wire::url as address;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
+use upkeep::Care;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -96,6 +98,8 @@ pub struct AuthMachine {
     chores: VecDeque<Change>,
     /// The renewal that nobody asks for, if the settings want one.
     ahead: Option<Ahead>,
+    /// The upkeep of clients.
+    care: Care,
     /// What was last told.
     told: SessionState,
     clocks: clock::Told,
@@ -170,6 +174,7 @@ impl AuthMachine {
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
             ahead: None,
+            care: Care::default(),
             told: SessionState::Unknown,
             clocks: clock::Told::default(),
             attempt: None,
@@ -193,6 +198,7 @@ impl AuthMachine {
         }
         self.on_time(now);
         self.look_ahead(now);
+        self.look_after_clients(now);
         self.pump(now);
         let state = self.state(now);
         if std::mem::replace(&mut self.told, state) != state {
@@ -341,7 +347,13 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        lanes.chain(exchange).chain(prompt).chain(retry).chain(self.ahead_at()).min()
+        lanes
+            .chain(exchange)
+            .chain(prompt)
+            .chain(retry)
+            .chain(self.ahead_at())
+            .chain(self.care_at())
+            .min()
     }
 }
 

@@ -7,7 +7,8 @@ use crate::config::{Config, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::flow::Learned;
-use crate::flow::identity::{self, Choice, Known};
+use crate::flow::identity::{self, Choice, Identity, Known};
+use crate::flow::upkeep::{Errand, Wish};
 use crate::notice::{ClientSource, Notice, Proposal};
 use crate::session::grant::Site;
 use crate::session::record::{ClientHome, Discovery, Registration};
@@ -34,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
     pub(crate) replaced_client: bool,
+    /// The client that was registered earlier was looked after.
+    pub(crate) looked_after: bool,
     /// The server has refused the resource indicator.
     pub(crate) resource_refused: bool,
 }
@@ -55,6 +58,24 @@ impl Job {
             document_rejected: self.document_rejected_by.contains(issuer),
             client_home: self.client_home.as_ref(),
         }
+    }
+
+    /// What is to be done first about the client that was registered earlier, once.
+    pub(super) fn wish(
+        &mut self,
+        found: &Discovery,
+        redirect_uri: &str,
+        choice: &Result<Choice, ErrorKind>,
+        now: UnixTime,
+    ) -> Option<Wish> {
+        let another = |identity: &Identity| identity.source.kind() != ClientSource::Registered;
+        if matches!(choice, Ok(Choice::Use(identity)) if another(identity)) {
+            return None;
+        }
+        let known = self.registrations.get(&found.issuer)?;
+        Errand::before_login(known, now).filter(|_| known.redirect_uri == redirect_uri)?;
+        let wish = Wish { issuer: found.issuer.clone(), client_id: known.client_id.clone() };
+        (!std::mem::replace(&mut self.looked_after, true)).then_some(wish)
     }
 
     /// What this login would do from here on, if it were one.

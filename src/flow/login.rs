@@ -1,6 +1,8 @@
 //! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
 //! more scopes; an inspection is a login that stops before anything is asked of anybody.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
@@ -30,6 +32,7 @@ enum Stage {
     Detect(Detect),
     Discover(Box<Discover>),
     Listen(Box<Discovery>),
+    LookAfter(Place),
     Register(Register, Place),
     Keep(Identity, Place),
     Authorize(Box<Authorize>),
@@ -124,7 +127,9 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
-            Stage::Listen(_) | Stage::Keep(..) | Stage::Authorize(_) => Err(stray("http")),
+            Stage::Listen(_) | Stage::LookAfter(_) | Stage::Keep(..) | Stage::Authorize(_) => {
+                Err(stray("http"))
+            }
         }
     }
 
@@ -139,6 +144,36 @@ impl Login {
                 Self::identify(self.job, Place { found, redirect_uri }, now, notes)
             }
             _ => Err(stray("listen")),
+        }
+    }
+
+    /// What could be done about the client was done.
+    pub(crate) fn on_looked_after(
+        mut self,
+        clients: &BTreeMap<String, Registration>,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        self.job.registrations.clone_from(clients);
+        match self.stage {
+            Stage::LookAfter(place) => Self::identify(self.job, place, now, notes),
+            _ => Err(stray("look after")),
+        }
+    }
+
+    /// What has become of the clients while the person was asked: a secret may be another by now.
+    pub(crate) fn adopt(&mut self, clients: &BTreeMap<String, Registration>) {
+        for (issuer, known) in &mut self.job.registrations {
+            let newer =
+                clients.get(issuer).filter(|new| new.is(known) && new.changes > known.changes);
+            let Some(newer) = newer else { continue };
+            known.clone_from(newer);
+            if let Stage::Authorize(sent) = &mut self.stage
+                && sent.identity.source.kind() == ClientSource::Registered
+                && (&sent.found.issuer, &sent.identity.client_id) == (issuer, &newer.client_id)
+            {
+                sent.identity = registered(newer, sent.identity.source);
+            }
         }
     }
 
@@ -270,8 +305,16 @@ impl Login {
         Ok(Step::Ask(Self { job, stage: Stage::Listen(found) }, Ask::Listen(spec)))
     }
 
-    fn identify(job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
-        match identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now)? {
+    fn identify(mut job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
+        let choice =
+            identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now);
+        if let Some(wish) = job.wish(&place.found, &place.redirect_uri, &choice, now) {
+            return Ok(Step::Ask(
+                Self { job, stage: Stage::LookAfter(place) },
+                Ask::LookAfter(wish),
+            ));
+        }
+        match choice? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
                 Self::authorize(job, identity, place, notes)

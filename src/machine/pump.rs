@@ -101,7 +101,7 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
-            Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
+            Work::Upkeep(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
         }
     }
 

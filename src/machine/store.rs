@@ -280,6 +280,14 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            (Some(After::Send(ask)), Work::Upkeep(upkeep, then)) if result.is_ok() => {
+                lane.work = Work::Upkeep(upkeep, then);
+                lane.state = ready(now, ask);
+                self.put_lane(lane);
+            }
+            (Some(After::Send(_) | After::LookAfter), Work::Upkeep(_, then)) => {
+                self.look_after(now, lane, None, then);
+            }
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
                 // Read again for this save, the store may have held newer ones.
                 if self.session.record.generation() != Some(tokens.generation) {
