@@ -164,8 +164,7 @@ impl Login {
     /// What has become of the clients while the person was asked: a secret may be another by now.
     pub(crate) fn adopt(&mut self, clients: &BTreeMap<String, Registration>) {
         for (issuer, known) in &mut self.job.registrations {
-            let newer =
-                clients.get(issuer).filter(|new| new.is(known) && new.changes > known.changes);
+            let newer = clients.get(issuer).filter(|new| new.is(known) && new.is_newer_than(known));
             let Some(newer) = newer else { continue };
             known.clone_from(newer);
             if let Stage::Authorize(sent) = &mut self.stage

@@ -180,7 +180,7 @@ pub(super) enum After {
     /// The refresh, or the upkeep, is sent.
     Send(Ask),
     /// The upkeep is over.
-    LookAfter,
+    Upkept,
     /// The renewal has failed: its attempt waits for the next try, or ends with this.
     Rest(Error),
     /// The attempt has failed.

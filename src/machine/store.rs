@@ -180,6 +180,7 @@ impl AuthMachine {
                 let ours_is_newer = self.ours_is_newer(&theirs);
                 self.store.saw(Some(&theirs));
                 if ours_is_newer {
+                    self.session.record.catch_up(&theirs);
                     return Again::Same;
                 }
                 let ours = &self.session.record;
@@ -285,7 +286,7 @@ impl AuthMachine {
                 lane.state = ready(now, ask);
                 self.put_lane(lane);
             }
-            (Some(After::Send(_) | After::LookAfter), Work::Upkeep(_, then)) => {
+            (Some(After::Send(_) | After::Upkept), Work::Upkeep(_, then)) => {
                 self.look_after(now, lane, None, then);
             }
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {

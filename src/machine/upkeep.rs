@@ -156,7 +156,7 @@ impl AuthMachine {
             return self.look_after(now, lane, None, then);
         }
         lane.work = Work::Upkeep(None, then);
-        lane.state = State::Ready(Want::Save(Change::Client(Box::new(client)), After::LookAfter));
+        lane.state = State::Ready(Want::Save(Change::Client(Box::new(client)), After::Upkept));
         self.renewal = Some(lane);
     }
 }

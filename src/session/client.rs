@@ -43,6 +43,11 @@ impl Registration {
         (&self.issuer, &self.client_id) == (&other.issuer, &other.client_id)
     }
 
+    /// Whether the server has changed it since the other was what is known of it.
+    pub(crate) fn is_newer_than(&self, other: &Registration) -> bool {
+        (self.changes, self.registered_at) > (other.changes, other.registered_at)
+    }
+
     /// Whether it has a secret that the server accepts no more.
     pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
         self.secret_end().is_some_and(|at| at <= now)

@@ -205,6 +205,7 @@ impl Record {
         }
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
+        theirs.catch_up(self);
         theirs.step_ups.clone_from(&self.step_ups);
         theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
@@ -292,6 +293,16 @@ impl Record {
         self.clients().find(|client| client.bought(tokens))
     }
 
+    /// Takes over what has become of our clients elsewhere.
+    pub(crate) fn catch_up(&mut self, other: &Self) {
+        for known in self.registrations.values_mut().chain(&mut self.former) {
+            let newer = other.clients().find(|other| other.is(known) && other.is_newer_than(known));
+            if let Some(newer) = newer {
+                known.clone_from(newer);
+            }
+        }
+    }
+
     /// Remembers what has become of a client, if it is still known.
     pub(crate) fn update(&mut self, client: Registration) {
         let known = self.registrations.values_mut().chain(&mut self.former);
@@ -304,7 +315,7 @@ impl Record {
     pub(crate) fn register(&mut self, registration: Registration) {
         // A login that began before its client was renewed knows an older secret.
         let newer =
-            |known: &&Registration| known.is(&registration) && known.changes > registration.changes;
+            |known: &&Registration| known.is(&registration) && known.is_newer_than(&registration);
         let registration = self.clients().find(newer).cloned().unwrap_or(registration);
         let replaced = self.registrations.insert(registration.issuer.clone(), registration);
         let tokens = self.tokens.as_ref();

@@ -67,7 +67,7 @@ pub struct Leak {
 }
 
 impl Exchange {
-    fn is(&self, what: What) -> bool {
+    pub(crate) fn is(&self, what: What) -> bool {
         let grant = |name| matches!(&self.detail, Detail::Token(t) if t.grant_type == name);
         match what {
             What::McpRequests => matches!(self.detail, Detail::Mcp { .. }),

@@ -15,7 +15,9 @@
 //!   erased, no logout undone; and what a program received, it saves;
 //! - no token is lent before it is saved, or its save has failed;
 //! - no browser opens unless somebody who waits has welcomed it;
-//! - who knows of a registered client registers no other;
+//! - who knows of a registered client registers no other, unless its secret ends;
+//! - where it ends, it is renewed under the lock, and nobody shows a token to manage it with that
+//!   another program has spent, unless what took its place was lost;
 //! - if nothing was lost, a new program gets a token without a person, and no server saw a reuse.
 //!
 //! A seed always tells the same story: [`tell`] tells it in words.
@@ -31,7 +33,7 @@ use std::time::Duration;
 use mcp_auth::{AttemptId, Demand, Mono, Need};
 
 use super::{Scenario, need};
-use crate::What;
+use crate::{ClientAuthentication, What};
 use calamity::Calamities;
 use dice::Dice;
 use ledger::Ledger;
@@ -66,6 +68,10 @@ struct Crowd {
     members: Vec<Member>,
     /// The servers have ended logins of themselves.
     revoked: bool,
+    /// The client has a secret that ends.
+    secret_ends: bool,
+    /// What a renewal of that secret brought was lost, or it failed.
+    client_lost: bool,
     story: Option<Story>,
 }
 
@@ -86,9 +92,12 @@ struct Member {
     knows_client: bool,
     /// The same, before the attempts that are on their way began.
     knew_client: bool,
+    /// The server has renewed the client's secret for it, and that is not on disk yet.
+    renewed: bool,
 }
 
 const TOOL: &str = "whoami";
+const DAY: u64 = 86_400;
 /// In seconds: after that, a renewal that has failed is tried again.
 const LATER: u64 = 610;
 const TURNS: [usize; 4] = [40, 80, 150, 300];
@@ -106,8 +115,21 @@ impl Crowd {
         let programs = 2 + dice.below(4);
         let member = |ledger: &mut Ledger| Member { run: ledger.run(), ..Member::default() };
         let members = (0..programs).map(|_| member(&mut ledger)).collect();
-        let allowed = Calamities::roll(&mut dice);
-        let mut crowd = Self { s, dice, ledger, allowed, members, revoked: false, story };
+        let mut allowed = Calamities::roll(&mut dice);
+        // By dice of its own: the other stories stay what they are.
+        let secret_ends = Dice::new(!seed).percent(20);
+        if secret_ends {
+            // The servers' would jump too, over all the time that there is to renew it in.
+            allowed.clocks = false;
+            let server = &mut s.world.authorization[0];
+            server.client_authentication = vec![ClientAuthentication::Basic];
+            server.registration.manageable = true;
+            server.registration.secret_lifetime = Some(2 * DAY);
+            server.registration.keeps_old_secrets = true;
+        }
+        let (revoked, client_lost) = (false, false);
+        let mut crowd =
+            Self { s, dice, ledger, allowed, members, revoked, secret_ends, client_lost, story };
         crowd.say(|c| {
             let server = &c.s.world.authorization[0];
             format!(
@@ -116,13 +138,13 @@ impl Crowd {
                 if server.reuse_detection { "ends the login" } else { "refuses" },
                 if server.reuse_grace.is_some() { ", but for 30 s" } else { "" },
                 c.allowed
-            )
+            ) + if c.secret_ends { " The client's secret ends." } else { "" }
         });
         crowd
     }
 
     fn play(mut self) {
-        if self.dice.percent(60) {
+        if self.secret_ends || self.dice.percent(60) {
             self.say(|_| "It begins with a login that all know of.".to_owned());
             self.ask_at(0, true);
             self.calm_all();
@@ -130,7 +152,9 @@ impl Crowd {
                 self.ask_at(at, false);
                 self.calm_all();
             }
-            if self.dice.percent(70) {
+            if self.secret_ends {
+                self.time_passes(DAY + 3600);
+            } else if self.dice.percent(70) {
                 self.time_passes(4000);
             }
         }
@@ -146,7 +170,7 @@ impl Crowd {
         self.relieve();
         self.calm_all();
         assert_eq!(self.s.store.locked_by, None, "a lock that nobody needs any more");
-        let nothing_lost = !self.ledger.is_excused() && !self.revoked;
+        let nothing_lost = !self.ledger.is_excused() && !self.revoked && !self.client_lost;
         if nothing_lost {
             let twice = self.s.world.token_requests().any(|t| t.reused && t.refresh.is_some());
             assert!(!twice, "a refresh token was used twice");
@@ -155,7 +179,8 @@ impl Crowd {
         self.s.sleep(LATER);
         // What is there now, a new program finds.
         let worn_out = ledger::is_worn_out(self.s.store.bytes.as_deref());
-        let there = self.ledger.anything_saved() && !self.ledger.has_logged_out();
+        let stays = !self.ledger.has_logged_out() && self.members.iter().all(|m| !m.forgetting);
+        let there = self.ledger.anything_saved() && stays;
         if nothing_lost && there && !worn_out {
             self.say(|_| "A new program asks for a token; nobody is there to log in.".to_owned());
             let at = self.members.len();
@@ -213,7 +238,9 @@ impl Crowd {
         let runs =
             self.members[at].attempts.iter().any(|(attempt, _)| machine.is_running(*attempt));
         let saved = machine.status().is_none_or(|status| status.saved);
-        let deadline = self.members[at].deadline.filter(|_| runs || !saved)?;
+        // A renewal that nobody waits for any more may pause for a second, under the lock.
+        let locks = self.s.store.locked_by == Some(at);
+        let deadline = self.members[at].deadline.filter(|_| runs || !saved || locks)?;
         Some(self.s.now().mono.until(deadline))
     }
 
