@@ -16,10 +16,15 @@
 mod answer;
 mod clock;
 mod demand;
+mod fixed;
+mod judge;
 mod lane;
 mod leave;
 mod pump;
 mod renewal;
+mod save;
+mod secret;
+mod send;
 mod store;
 mod upkeep;
 
@@ -33,8 +38,9 @@ use crate::event::{AttemptId, Demand, Event, Need};
 use crate::logout::Logout;
 use crate::notice::{ClientSource, Notice};
 use crate::output::{CallId, Output, Page};
+use crate::restore::CachedLogin;
 use crate::secret::Secret;
-use crate::session::grant::{Grant, Site, bearer};
+use crate::session::grant::{Grant, Site};
 use crate::session::policy::Plan;
 use crate::session::record::Discovery;
 use crate::session::tokens::Generation;
@@ -43,6 +49,9 @@ use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
 use crate::wire::url as address;
 
+pub use judge::Verdict;
+
+use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
@@ -77,6 +86,9 @@ use upkeep::Care;
 #[derive(Debug)]
 pub struct AuthMachine {
     config: Arc<Config>,
+    fixed: Fixed,
+    /// A login of another program, to be taken up.
+    cached: Option<Box<CachedLogin>>,
     session: Session,
     entropy: Entropy,
     outputs: VecDeque<Output>,
@@ -157,7 +169,10 @@ impl AuthMachine {
         let text = server.split('#').next().unwrap_or_default().to_owned();
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
+        let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
         Ok(Self {
+            fixed: Fixed::of(&config),
+            cached: None,
             config,
             session: Session::new(Arc::new(Site { text, url })),
             entropy,
@@ -188,11 +203,16 @@ impl AuthMachine {
     pub fn handle(&mut self, now: Now, event: Event) {
         match event {
             Event::Demand(demand) => self.on_demand(now, demand),
-            Event::Challenged(challenged) => self.session.challenged(now.wall, challenged),
+            Event::Challenged(challenged) => {
+                if !self.fixed.was_replaced(challenged.generation) {
+                    self.session.challenged(now.wall, challenged);
+                }
+            }
             Event::Redirected(redirected) => self.on_redirected(now, redirected),
             Event::Cancel(attempt) => self.on_cancel(attempt),
             Event::Logout => self.on_logout(),
             Event::Forget => self.on_forget(),
+            Event::Restore(cached) => self.cached = Some(Box::new(cached)),
             Event::Tick => {}
             Event::Answer(answer) => self.on_answer(now, answer),
         }
@@ -214,13 +234,8 @@ impl AuthMachine {
     /// Is there a token for `need`? The hot path: it changes nothing, and a ready grant costs a
     /// reference count.
     pub fn token(&self, now: Now, need: &Need) -> TokenState {
-        if let Some(token) = &self.config.bearer_token
-            && !self.session.refused()
-        {
-            return match bearer(token) {
-                Some(header) => TokenState::Ready(Grant::fixed(self.session.site.clone(), header)),
-                None => TokenState::Missing,
-            };
+        if let Some(state) = self.fixed_token() {
+            return state;
         }
         // A try that is due is for somebody to demand; what is left is lent while it is made.
         let quiet = self.session.retry_in(now.mono).is_some()
@@ -261,7 +276,7 @@ impl AuthMachine {
     /// sent without a token finds out as well as a probe.
     pub fn wants_authorization(&self) -> Option<bool> {
         match self.session.requirement {
-            _ if self.config.bearer_token.is_some() => Some(true),
+            _ if self.fixed.is_held() => Some(true),
             Requirement::Unknown => None,
             Requirement::NotRequired => Some(false),
             Requirement::Required => Some(true),
@@ -296,11 +311,7 @@ impl AuthMachine {
 
     /// How the session stands. Each change is also told, by [`Notice::State`].
     pub fn state(&self, now: Now) -> SessionState {
-        match (&self.config.bearer_token, self.session.refused()) {
-            (Some(_), false) => SessionState::Authorized,
-            (Some(_), true) => SessionState::LoginRequired,
-            (None, _) => self.session.state(now, &self.config),
-        }
+        self.fixed_state().unwrap_or_else(|| self.session.state(now, &self.config))
     }
 
     /// The tokens at hand, described: never their values.

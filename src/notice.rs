@@ -91,6 +91,16 @@ pub enum Notice {
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// A secret is where others than its owner can read it.
+    SecretExposed {
+        /// Where.
+        place: String,
+    },
+    /// A cached login can't be taken up: a login is needed.
+    NotRestored {
+        /// Why.
+        why: String,
+    },
     /// A person is being asked.
     Browsing,
     /// A request to the callback address was not the answer that is waited for.
@@ -194,8 +204,16 @@ pub enum Leniency {
     LegacyServer,
     /// There was no metadata at all: the default endpoints of 2025-03-26 are used.
     LegacyEndpoints,
+    /// Something was at an address that only `allow_private_addresses` allows.
+    PrivateAddress,
     /// No resource indicator is sent, as [`send_resource`](crate::Config::send_resource) allows.
     ResourceOmitted,
+    /// The client was refused until it showed its secret in the body
+    /// ([`Config::retry_secret_in_body`](crate::Config::retry_secret_in_body)).
+    SecretInBody,
+    /// The token of a refresh was refused at once, and the next one names the scopes
+    /// ([`Config::scope_on_refresh`](crate::Config::scope_on_refresh) names them always).
+    ScopeOnRefresh,
 }
 
 /// How a client identity was come by.
@@ -245,6 +263,10 @@ impl fmt::Display for Notice {
                 "the secret of the client {client_id} was not renewed ({why}); trying again in {} s",
                 retry_in.as_secs()
             ),
+            Notice::SecretExposed { place } => {
+                write!(f, "{place} holds a secret that others can read")
+            }
+            Notice::NotRestored { why } => write!(f, "the cached login is of no use: {why}"),
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")
@@ -321,7 +343,10 @@ impl fmt::Display for Leniency {
             Leniency::ResourceAbsent => "protected resource metadata without `resource`",
             Leniency::LegacyServer => "no protected resource metadata (2025-03-26)",
             Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
+            Leniency::PrivateAddress => "an address that `allow_private_addresses` allows",
             Leniency::ResourceOmitted => "no resource indicator is sent (`send_resource`)",
+            Leniency::SecretInBody => "the client's secret goes in the body",
+            Leniency::ScopeOnRefresh => "the refresh names the scopes",
         })
     }
 }

@@ -19,6 +19,7 @@
 pub mod go;
 mod import;
 mod read;
+mod session;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +30,8 @@ use serde::{Deserialize, Serialize};
 use crate::secret::{Secret, exposed};
 use crate::time::UnixTime;
 
-pub use import::{Imported, SecretRef};
+pub use import::Imported;
+pub use session::CachedSession;
 
 /// The environment variable that ToolHive takes a bearer token from, where neither a value nor a
 /// file is given.

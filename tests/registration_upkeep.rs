@@ -387,6 +387,64 @@ mod what_the_server_answers {
     }
 }
 
+mod what_is_registered {
+    use super::*;
+
+    /// A record that doesn't say, as an imported login's.
+    fn unknown() -> Scenario {
+        let mut s = near_the_end();
+        let mut record: Value = serde_json::from_slice(s.store.bytes.as_ref().unwrap()).unwrap();
+        let client = &mut record["registrations"]["https://auth.example.com"];
+        client.as_object_mut().unwrap().remove("metadata").unwrap();
+        s.store.overwrite(&record.to_string());
+        s.restart();
+        s
+    }
+
+    #[test]
+    fn is_asked_for_first_where_nobody_knows_it() {
+        for login in [false, true] {
+            let mut s = unknown();
+            let id = client(&s).id;
+            if login {
+                s.log_in().unwrap();
+            } else {
+                works(&mut s);
+            }
+            let log = s.take_log();
+            let managed: Vec<_> = log.iter().filter(|line| line.contains(&id)).collect();
+            let place = format!("auth.example.com/register/{id} 200");
+            assert_eq!(managed, [&format!("GET {place}"), &format!("PUT {place}")]);
+            assert_eq!((renewed(&s), s.world.registrations(), s.store.locked_by), (1, 1, None));
+            s.check_secrets();
+        }
+    }
+
+    #[test]
+    fn that_cannot_be_had_is_asked_for_again_later() {
+        let huge = |id: &str| json!({ "client_id": id, "client_name": "x".repeat(20_000) });
+        for large in [true, false] {
+            let mut s = unknown();
+            let id = client(&s).id;
+            let canned = match large {
+                true => Canned::json(200, huge(&id).to_string()),
+                false => Canned::new(503, ""),
+            };
+            let fault = Fault::answer("GET", &format!("/register/{id}"), canned);
+            s.world.faults.push(fault.times(u32::MAX));
+            for _ in 0..3 {
+                works(&mut s);
+                s.sleep(600);
+            }
+            assert_eq!((s.asked_for(Purpose::Upkeep), not_renewed(&s).len()), (1, 1), "{large}");
+            s.world.faults.clear();
+            s.sleep(HOUR);
+            works(&mut s);
+            assert_eq!((renewed(&s), s.browser_opened()), (1, 1), "{large}");
+        }
+    }
+}
+
 mod a_renewal_that_fails {
     use super::*;
 
@@ -811,6 +869,31 @@ mod a_client_whose_browser_never_came_back {
             s.world.faults.push(Fault::answer("GET", &format!("/register/{id}"), canned));
             s.log_in().unwrap();
             assert_eq!((reads(&s), s.world.registrations()), (1, registrations), "{said}");
+        }
+    }
+
+    #[test]
+    fn is_replaced_where_a_person_wishes_it_whatever_the_server_knows() {
+        for mut s in [suspected(), near_the_end()] {
+            let new_client = Demand::interactive(Need::default()).fresh().with_new_client();
+            s.demanded(new_client).unwrap();
+            assert_eq!((s.world.registrations(), updates(&s) < 2), (2, true));
+        }
+    }
+
+    #[test]
+    fn may_also_be_one_that_was_of_no_use_for_a_month() {
+        for known in [true, false] {
+            let mut s = Scenario::new();
+            s.world.authorization[0].registration.manageable = true;
+            s.world.authorization[0].refresh_lifetime = Some(DAY);
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            if !known {
+                s.world.authorization[0].forget_clients();
+            }
+            s.sleep(40 * DAY);
+            s.log_in().unwrap();
+            assert_eq!((reads(&s), s.world.registrations()), (1, if known { 1 } else { 2 }));
         }
     }
 

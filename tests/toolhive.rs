@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use mcp_auth::output::CallbackHost;
-use mcp_auth::toolhive::{RemoteConfig, SecretRef, Warning};
-use mcp_auth::{Secret, UnixTime};
+use mcp_auth::toolhive::{RemoteConfig, Warning};
+use mcp_auth::{Secret, SecretRef, UnixTime};
 use serde_json::{Value, json};
 
 const TODAY: &str = include_str!("corpus/toolhive/today.json");
@@ -201,13 +201,11 @@ mod import {
     fn a_value_comes_before_a_file_and_a_reference_is_none_of_both() {
         let (old, _) = read(OLD);
         let imported = old.import();
-        let named = SecretRef::Named("OAUTH_CLIENT_SECRET_notes".to_owned());
-        assert_eq!(
-            (imported.config.client_secret, imported.client_secret_from),
-            (None, Some(named))
-        );
+        let named = SecretRef::Name("OAUTH_CLIENT_SECRET_notes".to_owned());
+        assert_eq!(imported.config.client_secret, None);
+        assert_eq!(imported.config.client_secret_from, [named]);
         let file = SecretRef::File("/run/secrets/token".to_owned());
-        assert_eq!(imported.bearer_token_from, Some(file));
+        assert_eq!(imported.config.bearer_token_from, [file]);
         for (text, name) in [
             ("NAME,target=bearer_token", Some("NAME")),
             ("a,target=b,target=c", Some("a")),
@@ -216,7 +214,7 @@ mod import {
             (",target=x", None),
             ("NAME, target=x", None),
         ] {
-            let named = name.map(|name| SecretRef::Named(name.to_owned()));
+            let named = name.map(|name| SecretRef::Name(name.to_owned()));
             assert_eq!(SecretRef::parse_toolhive(text), named, "{text}");
         }
     }

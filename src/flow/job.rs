@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crate::config::{Config, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::flow::Learned;
 use crate::flow::identity::{self, Choice, Identity, Known};
 use crate::flow::upkeep::{Errand, Wish};
-use crate::notice::{ClientSource, Notice, Proposal};
+use crate::flow::{HttpResult, Learned, Notes};
+use crate::notice::{ClientSource, Leniency, Notice, Proposal};
+use crate::reach::Witness;
+use crate::restore::CachedLogin;
 use crate::session::grant::Site;
 use crate::session::record::{ClientHome, Discovery, Registration};
 use crate::session::tokens::Purchase;
@@ -23,7 +25,11 @@ pub(crate) struct Job {
     pub(crate) config: Arc<Config>,
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
+    /// A login of another program that may be taken up instead.
+    pub(crate) cached: Option<CachedLogin>,
     pub(crate) inspect: bool,
+    /// A person wants to log in, also where the server lets everybody in.
+    pub(crate) wanted_all_the_same: bool,
     /// Scopes needed besides those that the server suggests.
     pub(crate) wanted: ScopeSet,
     /// What the tokens at hand were obtained for, and of whom: a new login keeps it.
@@ -37,13 +43,15 @@ pub(crate) struct Job {
     pub(crate) replaced_client: bool,
     /// The client that was registered earlier was looked after.
     pub(crate) looked_after: bool,
+    /// Something was at an address that the settings allow.
+    pub(crate) went_private: bool,
     /// The server has refused the resource indicator.
     pub(crate) resource_refused: bool,
 }
 
 impl Job {
     pub(super) fn needs_person(&self) -> Result<(), Error> {
-        if self.browser_welcome || self.inspect {
+        if self.browser_welcome || self.inspect || self.cached.is_some() {
             return Ok(());
         }
         let reason = "the server wants authorization, and there is no usable token".into();
@@ -74,7 +82,8 @@ impl Job {
         }
         let known = self.registrations.get(&found.issuer)?;
         Errand::before_login(known, now).filter(|_| known.redirect_uri == redirect_uri)?;
-        let wish = Wish { issuer: found.issuer.clone(), client_id: known.client_id.clone() };
+        let (issuer, client_id) = (found.issuer.clone(), known.client_id.clone());
+        let wish = Wish { issuer, client_id, doubtful: known.suspect };
         (!std::mem::replace(&mut self.looked_after, true)).then_some(wish)
     }
 
@@ -110,7 +119,7 @@ impl Job {
             && !std::mem::replace(&mut self.resource_refused, true)
     }
 
-    fn earlier_of(&self, found: &Discovery) -> Option<&Purchase> {
+    pub(super) fn earlier_of(&self, found: &Discovery) -> Option<&Purchase> {
         self.earlier.as_ref().filter(|earlier| earlier.issuer == found.issuer)
     }
 
@@ -135,7 +144,19 @@ impl Job {
         scopes
     }
 
+    /// What has to be overlooked for an answer to be had.
+    pub(super) fn overlook(&mut self, reply: &HttpResult, notes: &mut Notes) {
+        let witness =
+            reply.as_ref().ok().and_then(|response| response.extensions().get::<Witness>());
+        if witness.is_some_and(|witness| witness.lenient) && !self.went_private {
+            self.went_private = true;
+            notes.push(Notice::Lenient(Leniency::PrivateAddress));
+        }
+    }
+
     pub(super) fn learned_with(&self, found: &Discovery) -> Learned {
-        Learned { discovery: Some(found.clone()), ..self.learned.clone() }
+        let mut found = found.clone();
+        found.leniencies.extend(self.went_private.then_some(Leniency::PrivateAddress));
+        Learned { discovery: Some(found), ..self.learned.clone() }
     }
 }

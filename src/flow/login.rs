@@ -1,23 +1,29 @@
 //! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
 //! more scopes; an inspection is a login that stops before anything is asked of anybody.
 
+mod client;
+mod restore;
+
 use std::collections::BTreeMap;
+
+use restore::Restore;
 
 use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
 use crate::flow::discover::{Discover, Discovered, Evidence};
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
+use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::record::{ClientHome, Discovery, Registration};
 use crate::session::tokens::Purchase;
-use crate::text::{printable, printable_url};
+use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::failure::OAuthError;
 use crate::wire::token::TokenReply;
@@ -35,8 +41,11 @@ enum Stage {
     LookAfter(Place),
     Register(Register, Place),
     Keep(Identity, Place),
+    /// Nobody is sent to log in where the client's secret can't be had afterwards.
+    Rehearse(FindSecret, Identity, Place),
     Authorize(Box<Authorize>),
     Exchange(Exchange, Place),
+    Restore(Box<Restore>),
 }
 
 /// Where the login stands: the server, and the address that the browser comes back to.
@@ -49,7 +58,13 @@ struct Place {
 pub(crate) enum Ended {
     NotRequired,
     Inspected(Learned),
-    Obtained { reply: Box<TokenReply>, purchase: Purchase, learned: Learned },
+    /// The cached login is of no use: everything begins anew without it.
+    NotRestored(String),
+    Obtained {
+        reply: Box<TokenReply>,
+        purchase: Purchase,
+        learned: Learned,
+    },
 }
 
 type Turn = Result<Step<Login, Ended>, Error>;
@@ -57,11 +72,17 @@ type Turn = Result<Step<Login, Ended>, Error>;
 impl Login {
     /// `evidence`: what is known already; without it the server is probed.
     pub(crate) fn start(
-        job: Job,
+        mut job: Job,
         evidence: Option<Evidence>,
         now: UnixTime,
         notes: &mut Notes,
     ) -> Turn {
+        if job.cached.is_some()
+            && let Some(found) = Discover::settled(&job.config, &job.site)
+            && let Some(cached) = job.cached.take()
+        {
+            return Self::restore(job, cached, Box::new(found), now, notes);
+        }
         match evidence {
             Some(evidence) => Self::discover(job, evidence, now, notes),
             None => {
@@ -77,18 +98,23 @@ impl Login {
     }
 
     /// The exchange that is out, if one is: its answer must not be lost.
-    pub(crate) fn exchange(&self) -> Option<(&Exchange, Learned)> {
+    pub(crate) fn exchange(&self) -> Option<(Exchange, Learned)> {
         match &self.stage {
             Stage::Exchange(exchange, place) => {
-                Some((exchange, self.job.learned_with(&place.found)))
+                Some((exchange.clone(), self.job.learned_with(&place.found)))
             }
+            Stage::Restore(restore) => Self::restoring(restore, &self.job),
             _ => None,
         }
     }
 
     /// Whether ending the login now would lose something that a server has made for us.
     pub(crate) fn must_be_seen_through(&self) -> bool {
-        matches!(self.stage, Stage::Register(..) | Stage::Keep(..) | Stage::Exchange(..))
+        match &self.stage {
+            Stage::Register(..) | Stage::Keep(..) | Stage::Exchange(..) => true,
+            Stage::Restore(restore) => restore.exchange().is_some(),
+            _ => false,
+        }
     }
 
     /// Redirect URI and state of the authorization request that is out.
@@ -99,18 +125,17 @@ impl Login {
         }
     }
 
-    /// Issuer and name of the client that the person was sent with, if it is older than this login.
-    pub(crate) fn earlier_client(&self) -> Option<(String, String)> {
+    /// The client that the person was sent with, and the issuer that they were sent to.
+    pub(crate) fn sent(&self) -> Option<(&str, &Identity)> {
         match &self.stage {
-            Stage::Authorize(sent) if sent.identity.source == ClientSource::Remembered => {
-                Some((sent.found.issuer.clone(), sent.identity.client_id.clone()))
-            }
+            Stage::Authorize(sent) => Some((&sent.found.issuer, &sent.identity)),
             _ => None,
         }
     }
 
     pub(crate) fn on_http(self, now: UnixTime, reply: HttpResult, notes: &mut Notes) -> Turn {
-        let Self { job, stage } = self;
+        let Self { mut job, stage } = self;
+        job.overlook(&reply, notes);
         match stage {
             Stage::Detect(detect) => {
                 let step = detect.on_http(&job.site, reply, notes);
@@ -127,9 +152,35 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
-            Stage::Listen(_) | Stage::LookAfter(_) | Stage::Keep(..) | Stage::Authorize(_) => {
-                Err(stray("http"))
+            Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
+            Stage::Listen(_)
+            | Stage::LookAfter(_)
+            | Stage::Keep(..)
+            | Stage::Rehearse(..)
+            | Stage::Authorize(_) => Err(stray("http")),
+        }
+    }
+
+    pub(crate) fn on_secret(self, now: UnixTime, result: SecretResult, notes: &mut Notes) -> Turn {
+        match self.stage {
+            Stage::Restore(restore) => {
+                Self::restored_secret(self.job, *restore, result, now, notes)
             }
+            Stage::Rehearse(find, identity, place) => {
+                // What was found is dropped again: a person may take minutes.
+                match identity.clone().on_secret(find, result, notes)? {
+                    Some((find, ask)) => {
+                        let stage = Stage::Rehearse(find, identity, place);
+                        Ok(Step::Ask(Self { job: self.job, stage }, ask))
+                    }
+                    None => Self::ask_person(self.job, identity, place, notes),
+                }
+            }
+            Stage::Exchange(exchange, place) => {
+                let (exchange, ask) = exchange.on_secret(result, notes)?;
+                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+            }
+            _ => Err(stray("secret")),
         }
     }
 
@@ -154,7 +205,14 @@ impl Login {
         now: UnixTime,
         notes: &mut Notes,
     ) -> Turn {
-        self.job.registrations.clone_from(clients);
+        let known = &mut self.job.registrations;
+        known.retain(|issuer, _| clients.contains_key(issuer));
+        let others = clients
+            .iter()
+            .filter(|(issuer, client)| known.get(*issuer).is_none_or(|known| !known.is(client)));
+        let others: Vec<_> = others.map(|(issuer, c)| (issuer.clone(), c.clone())).collect();
+        known.extend(others);
+        self.adopt(clients);
         match self.stage {
             Stage::LookAfter(place) => Self::identify(self.job, place, now, notes),
             _ => Err(stray("look after")),
@@ -189,6 +247,7 @@ impl Login {
                 let (exchange, ask) = exchange.on_pause_over();
                 Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
             }
+            Stage::Restore(restore) => Self::restore_again(self.job, *restore),
             _ => Err(stray("tick")),
         }
     }
@@ -239,6 +298,8 @@ impl Login {
             Step::Ask(detect, ask) => {
                 return Ok(Step::Ask(Self { job, stage: Stage::Detect(detect) }, ask));
             }
+            // Its metadata says whether it knows a login at all.
+            Step::Done(Detected::NotRequired) if job.wanted_all_the_same => Evidence::Open,
             Step::Done(Detected::NotRequired) => {
                 notes.push(Notice::NotRequired);
                 return Ok(Step::Done(Ended::NotRequired));
@@ -282,8 +343,10 @@ impl Login {
         };
         if job.inspect {
             notes.push(job.proposal(&found, now));
-            job.learned.discovery = Some(*found);
-            return Ok(Step::Done(Ended::Inspected(job.learned)));
+            return Ok(Step::Done(Ended::Inspected(job.learned_with(&found))));
+        }
+        if let Some(cached) = job.cached.take() {
+            return Self::restore(job, cached, found, now, notes);
         }
         job.needs_person()?;
         if let Some(uri) = &job.config.redirect_uri {
@@ -348,7 +411,17 @@ impl Login {
         }
     }
 
-    fn authorize(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+    fn authorize(job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+        job.needs_person()?;
+        match identity.find_secret() {
+            Some((find, ask)) => {
+                Ok(Step::Ask(Self { job, stage: Stage::Rehearse(find, identity, place) }, ask))
+            }
+            None => Self::ask_person(job, identity, place, notes),
+        }
+    }
+
+    fn ask_person(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
         // Again: who welcomed a browser may have left since.
         job.needs_person()?;
         let Place { found, redirect_uri } = place;
@@ -367,7 +440,10 @@ impl Login {
 
     fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
+        let earlier = job.earlier_of(&found);
         let purchase = Purchase {
+            scope_on_refresh: job.config.scope_on_refresh
+                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
             issuer: found.issuer.clone(),
             token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
             client_id: identity.client_id.clone(),
@@ -375,6 +451,7 @@ impl Login {
             requested,
             logged_in_at: now,
             resource,
+            auth_method: None,
         };
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
@@ -391,19 +468,22 @@ impl Login {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Turn {
-        let (identity, purchase, url) =
-            (exchange.identity.clone(), exchange.purchase.clone(), exchange.url());
+        let (identity, url) = (exchange.identity.clone(), exchange.url());
         match exchange.on_http(now, reply, notes) {
             Ok(Step::Ask(exchange, ask)) => {
                 Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
             }
-            Ok(Step::Done(reply)) => {
+            Ok(Step::Done(Bought { reply, purchase })) => {
                 let mut learned = job.learned_with(&place.found);
                 learned.client_home = home(&identity, &purchase);
                 // Also one that was registered earlier: another program may have put its own in the
                 // record since, and only this one can renew these tokens.
                 if identity.source.kind() == ClientSource::Registered {
-                    learned.registered = job.registrations.get(&purchase.issuer).cloned();
+                    let mut client = job.registrations.get(&purchase.issuer).cloned();
+                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
+                        client.auth_method = method;
+                    }
+                    learned.registered = client;
                 }
                 Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
             }
@@ -417,40 +497,6 @@ impl Login {
                 }
             }
             Err(failed) => Err(failed.into_error(url)),
-        }
-    }
-
-    /// The server doesn't know the client, or doesn't like it: another way to be one, once.
-    fn replace_client(
-        mut job: Job,
-        rejected: Identity,
-        place: Place,
-        otherwise: ErrorKind,
-        now: UnixTime,
-        notes: &mut Notes,
-    ) -> Turn {
-        let issuer = place.found.issuer.clone();
-        if std::mem::replace(&mut job.replaced_client, true) {
-            return Err(otherwise.into());
-        }
-        match rejected.source {
-            ClientSource::Configured | ClientSource::Registered => return Err(otherwise.into()),
-            ClientSource::Remembered => {
-                job.registrations.remove(&issuer);
-                job.learned.forgotten.push(issuer);
-            }
-            ClientSource::MetadataDocument => {
-                job.document_rejected_by.insert(issuer.clone());
-                job.learned.document_rejected.push(issuer);
-            }
-        }
-        notes.push(Notice::ClientRejected { client_id: printable_url(&rejected.client_id) });
-        // Where there is no other way, what the server said is the better explanation.
-        match Self::identify(job, place, now, notes) {
-            Err(error) if matches!(error.kind(), ErrorKind::NoClient { .. }) => {
-                Err(otherwise.into())
-            }
-            turn => turn,
         }
     }
 }

@@ -2,6 +2,10 @@
 //! that the server may have forgotten is asked for (§2.1). One request each; what fails is tried
 //! again another time, for the server may have done what it was asked, and replaced what it was
 //! shown.
+//!
+//! ```text
+//! its metadata is not known ─▶ learn ─▶ renew
+//! ```
 
 use std::time::Duration;
 
@@ -24,6 +28,8 @@ use crate::wire::url as address;
 pub(crate) enum Errand {
     /// Its secret ends soon, or has ended.
     Renew,
+    /// The same, and nobody knows what is registered: a renewal has to say it all.
+    Learn,
     /// The server may not know it any more.
     Confirm,
 }
@@ -33,6 +39,8 @@ pub(crate) enum Errand {
 pub(crate) struct Wish {
     pub(crate) issuer: String,
     pub(crate) client_id: String,
+    /// The login doubts it, whatever the record says.
+    pub(crate) doubtful: bool,
 }
 
 /// An errand that is out, or about to be.
@@ -54,11 +62,19 @@ impl Errand {
     /// end of a pause.
     pub(crate) fn before_login(client: &Registration, now: UnixTime) -> Option<Self> {
         client.manager()?;
-        if client.expires_soon(now) && client.metadata.is_some() && !client.was_just_tried(now) {
-            return Some(Errand::Renew);
+        // Doubted again, or by a person, it is replaced whatever the server says.
+        if client.suspect && client.confirmed {
+            return None;
         }
-        (client.suspect && !client.confirmed && !client.expires_soon(now))
-            .then_some(Errand::Confirm)
+        if client.expires_soon(now) {
+            return (!client.was_just_tried(now)).then(|| Self::renewal(client));
+        }
+        client.suspect.then_some(Errand::Confirm)
+    }
+
+    /// The way to a secret that lives longer.
+    pub(crate) fn renewal(client: &Registration) -> Self {
+        if client.metadata.is_some() { Errand::Renew } else { Errand::Learn }
     }
 }
 
@@ -72,7 +88,7 @@ impl Upkeep {
         let (uri, token) = client.manager()?;
         let token = token.clone();
         let request = match errand {
-            Errand::Confirm => read_request(&uri, &token),
+            Errand::Learn | Errand::Confirm => read_request(&uri, &token),
             Errand::Renew => UpdateRequest {
                 uri: &uri,
                 token: &token,
@@ -84,7 +100,7 @@ impl Upkeep {
         };
         let client = match errand {
             Errand::Renew => client.clone().tried(now, None),
-            Errand::Confirm => client.clone(),
+            Errand::Learn | Errand::Confirm => client.clone(),
         };
         let ask = Ask::http(request, Purpose::Upkeep);
         Some((Self { client, errand, uri, token }, ask))
@@ -115,6 +131,12 @@ impl Upkeep {
                 }
                 return client;
             }
+            // The renewal comes next, unless that was one.
+            (Ok(client), Errand::Learn) if client.metadata.is_some() => return client,
+            (Ok(client), Errand::Learn) if !client.expires_soon(now) => return client,
+            (Ok(client), Errand::Learn) => {
+                (client, "the server has registered more than can be kept".to_owned(), None)
+            }
             (Ok(client), Errand::Renew) if client.unrenewed.is_none() => {
                 notes.push(Notice::SecretRenewed { client_id, expires_at: client.secret_end() });
                 return client;
@@ -127,7 +149,9 @@ impl Upkeep {
                 notes.push(Notice::Skipped { url, why: failed.why });
                 return self.client;
             }
-            (Err(failed), Errand::Renew) => (self.client, failed.why, failed.retry_after),
+            (Err(failed), Errand::Renew | Errand::Learn) => {
+                (self.client, failed.why, failed.retry_after)
+            }
         };
         let (client, why, retry_after) = failed;
         let client = client.tried(now, retry_after);

@@ -11,24 +11,26 @@ use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
 use crate::output::Output;
 use crate::session::Requirement;
 use crate::session::policy::Plan;
-use crate::time::{Now, UnixTime};
+use crate::time::Now;
 use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
-        if self.config.bearer_token.is_some() {
-            let attempt = self.new_attempt();
-            if self.session.pardon() {
-                self.fail(attempt, ErrorKind::StaticTokenRefused.into());
-            }
-        } else if self.store.loaded && self.logout.is_none() {
-            let attempt = self.new_attempt();
-            self.begin(now, attempt, demand);
-        } else if let Some((attempt, waiting)) = &mut self.waiting {
+        let Some(demand) = self.on_fixed_demand(demand) else { return };
+        if let Some((attempt, waiting)) = &mut self.waiting {
             self.attempt = Some(*attempt);
             waiting.join(demand);
         } else {
             let attempt = self.new_attempt();
+            self.take_up(now, attempt, demand);
+        }
+    }
+
+    /// Begins, or waits until the record is loaded or the logout is over.
+    pub(super) fn take_up(&mut self, now: Now, attempt: AttemptId, demand: Demand) {
+        if self.store.loaded && self.logout.is_none() {
+            self.begin(now, attempt, demand);
+        } else {
             self.waiting = Some((attempt, demand));
         }
     }
@@ -75,7 +77,9 @@ impl AuthMachine {
             self.attempt = Some(lane.join(attempt, demand));
             return;
         }
-        let hopeless = self.session.requirement == Requirement::Required;
+        let wanted = demand.goal == Goal::Token && self.session.record.tokens.is_none();
+        let cached = self.cached.as_deref().filter(|_| wanted).cloned();
+        let hopeless = self.session.requirement == Requirement::Required && cached.is_none();
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
             let scopes = self.session.lacking(&demand.need);
@@ -88,16 +92,19 @@ impl AuthMachine {
             config: self.config.clone(),
             entropy: self.entropy.split(),
             browser_welcome: demand.browser_welcome,
+            cached,
             inspect,
+            wanted_all_the_same: demand.goal == Goal::Login,
             wanted: self.session.wanted(&demand.need),
             earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
-            registrations: record.registrations.clone(),
+            registrations: record.clients(demand.new_client, &self.config, now.wall),
             document_rejected_by: record.document_rejected_by.clone(),
             client_home: record.client_home.clone(),
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,
             looked_after: false,
+            went_private: false,
             resource_refused: false,
         };
         let after_refusal = self.session.refused();
@@ -147,7 +154,11 @@ impl AuthMachine {
                 lane.detached = true;
                 lane.for_client = matches!(lane.work, Work::Upkeep(..));
             }
-            Some(_) => self.drop_lane(name),
+            Some(lane) => {
+                let doubt = lane.doubt();
+                self.chores.extend(doubt);
+                self.drop_lane(name);
+            }
             None => {}
         }
     }
@@ -160,14 +171,14 @@ impl AuthMachine {
         self.drop_lane(LaneName::Logout);
         // What is being saved must not come back when its answer does; but its generation is used.
         if let Some(InFlight { what, .. }) = &mut self.exchange
-            && let Flight::Lock(change, _) | Flight::Save(change, _) = what
+            && let Flight::Lock(change, _) | Flight::Again(change, _) | Flight::Save(change, _) =
+                what
         {
-            std::mem::replace(change, Change::None).apply(&mut self.session.record);
+            std::mem::replace(change, Change::Void).apply(&mut self.session.record);
         }
         let waiting = self.forget_session();
-        self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
-        self.chores.push_back(Change::Forget(UnixTime::NEVER));
+        self.chores.push_back(Change::Forget);
         for attempt in attempts.into_iter().chain(waiting) {
             self.fail(attempt, ErrorKind::Cancelled.into());
         }
@@ -211,7 +222,8 @@ impl AuthMachine {
 
     /// Gives the lock back, unless a save under it is out: that does it when it is answered.
     pub(super) fn unlock(&mut self) {
-        if matches!(&self.exchange, Some(InFlight { what: Flight::Save(..), .. })) {
+        let saves = |out: &InFlight| matches!(out.what, Flight::Again(..) | Flight::Save(..));
+        if self.exchange.as_ref().is_some_and(saves) {
             return;
         }
         if std::mem::take(&mut self.store.locked) {

@@ -5,10 +5,12 @@ use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
+use crate::flow::secret::FindSecret;
 use crate::flow::upkeep::{Upkeep, Wish};
 use crate::flow::{Ask, Learned};
 use crate::logout;
 use crate::machine::upkeep::Then;
+use crate::notice::ClientSource;
 use crate::output::{CallId, Purpose};
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -40,6 +42,8 @@ pub(super) struct Lane {
 
 pub(super) enum Work {
     Login(Box<Login>),
+    /// A bearer token that is kept elsewhere.
+    Finding(FindSecret),
     /// Before the refresh: the store is locked and read again.
     Reading,
     /// Before that: a client's upkeep, while it is out, and what follows.
@@ -102,8 +106,10 @@ pub(super) enum Change {
         refused: bool,
         learned: Box<Learned>,
     },
-    /// A logout. Tried again after a failure, it spares a login that was made since this moment.
-    Forget(UnixTime),
+    /// A logout.
+    Forget,
+    /// A logout has overtaken it: it isn't made.
+    Void,
 }
 
 /// What new tokens were obtained in the place of.
@@ -111,22 +117,26 @@ pub(super) enum Change {
 pub(super) enum Base {
     /// A person has just logged in: whatever is there.
     Any,
-    /// This generation, or nothing. Anything else that is there by now is newer.
+    /// This generation, or nothing; or it has ended meanwhile, for another program had only its
+    /// refresh token, and the server refused that. Anything else that is there by now is newer.
     Exactly(Option<Generation>),
 }
 
 impl Change {
     pub(super) fn apply(self, record: &mut Record) {
         match self {
-            Change::None => {}
-            Change::Forget(at) => {
-                if !record.is_newer(at) {
-                    *record = record.emptied();
-                }
-            }
+            Change::None | Change::Void => {}
+            Change::Forget => *record = record.emptied(),
             Change::Learn(learned) => learned.apply(record),
             Change::Tokens(base, tokens, learned) => {
-                if base == Base::Any || base == Base::Exactly(record.generation()) {
+                let there = match base {
+                    Base::Any => true,
+                    Base::Exactly(generation) if generation == record.generation() => true,
+                    Base::Exactly(generation) => {
+                        generation.is_some_and(|of| record.has_ended(of, &tokens))
+                    }
+                };
+                if there {
                     learned.apply(record);
                     record.put(*tokens);
                 }
@@ -179,8 +189,8 @@ pub(super) enum After {
     LogIn(String),
     /// The refresh, or the upkeep, is sent.
     Send(Ask),
-    /// The upkeep is over.
-    Upkept,
+    /// The upkeep is over, or goes on with this client.
+    Upkept(Option<Wish>),
     /// The renewal has failed: its attempt waits for the next try, or ends with this.
     Rest(Error),
     /// The attempt has failed.
@@ -202,9 +212,12 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
+    Secret,
     Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
+    /// The same without the lock: it was waited for in vain, or somebody else was faster.
+    Again(Change, Option<After>),
     Save(Change, Option<After>),
 }
 
@@ -255,17 +268,27 @@ impl Lane {
         }
     }
 
+    /// The person was sent to a server with a client that is older than this login, and hasn't come
+    /// back: perhaps the server has forgotten it, and told the person instead of us.
+    pub(super) fn doubt(&self) -> Option<Change> {
+        let (State::Person(_), Work::Login(login)) = (&self.state, &self.work) else { return None };
+        let (issuer, client) = login.sent()?;
+        let earlier = client.source == ClientSource::Remembered;
+        earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
+    }
+
     /// The token request that is out, should its answer come late.
     pub(super) fn orphan(&self, call: CallId, there: Option<Generation>) -> Option<Orphan> {
         let (exchange, previous, learned) = match &self.work {
             Work::Login(login) => {
                 let (exchange, learned) = login.exchange()?;
-                (exchange.clone(), None, learned)
+                (exchange, None, learned)
             }
             Work::Refreshing(exchange, previous) => {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
-            Work::Reading
+            Work::Finding(_)
+            | Work::Reading
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)
@@ -279,7 +302,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Reading => false,
+            Work::Finding(_) | Work::Reading => false,
             Work::Upkeep(..)
             | Work::Refreshing(..)
             | Work::Leaving(..)
@@ -329,8 +352,10 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
+            Flight::Again(..) => "Again",
             Flight::Save(..) => "Save",
         })
     }

@@ -14,6 +14,7 @@ use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
 use crate::machine::lane::{After, Change, Lane, LaneName, State, Want, Work};
 use crate::machine::renewal::SHORTEST_INTERVAL;
+use crate::session::record::Registration;
 use crate::time::{Mono, Now};
 
 /// When upkeep is begun that nobody waits for.
@@ -107,7 +108,7 @@ impl AuthMachine {
             lane.state = match errand {
                 // Saved first that it is tried: where that can't be, the answer couldn't be either.
                 Errand::Renew => State::Ready(Want::Save(mark, After::Send(ask))),
-                Errand::Confirm => ready(now, ask),
+                Errand::Learn | Errand::Confirm => ready(now, ask),
             };
             self.renewal = Some(lane);
             return;
@@ -128,15 +129,19 @@ impl AuthMachine {
         let wished = wish.and_then(|wish| {
             let client = record.registrations.get(&wish.issuer);
             let client = client.filter(|client| client.client_id == wish.client_id)?;
+            let doubted = || Registration { suspect: true, ..client.clone() };
+            let client = if wish.doubtful { doubted() } else { client.clone() };
             // Another program may have done it, or this one just now.
-            Some((client, Errand::before_login(client, now.wall)?))
+            let errand = Errand::before_login(&client, now.wall)?;
+            Some((client, errand))
         });
         let due = || {
             self.session.upkeep_in(now.wall).filter(|wait| wait.is_zero())?;
-            Some((record.buyer()?, Errand::Renew))
+            let buyer = record.buyer()?;
+            Some((buyer.clone(), Errand::renewal(buyer)))
         };
         let (client, errand) = wished.or_else(due)?;
-        Upkeep::start(client, errand, now.wall)
+        Upkeep::start(&client, errand, now.wall)
     }
 
     /// The server's answer is saved before anything is made of it.
@@ -149,14 +154,17 @@ impl AuthMachine {
         reply: HttpResult,
     ) {
         let mut notes = Notes::new();
-        let before = upkeep.client().clone();
+        let (before, errand) = (upkeep.client().clone(), upkeep.errand());
         let client = upkeep.on_http(now.wall, reply, &mut notes);
         self.take_notes(notes);
         if client == before {
             return self.look_after(now, lane, None, then);
         }
+        let (issuer, client_id) = (client.issuer.clone(), client.client_id.clone());
+        let more = (errand == Errand::Learn).then_some(Wish { issuer, client_id, doubtful: false });
         lane.work = Work::Upkeep(None, then);
-        lane.state = State::Ready(Want::Save(Change::Client(Box::new(client)), After::Upkept));
+        let change = Change::Client(Box::new(client));
+        lane.state = State::Ready(Want::Save(change, After::Upkept(more)));
         self.renewal = Some(lane);
     }
 }

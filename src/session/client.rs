@@ -85,7 +85,7 @@ impl Registration {
     /// be, or can't.
     pub(crate) fn renewal_in(&self, now: UnixTime) -> Option<Duration> {
         let end = self.secret_end()?;
-        self.metadata.as_ref().and(self.manager())?;
+        self.manager()?;
         let soon = now.until(end).saturating_sub(self.ahead(end));
         let paused = self.unrenewed.as_ref().map(|tried| tried.left(now));
         Some(soon.max(paused.unwrap_or_default()))
@@ -151,13 +151,12 @@ mod tests {
 
     #[test]
     fn where_there_is_nothing_to_renew_or_to_renew_it_with_nothing_is() {
-        let change: [fn(&mut Registration); 6] = [
+        let change: [fn(&mut Registration); 5] = [
             |c| c.secret_expires_at = None,
             |c| c.client_secret = None,
             |c| c.auth_method = AuthMethod::None,
             |c| c.management_token = None,
             |c| c.management_uri = Some("http://a.example/register/c".into()),
-            |c| c.metadata = None,
         ];
         for change in change {
             let mut client = client(3600);

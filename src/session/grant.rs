@@ -61,8 +61,8 @@ impl Grant {
     }
 
     /// A token from the configuration, of which nothing is known.
-    pub(crate) fn fixed(site: Arc<Site>, header: HeaderValue) -> Self {
-        Self { site, header, generation: Generation::default(), expires_at: None }
+    pub(crate) fn fixed(site: Arc<Site>, header: HeaderValue, generation: Generation) -> Self {
+        Self { site, header, generation, expires_at: None }
     }
 
     /// Adds `Authorization` to a request for the MCP server (RFC 6750 §2.1), replacing one that is

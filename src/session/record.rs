@@ -1,9 +1,11 @@
 //! What is saved: one versioned JSON record for a server and account.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
 use crate::session::client::Unrenewed;
@@ -46,6 +48,9 @@ pub(crate) struct Record {
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
     pub(crate) step_ups: Vec<StepUp>,
+    /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_at: Option<IpAddr>,
     /// What the last answers said of our clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) clock_skew: Option<ClockSkew>,
@@ -177,6 +182,7 @@ impl Record {
             client_home: None,
             discovery: None,
             step_ups: Vec::new(),
+            server_at: None,
             clock_skew: None,
         }
     }
@@ -186,22 +192,25 @@ impl Record {
         self.tokens.as_ref().is_some_and(|tokens| tokens.logged_in_at > moment)
     }
 
-    /// Without anything in it, after a logout. Generations go on, so that the refusal of an old
-    /// token isn't taken for a new one's.
+    /// Without anything of the login in it, after a logout. Generations go on, so that the refusal of
+    /// an old token isn't taken for a new one's.
     pub(crate) fn emptied(&self) -> Self {
-        Self { last_generation: self.last_generation, ..Self::new(&self.server) }
+        let Self { last_generation, server_at, .. } = *self;
+        Self { last_generation, server_at, ..Self::new(&self.server) }
     }
 
     /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are
-    /// newer, whatever their number: they get one that was not used here.
+    /// newer, whatever their number: they get one that was not used here, and keep it when they are
+    /// read again.
     pub(crate) fn replaced_by(&self, mut theirs: Self) -> Self {
-        let new =
-            |t: &Tokens| !self.tokens.as_ref().is_some_and(|o| o.access_token == t.access_token);
         let last = self.last_generation;
-        if let Some(tokens) = theirs.tokens.as_mut().filter(|tokens| new(tokens))
-            && tokens.generation <= last
-        {
-            tokens.generation = last.next();
+        if let Some(tokens) = &mut theirs.tokens {
+            let ours = self.tokens.as_ref().filter(|ours| ours.is_same_set(tokens));
+            tokens.generation = match ours {
+                Some(ours) => ours.generation,
+                None if tokens.generation <= last => last.next(),
+                None => tokens.generation,
+            };
         }
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
@@ -209,6 +218,27 @@ impl Record {
         theirs.step_ups.clone_from(&self.step_ups);
         theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
+    }
+
+    /// The registered clients as a login finds them: in doubt where that is wished, and where they
+    /// were of no use to anybody for so long that the server may have cleared them away.
+    pub(crate) fn clients(
+        &self,
+        all_doubtful: bool,
+        config: &Config,
+        now: UnixTime,
+    ) -> BTreeMap<String, Registration> {
+        let mut clients = self.registrations.clone();
+        for client in clients.values_mut() {
+            // What is wished isn't to be talked out of by the server.
+            client.confirmed |= all_doubtful;
+            let tokens = self.tokens.as_ref().filter(|tokens| client.bought(tokens));
+            let used = tokens.map_or(client.registered_at, |tokens| tokens.obtained_at);
+            let idle =
+                config.client_idle_seconds.is_some_and(|most| used.until(now).as_secs() > most);
+            client.suspect |= all_doubtful || idle;
+        }
+        clients
     }
 
     /// Whether the tokens of both are the same.
@@ -265,6 +295,16 @@ impl Record {
         self.tokens.as_ref().map(|tokens| tokens.generation)
     }
 
+    /// Whether tokens of this generation are gone, and not because of a logout: that takes along the
+    /// client that these, which descend from them, were issued to.
+    pub(crate) fn has_ended(&self, generation: Generation, bought: &Tokens) -> bool {
+        let known = match bought.client_source {
+            ClientSource::Registered => self.registrations.values().any(|c| c.bought(bought)),
+            _ => self.discovery.is_some(),
+        };
+        self.tokens.is_none() && generation <= self.last_generation && known
+    }
+
     fn next_generation(&self) -> Generation {
         self.last_generation.max(self.generation().unwrap_or_default()).next()
     }
@@ -283,20 +323,21 @@ impl Record {
     }
 
     /// Every registered client that is known.
-    pub(crate) fn clients(&self) -> impl Iterator<Item = &Registration> {
+    pub(crate) fn known_clients(&self) -> impl Iterator<Item = &Registration> {
         self.registrations.values().chain(&self.former)
     }
 
     /// The registered client that the tokens were issued to.
     pub(crate) fn buyer(&self) -> Option<&Registration> {
         let tokens = self.tokens.as_ref()?;
-        self.clients().find(|client| client.bought(tokens))
+        self.known_clients().find(|client| client.bought(tokens))
     }
 
     /// Takes over what has become of our clients elsewhere.
     pub(crate) fn catch_up(&mut self, other: &Self) {
         for known in self.registrations.values_mut().chain(&mut self.former) {
-            let newer = other.clients().find(|other| other.is(known) && other.is_newer_than(known));
+            let newer =
+                other.known_clients().find(|other| other.is(known) && other.is_newer_than(known));
             if let Some(newer) = newer {
                 known.clone_from(newer);
             }
@@ -306,9 +347,15 @@ impl Record {
     /// Remembers what has become of a client, if it is still known.
     pub(crate) fn update(&mut self, client: Registration) {
         let known = self.registrations.values_mut().chain(&mut self.former);
-        if let Some(known) = known.into_iter().find(|known| known.is(&client)) {
+        let ours = |known: &&mut Registration| known.is(&client) && !known.is_newer_than(&client);
+        if let Some(known) = known.into_iter().find(ours) {
             *known = client;
         }
+    }
+
+    /// Whether this is what is known of the client.
+    pub(crate) fn knows(&self, client: &Registration) -> bool {
+        self.known_clients().any(|known| known == client)
     }
 
     /// Remembers a client, and the one that it replaces as long as its tokens live.
@@ -316,7 +363,7 @@ impl Record {
         // A login that began before its client was renewed knows an older secret.
         let newer =
             |known: &&Registration| known.is(&registration) && known.is_newer_than(&registration);
-        let registration = self.clients().find(newer).cloned().unwrap_or(registration);
+        let registration = self.known_clients().find(newer).cloned().unwrap_or(registration);
         let replaced = self.registrations.insert(registration.issuer.clone(), registration);
         let tokens = self.tokens.as_ref();
         if let Some(replaced) = replaced.filter(|old| tokens.is_some_and(|t| old.bought(t))) {

@@ -11,7 +11,7 @@ use crate::session::grant::bearer;
 use crate::session::trouble::Renewal;
 use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
-use crate::wire::token::TokenReply;
+use crate::wire::token::{AuthMethod, TokenReply};
 
 /// A clock that is kept right by the network is set by less than this.
 const ADJUSTED: Duration = Duration::from_secs(60);
@@ -55,6 +55,12 @@ pub(crate) struct Purchase {
     pub(crate) logged_in_at: UnixTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource: Option<String>,
+    /// How the client shows its secret, where the way that was to be expected was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_method: Option<AuthMethod>,
+    /// A refresh names the scopes: one without got a token that was refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) scope_on_refresh: bool,
 }
 
 /// Tokens and what is known about them.
@@ -114,6 +120,12 @@ impl Tokens {
     /// Whether it may be tried to renew them without a person.
     pub(crate) fn is_refreshable(&self) -> bool {
         self.refresh_token.is_some() && !self.renewal.given_up
+    }
+
+    /// Whether these are one set, of which the refresh token may have been dropped.
+    pub(crate) fn is_same_set(&self, other: &Tokens) -> bool {
+        let refresh = self.refresh_token.as_ref().zip(other.refresh_token.as_ref());
+        self.access_token == other.access_token && refresh.is_none_or(|(a, b)| a == b)
     }
 
     /// Whether these are the same secrets.
@@ -185,6 +197,8 @@ mod tests {
                 requested: ScopeSet::parse("x y z"),
                 logged_in_at: UnixTime(obtained),
                 resource: None,
+                auth_method: None,
+                scope_on_refresh: false,
             },
         }
     }

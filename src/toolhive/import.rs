@@ -5,28 +5,11 @@ use std::time::Duration;
 use super::{EnvVar, Header, RemoteConfig, Warning};
 use crate::config::Config;
 use crate::output::CallbackHost;
-use crate::secret::Secret;
+use crate::restore::{CachedClient, CachedLogin, CachedRegistration};
+use crate::secret::{Secret, SecretRef};
 use crate::text::printable;
 use crate::wire::authorization::is_protected;
 use crate::wire::scope::ScopeSet;
-
-/// Where a secret is, instead of the secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SecretRef {
-    /// In this file, with whitespace around it.
-    File(String),
-    /// With a secret provider, by this name.
-    Named(String),
-}
-
-impl SecretRef {
-    /// Reads ToolHive's `NAME,target=TARGET`; what the target is called doesn't matter here.
-    pub fn parse_toolhive(text: &str) -> Option<Self> {
-        let (name, target) = text.split_once(',')?;
-        let target = target.strip_prefix("target=")?;
-        (!name.is_empty() && !target.is_empty()).then(|| Self::Named(name.to_owned()))
-    }
-}
 
 /// What ToolHive's configuration comes to here.
 #[derive(Clone, Debug)]
@@ -34,10 +17,9 @@ impl SecretRef {
 pub struct Imported {
     /// The settings.
     pub config: Config,
-    /// Where the client's secret is, if it isn't among them.
-    pub client_secret_from: Option<SecretRef>,
-    /// Where the bearer token is, if it isn't among them.
-    pub bearer_token_from: Option<SecretRef>,
+    /// The cached login, for [`Event::Restore`](crate::Event::Restore). Its refresh token is spent when
+    /// it is taken up.
+    pub cached: Option<CachedLogin>,
     /// Header fields that the server takes.
     pub headers: Vec<Header>,
     /// Environment variables that the client takes: they are the program's own.
@@ -84,7 +66,9 @@ impl RemoteConfig {
         let scopes = ScopeSet::parse(&self.scopes.join(" "));
         let config = Config {
             client_id: self.client_id.clone(),
+            client_metadata_url: self.cached_cimd_client_id.clone(),
             client_secret,
+            client_secret_from,
             scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
             login_timeout_seconds: self.timeout.map_or(defaults.login_timeout_seconds, seconds),
             callback_host: CallbackHost::Localhost,
@@ -99,12 +83,12 @@ impl RemoteConfig {
                 .clone()
                 .unwrap_or_else(|| defaults.scope_param_name.clone()),
             bearer_token,
+            bearer_token_from,
             ..defaults
         };
         Imported {
             config,
-            client_secret_from,
-            bearer_token_from,
+            cached: self.cached_login(),
             headers: self.headers.clone(),
             env_vars: self.env_vars.clone(),
             skip_browser: self.skip_browser,
@@ -113,14 +97,41 @@ impl RemoteConfig {
     }
 }
 
+impl RemoteConfig {
+    fn cached_login(&self) -> Option<CachedLogin> {
+        let cached = CachedLogin::new(named(self.cached_refresh_token_ref.as_ref()?));
+        // In the order that ToolHive has.
+        if let Some(url) = &self.cached_cimd_client_id {
+            return Some(cached.of(CachedClient::MetadataDocument(url.clone())));
+        }
+        let Some(client_id) = self.cached_client_id.clone() else { return Some(cached) };
+        let at = |name: &Option<String>| name.as_ref().map(|name| named(name).into());
+        let port = self.cached_dcr_callback_port.or(self.callback_port);
+        Some(cached.of(CachedClient::Registered(Box::new(CachedRegistration {
+            client_id,
+            client_secret: at(&self.cached_client_secret_ref),
+            secret_expires_at: self.cached_secret_expiry,
+            auth_method: self.cached_token_auth_method.clone(),
+            redirect_uri: port.map(|port| format!("http://localhost:{port}/callback")),
+            registration_access_token: at(&self.cached_reg_token_ref),
+            registration_client_uri: self.cached_reg_client_uri.clone(),
+        }))))
+    }
+}
+
+/// A name, or ToolHive's longer form of one.
+fn named(name: &str) -> SecretRef {
+    SecretRef::parse_toolhive(name).unwrap_or_else(|| SecretRef::Name(name.to_owned()))
+}
+
 /// A value comes before a file.
-fn source(value: Option<&Secret>, file: Option<&String>) -> (Option<Secret>, Option<SecretRef>) {
+fn source(value: Option<&Secret>, file: Option<&String>) -> (Option<Secret>, Vec<SecretRef>) {
     match value {
         Some(value) => match SecretRef::parse_toolhive(value.expose()) {
-            Some(reference) => (None, Some(reference)),
-            None => (Some(value.clone()), None),
+            Some(reference) => (None, vec![reference]),
+            None => (Some(value.clone()), Vec::new()),
         },
-        None => (None, file.cloned().map(SecretRef::File)),
+        None => (None, file.cloned().map(SecretRef::File).into_iter().collect()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
 use super::{Malformed, date};
 use crate::UnixTime;
@@ -35,6 +36,12 @@ impl OAuthError {
     /// An error that is only a code.
     pub(crate) fn code(error: &str) -> Self {
         Self { error: printable(error), description: None, uri: None }
+    }
+
+    /// What SAP's UAA says in place of an error: a list of messages.
+    fn listed(body: &[u8]) -> Option<String> {
+        let list: Vec<Value> = serde_json::from_slice(fields::content(body)).ok()?;
+        list.first()?.get("message")?.as_str().map(printable)
     }
 
     /// Finds the error in a body: JSON or a form, with `error` a string or, as some servers have it,
@@ -108,6 +115,14 @@ impl OAuthError {
                 })
     }
 
+    /// Whether it says in words, for the codes differ, that the client must show its secret.
+    pub fn wants_client_secret(&self) -> bool {
+        self.description.as_ref().is_some_and(|text| {
+            let text = text.to_ascii_lowercase();
+            text.contains("client") && text.contains("secret") && text.contains("required")
+        })
+    }
+
     /// Whether the resource indicator was refused: `invalid_target` (RFC 8707 §2), or Entra ID's
     /// numbers for it.
     pub fn is_refused_resource(&self) -> bool {
@@ -156,11 +171,14 @@ pub enum Failure {
         /// The reason, if the server gave one.
         error: Option<OAuthError>,
     },
-    /// 401 without a word: the server doesn't take the client (RFC 6749 §5.2), or something before
-    /// the server wants to know who we are. Nobody can tell; it is for the caller to say which of
-    /// the two costs less to believe.
-    #[error("HTTP 401, without a reason")]
-    Unauthorized,
+    /// 401 without an OAuth error: the server doesn't take the client (RFC 6749 §5.2), or something
+    /// before the server wants to know who we are. Nobody can tell; it is for the caller to say which
+    /// of the two costs less to believe.
+    #[error("HTTP 401{}", .message.as_ref().map_or(", without a reason".into(), |m| format!(": {m}")))]
+    Unauthorized {
+        /// The message of a list, as SAP's UAA sends it.
+        message: Option<String>,
+    },
     /// The answer doesn't have its form, so it decides nothing; waiting won't mend it.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -199,12 +217,8 @@ impl Failure {
             (Some(error), _) => Failure::Refused { status: code, error },
             (None, 404 | 405 | 410) => malformed("an endpoint that takes POST", ""),
             (None, _) if is_page(headers, body) => passing(None),
-            (None, 401) => Failure::Unauthorized,
-            (None, 300..=399) => {
-                let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
-                let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
-                malformed("no redirect", &to)
-            }
+            (None, 401) => Failure::Unauthorized { message: OAuthError::listed(body) },
+            (None, 300..=399) => malformed("no redirect", &destination(headers)),
             (None, 400 | 415 | 422 | 100..=299) => {
                 malformed("a reply or an OAuth error", " with neither")
             }
@@ -221,6 +235,33 @@ pub(super) fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
         .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
     // A program that forgot to name the type of its JSON often claims HTML.
     body.starts_with(b"<") || html && !body.starts_with(b"{")
+}
+
+/// ` to …`, where a redirect leads; nothing where it doesn't say.
+fn destination(headers: &HeaderMap) -> String {
+    let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
+    to.map(|to| format!(" to {to}")).unwrap_or_default()
+}
+
+/// An answer that is of no use, in words: its status, where it leads, and whether it is a page for
+/// people.
+pub fn describe(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
+    let page = match is_page(headers, body) {
+        true if is_bot_protection(headers, body) => ", a bot protection page",
+        true => ", a web page",
+        false => "",
+    };
+    let to = if status.is_redirection() { destination(headers) } else { String::new() };
+    format!("HTTP {}{to}{page}", status.as_u16())
+}
+
+/// Whether something before the server wants to see a browser, or a person: Cloudflare says so in a
+/// header field, or in the page's title.
+pub fn is_bot_protection(headers: &HeaderMap, body: &[u8]) -> bool {
+    const TITLES: [&[u8]; 2] = [b"<title>Just a moment...</title>", b"<title>Attention Required!"];
+    headers.get("cf-mitigated").is_some_and(|value| value == "challenge")
+        || is_page(headers, body)
+            && TITLES.iter().any(|title| body.windows(title.len()).any(|text| text == *title))
 }
 
 /// How long a server wants to be left alone (RFC 9110 §10.2.3): seconds or a date; zero if the date

@@ -161,6 +161,15 @@ pub fn resource_covers(resource: &str, server: &Url) -> bool {
         }
 }
 
+/// Whether `resource` is the very MCP server at `server`, with or without a terminating slash.
+pub fn same_resource(resource: &str, server: &Url) -> bool {
+    parse("resource", resource).is_ok_and(|resource| {
+        same_origin(&resource, server)
+            && path_of(&resource) == path_of(server)
+            && resource.query() == server.query()
+    })
+}
+
 /// Whether two issuer identifiers are the same string (RFC 8414 §3.3, RFC 9207 §2.4).
 ///
 /// The one tolerated difference is the root slash of an empty path, `https://a` and `https://a/`:
@@ -209,6 +218,19 @@ pub fn redirect_target(from: &Url, location: &str) -> Result<Url, Malformed> {
         return Err(refuse(&format!("a location on {origin}")));
     }
     Ok(to)
+}
+
+/// Where the same MCP server is, as a redirect that keeps the method says (RFC 9110 §15.4.8,
+/// §15.4.9): the URL that was asked for, with a slash at the end or without. `None` for all else.
+///
+/// `http` in `location` means `https` where that was asked for: a server behind a proxy that ends TLS
+/// believes that it speaks http.
+pub fn moved_to(from: &Url, location: &str) -> Option<Url> {
+    let to = match location.strip_prefix("http://") {
+        Some(rest) if from.scheme() == "https" => redirect_target(from, &format!("https://{rest}")),
+        _ => redirect_target(from, location),
+    };
+    to.ok().filter(|to| to != from && path_of(to) == path_of(from) && to.query() == from.query())
 }
 
 #[cfg(test)]

@@ -39,17 +39,26 @@ pub struct Area {
     name: &'static str,
     checks: &'static [Check],
     finished: bool,
+    summary: Option<Summary>,
 }
+
+/// Takes what the checks of an area have said.
+type Summary = fn(&[String]) -> Result<(), String>;
 
 impl Area {
     /// Every entry has its check.
     pub const fn new(name: &'static str, checks: &'static [Check]) -> Self {
-        Self { name, checks, finished: true }
+        Self { name, checks, finished: true, summary: None }
+    }
+
+    /// The same, and once all have passed, what they have said is looked at as a whole.
+    pub const fn with_summary(self, summary: Summary) -> Self {
+        Self { summary: Some(summary), ..self }
     }
 
     /// Entries without a check are only counted; once there are none, this is refused.
     pub const fn unfinished(name: &'static str, checks: &'static [Check]) -> Self {
-        Self { name, checks, finished: false }
+        Self { name, checks, finished: false, summary: None }
     }
 }
 
@@ -144,6 +153,13 @@ fn judge(area: &Area, entries: &[Entry], command: &Command) -> Vec<(String, Verd
             (Some(check), None) => perform(check, entry),
         };
         verdicts.push((name, verdict));
+    }
+    let passed = verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Passed(_)));
+    if let (Some(summary), true, true) = (area.summary, passed, command.filters.is_empty()) {
+        let said: Vec<_> = own.iter().flat_map(|entry| entry.said()).collect();
+        if let Err(why) = summary(&said) {
+            verdicts.push((format!("{}, all of them", area.name), Verdict::Failed(why)));
+        }
     }
     let mut complain = |name: &str, why: &str| {
         let name = format!("{}::{name}", area.name);

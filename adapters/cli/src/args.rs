@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use mcp_auth::SendResource;
 use mcp_auth::output::CallbackHost;
 use mcp_auth::wire;
+use mcp_auth::{Preset, SendResource};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +25,9 @@ Exit codes:
   2  wrong usage: an option, a URL or a setting can't be used
   3  a login is required: run `mcp-auth login`
   4  the server wants no authorization (`login` and `token`)
+
+A bearer token in MCP_AUTH_BEARER_TOKEN is used as it is. Secrets that the settings name are looked
+for in MCP_AUTH_SECRET_NAME and TOOLHIVE_SECRET_NAME.
 
 Tokens are printed by `token` alone. Progress, warnings and errors go to stderr.";
 
@@ -64,6 +67,9 @@ pub enum Command {
 pub struct LoginArgs {
     #[command(flatten)]
     pub target: Target,
+    /// Register a new client for it: the server may have forgotten the one of before
+    #[arg(long)]
+    pub fresh: bool,
     #[command(flatten)]
     pub settings: SettingsArgs,
     #[command(flatten)]
@@ -185,6 +191,9 @@ pub struct SettingsArgs {
     /// Settings as JSON or YAML, ours or ToolHive's; options override them
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The settings that a provider needs besides a client
+    #[arg(long, value_name = "NAME", value_parser = preset())]
+    pub preset: Option<String>,
     /// A client that was registered by hand
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
@@ -215,6 +224,9 @@ pub struct SettingsArgs {
     /// Accept metadata that names this issuer instead of the one asked for (repeatable)
     #[arg(long = "trust-issuer", value_name = "URL")]
     pub trust_issuers: Vec<String>,
+    /// Let servers name this host, address or network though it is not public (repeatable)
+    #[arg(long = "allow-private", value_name = "HOST|ADDRESS|NETWORK")]
+    pub allow_private: Vec<String>,
     /// Don't try the specification of 2025-03-26 where there is no resource metadata
     #[arg(long)]
     pub no_legacy: bool,
@@ -258,6 +270,10 @@ impl FromStr for ServerUrl {
         let text = url.as_str();
         Ok(Self(if bare { text.trim_end_matches('/') } else { text }.to_owned()))
     }
+}
+
+fn preset() -> PossibleValuesParser {
+    PossibleValuesParser::new(Preset::ALL.iter().map(|preset| preset.name))
 }
 
 fn send_resource() -> impl TypedValueParser<Value = SendResource> {

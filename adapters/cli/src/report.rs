@@ -46,6 +46,9 @@ impl Report {
                 self.say(format_args!("note: {notice}\nadvice: {}", error.advice()));
             }
             Notice::Ended { .. } => self.say(notice),
+            Notice::SecretExposed { .. } => {
+                self.say(format_args!("warning: {notice}; chmod 600 it"));
+            }
             Notice::Lenient(_)
             | Notice::RedirectIgnored { .. }
             | Notice::Retrying { .. }

@@ -12,27 +12,27 @@ use real::{World, text};
 
 #[test]
 fn a_person_logs_in_and_stays_logged_in() {
-    let world = World::start(&[]);
+    let world = World::start("oidc", &[]);
     world.whole_story();
 }
 
 #[test]
 fn the_issuer_has_a_path() {
-    let world = World::start(&["--path", "/tenant1"]);
+    let world = World::start("oidc", &["--path", "/tenant1"]);
     assert!(world.server.word("issuer").ends_with("/tenant1"));
     world.whole_story();
 }
 
 #[test]
 fn access_tokens_are_jwts() {
-    let world = World::start(&["--token-format", "jwt"]);
+    let world = World::start("oidc", &["--token-format", "jwt"]);
     world.logs_in();
     world.is_served();
 }
 
 #[test]
 fn a_denial_is_told_and_a_later_login_works() {
-    let world = World::start(&[]);
+    let world = World::start("oidc", &[]);
     let denied = world.command(&["login"]).env("WALKER_DENY", "1").output().unwrap();
     assert_eq!(denied.status.code(), Some(1), "{}", text(&denied));
     assert!(text(&denied).contains("access_denied"), "{}", text(&denied));
@@ -42,7 +42,7 @@ fn a_denial_is_told_and_a_later_login_works() {
 
 #[test]
 fn an_expired_token_is_renewed_without_a_person() {
-    let world = World::start(&["--access-ttl", "2"]);
+    let world = World::start("oidc", &["--access-ttl", "2"]);
     world.logs_in();
     let first = world.token();
     std::thread::sleep(Duration::from_secs(3));
@@ -55,7 +55,7 @@ fn an_expired_token_is_renewed_without_a_person() {
 
 #[test]
 fn a_logout_ends_tokens_and_registration_at_the_server() {
-    let world = World::start(&[]);
+    let world = World::start("oidc", &[]);
     world.logs_in();
     world.is_served();
     let token = world.token();

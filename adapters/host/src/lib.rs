@@ -3,6 +3,7 @@
 //! | module | for the action | what it does |
 //! |---|---|---|
 //! | [`store`] | load, save, lock, erase | one private file per login, replaced atomically |
+//! | [`secrets`] | read a secret | files, variables, a provider of the program's own |
 //! | [`listener`] | listen | the loopback redirect listener of RFC 8252 §7.3 |
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
 //! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
@@ -19,6 +20,7 @@
 pub mod browser;
 pub mod desk;
 pub mod listener;
+pub mod secrets;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod settings;

@@ -151,6 +151,44 @@ fn an_encoded_path_is_not_encoded_again() {
 }
 
 #[test]
+fn a_server_moves_by_a_slash_and_no_further() {
+    let moved = |from: &str, to: &str| moved_to(&url(from), to).map(String::from);
+    let there = Some("https://a.example/mcp/".to_owned());
+    for location in ["/mcp/", "mcp/", "https://a.example/mcp/", "http://a.example/mcp/#x"] {
+        assert_eq!(moved("https://a.example/mcp", location), there, "{location}");
+    }
+    assert_eq!(moved("https://a.example/mcp/", "/mcp").as_deref(), Some("https://a.example/mcp"));
+    let query = moved("https://a.example/mcp?a=1", "/mcp/?a=1");
+    assert_eq!(query.as_deref(), Some("https://a.example/mcp/?a=1"));
+    for location in [
+        "",
+        "/mcp",
+        "/login",
+        "/mcp/?a=1",
+        "https://b.example/mcp/",
+        "//b.example/mcp/",
+        "https://a.example:8443/mcp/",
+        "http://a.example:80/mcp/",
+        "ftp://a.example/mcp/",
+        "/mcp/\n",
+    ] {
+        assert_eq!(moved("https://a.example/mcp", location), None, "{location}");
+    }
+    // Nobody is taken from http to https, where tokens go, nor the other way.
+    assert_eq!(moved("http://localhost:1/mcp", "https://localhost:1/mcp/"), None);
+}
+
+#[test]
+fn a_resource_is_the_server_itself_or_another_one() {
+    let server = url("https://a.example/mcp");
+    assert!(same_resource("https://a.example/mcp", &server));
+    assert!(same_resource("https://A.example:443/mcp/", &server));
+    for other in ["https://a.example", "https://a.example/mcp?x", "https://b.example/mcp", "mcp"] {
+        assert!(!same_resource(other, &server), "{other}");
+    }
+}
+
+#[test]
 fn an_origin_is_nobody_elses_and_has_no_path() {
     let tenant = "https://as.example/tenant";
     assert!(is_origin_of("https://as.example", tenant));

@@ -21,7 +21,7 @@ use op::Op;
 use play::Play;
 
 pub use wire::{
-    challenge, redirect, registration_reply, resource_metadata, server_metadata, token_reply,
+    challenge, reach, redirect, registration_reply, resource_metadata, server_metadata, token_reply,
 };
 
 /// Whole machines: the first byte picks the settings, and each four bytes are something that
@@ -39,7 +39,7 @@ pub fn machine(data: &[u8]) {
 pub fn told(data: &[u8]) -> String {
     let Some((settings, story)) = data.split_first() else { return String::new() };
     let lines = op::story(story).map(|(at, op)| format!("\n    program {at}: {op:?}"));
-    format!("settings {}{}", settings % 8, lines.collect::<String>())
+    format!("settings {}{}", settings % settings::MANY, lines.collect::<String>())
 }
 
 /// A stored record, genuine or not: it is read, used, renewed and replaced.

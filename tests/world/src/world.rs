@@ -1,5 +1,8 @@
 //! The servers side by side: routes each request to the one it is for, and writes it down.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
 use http::{Request, header};
 
 use crate::authorization_server::{AuthorizationServer, Endpoint, IssParameter, MetadataPlace};
@@ -23,6 +26,9 @@ pub struct World {
     pub clock_ahead: i64,
     /// What will go wrong, in order.
     pub faults: Vec<Fault>,
+    /// Where host names lead; all others lead to a public address. A server answers at whatever its
+    /// name leads to.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
     /// Every request so far. It grows without bound; clear it as you like.
     pub log: Vec<Exchange>,
 }
@@ -32,6 +38,9 @@ impl Default for World {
         World::new()
     }
 }
+
+/// Where names lead that nobody has said anything about.
+const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 216, 34));
 
 /// Who a request is for.
 enum Destination {
@@ -56,7 +65,35 @@ impl World {
             person: Person::Approves,
             clock_ahead: 0,
             faults: Vec::new(),
+            names: BTreeMap::new(),
             log: Vec::new(),
+        }
+    }
+
+    /// Makes a host name lead to these addresses.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is none.
+    pub fn name(&mut self, host: &str, addresses: &[&str]) {
+        let address = |text: &&str| match text.parse() {
+            Ok(address) => address,
+            Err(_) => panic!("{text} is no address"),
+        };
+        self.names.insert(host.to_owned(), addresses.iter().map(address).collect());
+    }
+
+    /// Where a host leads: an address to itself, a name of this machine to this machine.
+    pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse() {
+            return vec![address];
+        }
+        let here = host == "localhost" || host.ends_with(".localhost");
+        match self.names.get(host) {
+            _ if here => vec![Ipv4Addr::LOCALHOST.into()],
+            Some(addresses) => addresses.clone(),
+            None => vec![PUBLIC],
         }
     }
 

@@ -4,16 +4,16 @@ use super::Call;
 use super::status::Stored;
 use crate::args::LoginArgs;
 use crate::failure::{Exit, Failure};
-use crate::settings::Chosen;
 
 pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
-    let Chosen { config, person } = args.settings.choose(&args.person, call.report)?;
+    let chosen = args.settings.choose(&args.person, call.report)?;
     let entry = args.target.entry()?;
     // Nobody is asked to log in where that could not be kept.
     entry.rehearse()?;
-    let session = call.session_with(&entry, config, &person)?;
+    let session = call.session_with(&entry, chosen)?;
     let (server, account) = (&args.target.url.0, args.target.store.account());
-    if session.login()?.is_none() {
+    let grant = if args.fresh { session.login_with_new_client() } else { session.login() }?;
+    if grant.is_none() {
         return call.report.not_required(server);
     }
     let Some(tokens) = session.status() else {

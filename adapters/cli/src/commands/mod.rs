@@ -14,16 +14,18 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy;
-use mcp_auth::{Config, Notice};
+use mcp_auth::Notice;
+use mcp_auth_host::secrets::{EnvSecrets, TOOLHIVE_PREFIX};
 use mcp_auth_host::store::{Entry, FileStore};
 use mcp_auth_ureq::Session;
 
 use self::store::OneRun;
-use crate::args::{Args, Command, PersonArgs, StoreArgs, Target};
+use crate::args::{Args, Command, StoreArgs, Target};
 use crate::demo;
 use crate::failure::{Exit, Failure};
 use crate::prompt::Prompt;
 use crate::report::Report;
+use crate::settings::Chosen;
 
 /// How long a command stays for what is still under way when it has its result.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -56,21 +58,16 @@ struct Call {
 
 impl Call {
     /// A session that tells its steps as `-v` wants them.
-    fn session(self, entry: &Entry, config: Config) -> Result<Open, Failure> {
+    fn session(self, entry: &Entry, chosen: Chosen) -> Result<Open, Failure> {
         let report = self.report;
-        self.open(entry, config, None, move |notice| report.notice(notice))
+        self.open(entry, chosen, None, move |notice| report.notice(notice))
     }
 
     /// The same, with a person at hand.
-    fn session_with(
-        self,
-        entry: &Entry,
-        config: Config,
-        person: &PersonArgs,
-    ) -> Result<Open, Failure> {
+    fn session_with(self, entry: &Entry, chosen: Chosen) -> Result<Open, Failure> {
         let report = self.report;
-        let (prompt, verdicts, paste) = Prompt::new(person, report);
-        let open = self.open(entry, config, Some(prompt), move |notice| {
+        let (prompt, verdicts, paste) = Prompt::new(&chosen.person, report);
+        let open = self.open(entry, chosen, Some(prompt), move |notice| {
             report.notice(notice);
             verdicts.hear(notice);
         })?;
@@ -83,19 +80,23 @@ impl Call {
     fn open(
         self,
         entry: &Entry,
-        config: Config,
+        chosen: Chosen,
         prompt: Option<Prompt>,
         tell: impl Fn(&Notice) + Send + Sync + 'static,
     ) -> Result<Open, Failure> {
         let (life, ended) = channel::<()>();
         let mut builder = Session::builder(entry.server())
-            .config(config)
+            .config(chosen.config)
             .store(OneRun(entry.clone()))
+            .secrets(EnvSecrets::new(["MCP_AUTH_SECRET_", TOOLHIVE_PREFIX]))
             .program_name("mcp-auth")
             .on_notice(move |notice| {
                 let _ = &life;
                 tell(notice);
             });
+        if let Some(cached) = chosen.cached {
+            builder = builder.restore(cached);
+        }
         if let Some(prompt) = prompt {
             builder = builder.browser(prompt);
         }

@@ -12,6 +12,7 @@ use super::Call;
 use crate::args::{ServerUrl, StatusArgs};
 use crate::failure::{Exit, Failure};
 use crate::report::{clock_skew, tame, when};
+use crate::settings::Chosen;
 
 /// What is stored for one server and account.
 pub struct Stored {
@@ -74,10 +75,10 @@ fn all(args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
 
 impl Stored {
     fn load(entry: &Entry, call: Call) -> Result<Self, Failure> {
-        let mut session = call.session(entry, Config::default())?;
+        let mut session = call.session(entry, Chosen::default())?;
         let mut tokens = session.load()?;
         if let Some(config) = tokens.as_ref().and_then(settings) {
-            session = call.session(entry, config)?;
+            session = call.session(entry, Chosen { config, ..Chosen::default() })?;
             tokens = session.load()?;
         }
         Ok(Self::of(&session, tokens))

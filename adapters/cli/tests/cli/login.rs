@@ -2,9 +2,9 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use mcp_auth_world::{Person, RequiresLogin, Visit, What};
+use mcp_auth_world::{Person, RequiresLogin, ResourceMetadata, Visit, What};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, run};
 use crate::walker::walk;
 
 #[test]
@@ -17,6 +17,15 @@ fn a_login_gives_a_token_until_the_logout() {
     stage.run(&["logout", stage.url()]).exits_with(0).says("Forgot").prints_nothing();
     stage.run(&["token", stage.url()]).exits_with(3).prints_nothing();
     assert_eq!(stage.servers.world().registrations(), 1);
+}
+
+#[test]
+fn a_fresh_login_registers_a_client_of_its_own() {
+    let stage = Stage::logged_in();
+    stage.run(&["login", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 1);
+    stage.run(&["login", "--fresh", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 2);
 }
 
 #[test]
@@ -139,11 +148,18 @@ fn a_person_who_never_comes_is_not_waited_for_beyond_the_timeout() {
 fn a_server_that_wants_no_authorization_has_an_exit_code_of_its_own() {
     let stage = Stage::new();
     stage.servers.world().resource.requires_login = RequiresLogin::Never;
+    let described =
+        std::mem::replace(&mut stage.servers.world().resource.metadata, ResourceMetadata::Absent);
     stage.run(&["login", stage.url()]).exits_with(4).says("no authorization");
     let token = stage.run(&["token", "--json", stage.url()]).exits_with(4);
     assert_eq!(token.json()["status"], "not_required");
     stage.run(&["request", stage.url()]).exits_with(0).prints("protocolVersion");
     assert_eq!(stage.count(What::Authorizations), 0);
+    // One that lets everybody in, and says where to log in.
+    stage.servers.world().resource.metadata = described;
+    stage.run(&["token", stage.url()]).exits_with(4);
+    stage.run(&["login", stage.url()]).exits_with(0);
+    stage.run(&["token", stage.url()]).exits_with(0);
 }
 
 #[test]
@@ -229,6 +245,53 @@ fn toolhives_own_configuration_is_taken_in_each_of_its_forms() {
     }
     assert_eq!(stage.count(What::Registrations), 0);
     let named = r#"{"client_id":"a","client_secret":"NOTES,target=oauth_secret","use_pkce":true}"#;
-    let named = stage.file("named", named);
-    stage.run(&["login", "--config", &named, stage.url()]).exits_with(2).says("NOTES");
+    let named = stage.file("named", &named.replace(r#":"a""#, r#":"by-hand""#));
+    let args = ["login", "--config", &named, stage.url()];
+    stage.run(&args).exits_with(1).says("the secret NOTES").says("fault: the settings");
+    let mut login = stage.command(&args);
+    run(login.env("TOOLHIVE_SECRET_NOTES", "hush")).exits_with(0);
+}
+
+#[test]
+fn a_login_that_toolhive_has_cached_is_taken_up_without_a_browser() {
+    let stage = Stage::logged_in();
+    let cached = stage.cached_login();
+    let config = serde_json::json!({
+        "use_pkce": true, "cached_refresh_token_ref": "NOTES", "cached_client_id": cached.client_id,
+    });
+    let config = stage.file("toolhive.json", &config.to_string());
+    let store = stage.file("elsewhere", "");
+    std::fs::remove_file(&store).unwrap();
+    let mut token = crate::stage::plain(&["token", "--config", &config, stage.url()]);
+    token.args(["--store", &store]).env("TOOLHIVE_SECRET_NOTES", &cached.refresh_token);
+    let token = run(&mut token).exits_with(0).stdout;
+    assert_eq!(token, format!("{}\n", stage.newest_token()));
+    assert_eq!((stage.count(What::Refreshes), stage.count(What::Authorizations)), (1, 1));
+    // From now on it is in our own store.
+    run(crate::stage::plain(&["token", stage.url()]).args(["--store", &store])).exits_with(0);
+    assert_eq!(stage.count(What::Refreshes), 1);
+}
+
+#[test]
+fn a_bearer_token_comes_from_the_environment() {
+    let stage = Stage::logged_in();
+    let token = stage.newest_token();
+    let elsewhere = stage.file("elsewhere", "");
+    std::fs::remove_file(&elsewhere).unwrap();
+    let toolhive = stage.file("toolhive.yaml", "use_pkce: true\n");
+    let args = ["request", "--store", &elsewhere, stage.url()];
+    for (name, config) in
+        [("MCP_AUTH_BEARER_TOKEN", None), ("TOOLHIVE_REMOTE_AUTH_BEARER_TOKEN", Some(&toolhive))]
+    {
+        let mut command = crate::stage::plain(&args);
+        command.env(name, &token);
+        if let Some(config) = config {
+            command.args(["--config", config]);
+        }
+        run(&mut command).exits_with(0);
+    }
+    // ToolHive's variable is for ToolHive's configuration alone.
+    let mut command = crate::stage::plain(&args);
+    run(command.env("TOOLHIVE_REMOTE_AUTH_BEARER_TOKEN", &token)).exits_with(3);
+    assert_eq!(stage.count(What::Registrations), 1);
 }

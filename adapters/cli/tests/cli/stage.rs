@@ -15,6 +15,12 @@ pub struct Stage {
     dir: TempDir,
 }
 
+/// A login in the words of another program.
+pub struct Cached {
+    pub client_id: String,
+    pub refresh_token: String,
+}
+
 /// What a command did.
 #[derive(Debug)]
 pub struct Ran {
@@ -90,6 +96,18 @@ impl Stage {
         let mut child = pipes.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Running { child, stderr, heard: String::new() }
+    }
+
+    /// The login in the store, as another program would keep it.
+    pub fn cached_login(&self) -> Cached {
+        let files = std::fs::read_dir(self.store()).unwrap();
+        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let text = texts.into_iter().find(|text| text.contains("refresh_token")).unwrap();
+        let field = |name: &str| {
+            let (_, rest) = text.split_once(&format!("\"{name}\":\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        Cached { client_id: field("client_id"), refresh_token: field("refresh_token") }
     }
 
     pub fn count(&self, what: What) -> usize {

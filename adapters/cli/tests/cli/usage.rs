@@ -42,6 +42,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
         (&["login", url, "--config", "/nowhere"], "/nowhere"),
         (&["login", url, "--scope", "a\"b"], "scope"),
         (&["login", url, "--send-resource", "sometimes"], "--send-resource"),
+        (&["login", url, "--preset", "entre"], "entra"),
         (&["login", url, "--timeout", "0"], "--timeout"),
         (&["request", url, "--data", "{"], "JSON"),
         (&["request", url, "--data", "@/nowhere"], "/nowhere"),

@@ -99,6 +99,24 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Locks can't be had where the store is: no file system has to know them.
+    #[error(
+        "cannot lock {}: {reason}; a store needs a file system with locks, \
+         which some network and shared folders are not: choose another directory",
+        path.display()
+    )]
+    NoLocks {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's own reason.
+        reason: io::Error,
+    },
+    /// What is stored isn't what it was expected to be. Nothing was changed.
+    #[error("another program has changed {} meanwhile: read it again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process holds the lock.
     #[error(
         "{} was still locked after {:.1} s: another program is using this login; try again, \
@@ -126,6 +144,8 @@ impl StoreError {
             | Self::NotJson { path }
             | Self::Sealed { path }
             | Self::Damaged { path }
+            | Self::NoLocks { path, .. }
+            | Self::Changed { path }
             | Self::Locked { path, .. } => path,
         }
     }

@@ -125,6 +125,7 @@ impl AuthorizationServer {
             _ => person,
         };
         let mut asked = AuthorizationRequest::read(request);
+        asked.scopes = query.get(&self.scope_parameter).map(text::words).unwrap_or_default();
         let visit = self.authorize(now, &query, person, &mut asked);
         let response = match &visit {
             Visit::Redirect(location) => {

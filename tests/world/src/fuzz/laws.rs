@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcp_auth::wire::failure::Failure;
 use mcp_auth::wire::token::TokenReply;
-use mcp_auth::{AttemptId, AuthMachine, Generation, Grant, Mono, Secret, UnixTime};
+use mcp_auth::{AttemptId, AuthMachine, Generation, Grant, Mono, UnixTime};
 use serde_json::Value;
 
 use crate::text::{Form, Response};
@@ -198,9 +198,9 @@ impl Laws {
 
     /// Laws: save before lend; what is forgotten stays forgotten; one generation, one token; and
     /// generations only go up. A configured token needs none of it.
-    pub(super) fn lent(&mut self, grant: &Grant, configured: Option<&Secret>, now: Mono) {
+    pub(super) fn lent(&mut self, grant: &Grant, configured: &BTreeSet<String>, now: Mono) {
         let token = grant.access_token().expose().clone();
-        if self.unread || configured.is_some_and(|configured| *configured.expose() == token) {
+        if self.unread || configured.contains(&token) {
             return;
         }
         let given_up = self.saving.iter().any(|(saved, due)| saved.access == token && *due <= now);

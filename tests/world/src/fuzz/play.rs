@@ -4,13 +4,14 @@
 mod answers;
 mod checks;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::{Output, Purpose};
 use mcp_auth::{
     AttemptId, AuthMachine, Challenged, Config, Demand, Entropy, Event, Mono, Need, Now,
-    Redirected, TokenState, UnixTime,
+    Redirected, TokenState, UnixTime, Verdict,
 };
 
 use super::host::{self, Exchange, Pending, Program};
@@ -48,6 +49,8 @@ pub(super) struct Play {
     /// Which program holds the store's lock, and by which call.
     lock: Option<(usize, u64)>,
     secrets: Secrets,
+    /// Tokens of the settings, or from where they said.
+    configured: BTreeSet<String>,
     /// The servers' metadata came as they wrote it: where secrets went is theirs to judge.
     honest: bool,
     calls: u64,
@@ -66,7 +69,9 @@ impl Play {
         let seed = Entropy::from_bytes([3; 32]);
         let bystander = AuthMachine::new(elsewhere, Arc::default(), seed).ok()?;
         let issuers = ["https://auth.example.com", "https://other.example.com/tenant"];
+        let configured = config.bearer_token.iter().map(|token| token.expose().clone()).collect();
         let mut play = Self {
+            configured,
             now: Now { wall: UnixTime(START), mono: Mono(Duration::ZERO) },
             world: World::with_urls(SERVER, &issuers),
             config,
@@ -81,6 +86,7 @@ impl Play {
             attempts: Vec::new(),
         };
         settings::plant(&play.config, &mut play.secrets);
+        settings::introduce(&play.config, &mut play.world);
         Some(play)
     }
 
@@ -273,8 +279,9 @@ impl Play {
         let Some(pending) = self.programs[0].exchange.take() else { return };
         let reply = pending.reply(|call| match call {
             Exchange::Http(call) => host::answered(call, Some(response), 0),
-            Exchange::Load(call) => host::loaded(call, None),
-            Exchange::Save(call) => host::saved(call, Ok(())),
+            Exchange::Load(_) | Exchange::Save(_) | Exchange::Secret(_) => {
+                panic!("nothing is renewed")
+            }
         });
         self.deliver(0, reply);
         self.run(0);
@@ -329,19 +336,20 @@ impl Play {
         let mut request = http::Request::new(tool_call(need.operation.as_deref()));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = http::Uri::from_static(SERVER);
-        let mut generation = None;
-        match self.programs[at].machine.token(self.now, &need) {
+        let grant = match self.programs[at].machine.token(self.now, &need) {
             TokenState::Ready(grant) => {
                 assert!(grant.authorize(&mut request).is_ok(), "not added at home");
-                generation = Some(grant.generation());
+                Some(grant)
             }
-            TokenState::NotRequired => {}
+            TokenState::NotRequired => None,
             _ => return,
-        }
+        };
         let Ok(response) = self.world.handle(self.now.wall.0, &request) else { return };
-        let (status, headers) = (response.status(), response.headers());
-        if let Some(challenged) = Challenged::read(status, headers, generation, &need) {
-            self.event(at, Event::Challenged(challenged));
+        let machine = &self.programs[at].machine;
+        match machine.judge(self.now, &request, &response, grant.as_ref(), &need) {
+            Verdict::Refused(challenged) => self.event(at, Event::Challenged(challenged)),
+            Verdict::Moved(to) => assert!(machine.check_home(&to).is_ok(), "sent away from home"),
+            _ => {}
         }
     }
 

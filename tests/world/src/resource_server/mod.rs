@@ -118,6 +118,12 @@ impl ResourceServer {
         request: &Request<Vec<u8>>,
         issuers: &[AuthorizationServer],
     ) -> Response {
+        let accept = request.headers().get(http::header::ACCEPT);
+        let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if let (Some(canned), false) = (&self.without_accept, accept.contains("text/event-stream"))
+        {
+            return canned.response();
+        }
         let message = Message::read(request);
         let method = request.method();
         let asks = match (method, &message) {

@@ -35,12 +35,14 @@ mod report;
 mod steps;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::Page;
-use mcp_auth::{AuthMachine, Config, Entropy, Error, Mono, Notice, Now, UnixTime};
+use mcp_auth::{
+    AuthMachine, CachedLogin, Config, Entropy, Error, Event, Mono, Notice, Now, SecretRef, UnixTime,
+};
 use url::Url;
 
 use crate::{Person, World};
@@ -65,10 +67,20 @@ pub struct Scenario {
     pub config: Config,
     /// The URL that programs are given; `None` is the MCP server's own.
     pub server: Option<String>,
+    /// A cached login that programs are given when they start.
+    pub cached: Option<CachedLogin>,
     /// Ports that somebody else listens at.
     pub taken_ports: BTreeSet<u16>,
+    /// What is at the places of secrets: files, variables, and what a provider keeps.
+    pub secrets: BTreeMap<SecretRef, String>,
+    /// Those of them that others can read.
+    pub exposed: BTreeSet<SecretRef>,
+    /// The places that were asked for a secret, in order.
+    pub secrets_read: Vec<SecretRef>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
+    /// The programs' hosts say which address answered. On.
+    pub peers_are_told: bool,
     /// Every authorization URL that a person was taken to.
     pub browsed: Vec<Url>,
     /// Every notice of every program.
@@ -107,8 +119,13 @@ impl Scenario {
             person: Person::Approves,
             config: Config::default(),
             server: None,
+            cached: None,
             taken_ports: BTreeSet::new(),
+            secrets: BTreeMap::new(),
+            exposed: BTreeSet::new(),
+            secrets_read: Vec::new(),
             browser_is_missing: false,
+            peers_are_told: true,
             browsed: Vec::new(),
             notices: Vec::new(),
             pages: Vec::new(),
@@ -153,6 +170,9 @@ impl Scenario {
             untold: BTreeSet::new(),
             handled: None,
         });
+        if let Some(cached) = self.cached.clone() {
+            self.handle(Event::Restore(cached));
+        }
         Ok(())
     }
 

@@ -37,7 +37,7 @@ impl Play {
             match program.machine.token(now, &need(which as u8)) {
                 TokenState::Ready(grant) => {
                     self.secrets.assert_hidden("a grant", &format!("{grant:?}"));
-                    program.laws.lent(&grant, self.config.bearer_token.as_ref(), now.mono);
+                    program.laws.lent(&grant, &self.configured, now.mono);
                     let mut foreign = http::Request::new(());
                     *foreign.uri_mut() =
                         http::Uri::from_static("https://mcp.example.com.stray.example/mcp");
@@ -83,6 +83,7 @@ impl Play {
                 program.laws.saving(call.record(), now.mono.plus(call.deadline() + host::GRACE));
                 Exchange::Save(call)
             }
+            Action::Secret(call) => Exchange::Secret(call),
             Action::Http(call) => {
                 self.secrets.assert_home(call.request(), call.purpose());
                 Exchange::Http(call)
