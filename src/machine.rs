@@ -326,6 +326,7 @@ impl AuthMachine {
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
+            client_secret_expires_at: self.session.record.buyer().and_then(|c| c.secret_end()),
             saved: self.store.is_saved(),
         })
     }
@@ -388,6 +389,9 @@ pub struct TokenStatus {
     pub expires_at: Option<crate::time::UnixTime>,
     /// Whether they can be renewed without a person.
     pub refreshable: bool,
+    /// When the secret of the registered client ends that renews them, if it does. It is renewed
+    /// before, where the server lets clients do that (RFC 7592).
+    pub client_secret_expires_at: Option<crate::time::UnixTime>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }

@@ -321,7 +321,8 @@ impl Killed {
                 (0, 0) => Next::LogsIn,
                 (0, 1) => Next::Registers,
                 (1, 0) => Next::IsRefused,
-                (1, 1) => Next::ClientIsRefused,
+                // Its secret in the header, then in the body.
+                (2, 1) => Next::ClientIsRefused,
                 other => panic!("{other:?} refreshes and registrations"),
             }
         };

@@ -24,7 +24,7 @@ pub(super) struct Care {
     pub(super) wanted: bool,
     at: Option<Mono>,
     not_before: Mono,
-    /// The renewal lane is at work, whoever asked for it.
+    /// The renewal lane has begun it.
     running: bool,
 }
 
@@ -41,7 +41,7 @@ impl AuthMachine {
     /// Begins what is due, and lets a login go on that has waited for it.
     pub(super) fn look_after_clients(&mut self, now: Now) {
         self.resume_login(now);
-        if std::mem::replace(&mut self.care.running, self.renewal.is_some()) {
+        if self.renewal.is_none() && std::mem::take(&mut self.care.running) {
             // Counted from its end: whoever else needs the store or the network has a turn between.
             self.care.not_before = now.mono.plus(SHORTEST_INTERVAL);
         }
