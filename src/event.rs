@@ -91,6 +91,8 @@ impl Demand {
 
     /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
     /// none where such a server has no metadata that names an authorization server.
+    ///
+    /// Where another program is asking for a login already, that one counts: it is waited for.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;
@@ -112,7 +114,8 @@ impl Demand {
     }
 
     /// Only read the stored record: nothing is sent, nobody is asked. What was read is then in
-    /// [`AuthMachine::status`](crate::AuthMachine::status).
+    /// [`AuthMachine::status`](crate::AuthMachine::status). A host that goes on to lend a token that
+    /// was read demands one too, though it is there: from then on what renews it is looked after.
     pub fn load() -> Self {
         Self { goal: Goal::Load, ..Self::default() }
     }

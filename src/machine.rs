@@ -26,6 +26,7 @@ mod save;
 mod secret;
 mod send;
 mod store;
+mod turn;
 mod upkeep;
 
 use std::collections::VecDeque;
@@ -55,6 +56,7 @@ use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
+use turn::Turn;
 use upkeep::Care;
 
 /// The state machine that authenticates to one MCP server, for one account.
@@ -99,9 +101,12 @@ pub struct AuthMachine {
     /// The one unanswered prompt.
     prompt: Option<Prompt>,
     listening: bool,
+    /// Nobody came back in time; until then who comes late is told so.
+    lingers: Option<Mono>,
     renewal: Option<Lane>,
     login: Option<Lane>,
     logout: Option<Lane>,
+    turn: Turn,
     /// Came while the record was being loaded, or while we log out.
     waiting: Option<(AttemptId, Demand)>,
     /// Token requests that were given up on; their answers are adopted all the same.
@@ -182,9 +187,11 @@ impl AuthMachine {
             exchange: None,
             prompt: None,
             listening: false,
+            lingers: None,
             renewal: None,
             login: None,
             logout: None,
+            turn: Turn::default(),
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
@@ -359,13 +366,9 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        lanes
-            .chain(exchange)
-            .chain(prompt)
-            .chain(retry)
-            .chain(self.ahead_at())
-            .chain(self.care_at())
-            .min()
+        let ahead = self.ahead_at().into_iter().chain(self.care_at());
+        let rest = ahead.chain(self.lingers).chain(self.turn_at());
+        lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
-//! more scopes; an inspection is a login that stops before anything is asked of anybody.
+//! Login: detect → discover → claim → listen → register → authorize → exchange. A step-up is a login
+//! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
 mod client;
 mod restore;
@@ -21,11 +21,12 @@ use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::failure::OAuthError;
+use crate::wire::scope::ScopeSet;
 use crate::wire::token::TokenReply;
 
 /// A login on its way.
@@ -37,6 +38,7 @@ pub(crate) struct Login {
 enum Stage {
     Detect(Detect),
     Discover(Box<Discover>),
+    Claim(Box<Discovery>),
     Listen(Box<Discovery>),
     LookAfter(Place),
     Register(Register, Place),
@@ -153,11 +155,7 @@ impl Login {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
             Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
-            Stage::Listen(_)
-            | Stage::LookAfter(_)
-            | Stage::Keep(..)
-            | Stage::Rehearse(..)
-            | Stage::Authorize(_) => Err(stray("http")),
+            _ => Err(stray("http")),
         }
     }
 
@@ -182,6 +180,19 @@ impl Login {
             }
             _ => Err(stray("secret")),
         }
+    }
+
+    /// It is this program's turn, and the record may have changed until it came.
+    pub(crate) fn on_claimed(
+        mut self,
+        record: &Record,
+        wanted: ScopeSet,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
+        self.job.catch_up(record, wanted, now);
+        Self::listen(self.job, found, now, notes)
     }
 
     pub(crate) fn on_listening(
@@ -252,27 +263,27 @@ impl Login {
         }
     }
 
-    /// A redirect came, genuine or not. `Err` gives the login back as it was.
+    /// A redirect came, genuine or not. `Err` gives the login back as it was, and what to show.
     pub(crate) fn on_redirect(
         self,
         url: &Secret,
         now: UnixTime,
         notes: &mut Notes,
-    ) -> Result<(Page, Turn), Box<Self>> {
+    ) -> Result<(Page, Turn), (Box<Self>, Page)> {
         let Stage::Authorize(authorize) = self.stage else {
-            return Err(Box::new(self));
+            return Err((Box::new(self), Page::NotForUs));
         };
-        match authorize.on_redirect(url) {
-            Landing::Ignored(why) => {
+        match authorize.on_redirect(url, &self.job.config) {
+            Landing::Ignored(why, page) => {
                 notes.push(Notice::RedirectIgnored { why: why.into() });
-                Err(Box::new(Self { job: self.job, stage: Stage::Authorize(authorize) }))
+                Err((Box::new(Self { job: self.job, stage: Stage::Authorize(authorize) }), page))
             }
             Landing::MixUp(kind) => {
                 let error = Error::from(kind);
                 Ok((Page::Failure(error.to_string()), Err(error)))
             }
             Landing::Refused(error) => {
-                let page = Page::Failure(error.to_string());
+                let page = Page::Failure(ErrorKind::Denied(error.clone()).to_string());
                 let Authorize { found, identity, redirect_uri, .. } = *authorize;
                 let place = Place { found, redirect_uri };
                 let mut job = self.job;
@@ -286,8 +297,9 @@ impl Login {
                 };
                 Ok((page, turn))
             }
-            Landing::Code(code) => {
+            Landing::Code(code, leniency) => {
                 notes.push(Notice::Authorized);
+                notes.extend(leniency.map(Notice::Lenient));
                 Ok((Page::Success, Self::pay(self.job, *authorize, code, now)))
             }
         }
@@ -349,6 +361,10 @@ impl Login {
             return Self::restore(job, cached, found, now, notes);
         }
         job.needs_person()?;
+        Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
+    }
+
+    fn listen(job: Job, found: Box<Discovery>, now: UnixTime, notes: &mut Notes) -> Turn {
         if let Some(uri) = &job.config.redirect_uri {
             let redirect_uri = uri.clone();
             return Self::identify(job, Place { found, redirect_uri }, now, notes);

@@ -9,9 +9,10 @@ use crate::flow::secret::FindSecret;
 use crate::flow::upkeep::{Upkeep, Wish};
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::machine::Answered;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
-use crate::output::{CallId, Purpose};
+use crate::output::{CallId, Page, Purpose};
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
@@ -72,11 +73,17 @@ pub(super) enum State {
     Paused(Mono),
     /// Somebody who sees to the client: what for, until it is begun.
     LookedAfter(Option<Wish>),
+    /// Another program's person, seen to again at this moment.
+    Waiting(Mono),
 }
 
 pub(super) enum Want {
     Ask(Ask),
     Read,
+    /// The turn to ask a person.
+    Claim,
+    /// Does another program still ask its own?
+    Look,
     Save(Change, After),
 }
 
@@ -183,6 +190,10 @@ fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens>
 pub(super) enum After {
     /// The login goes on.
     Kept,
+    /// So it does: others know that this program asks.
+    Claimed,
+    /// They know that it still does.
+    Beat,
     /// The attempt has what it wanted.
     Done,
     /// The grant has ended: a login, if the demand allows it.
@@ -212,6 +223,7 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
+    Look,
     Secret,
     Http(Asked),
     /// Before a save: the store is locked and read again.
@@ -254,6 +266,7 @@ impl Lane {
             self.demand = demand;
         } else {
             self.demand.browser_welcome |= demand.browser_welcome;
+            self.demand.goal = self.demand.goal.max(demand.goal);
         }
         if let Work::Login(login) = &mut self.work {
             login.set_browser_welcome(self.demand.browser_welcome);
@@ -263,7 +276,7 @@ impl Lane {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Person(deadline) | State::Paused(deadline) => Some(deadline),
+            State::Person(at) | State::Paused(at) | State::Waiting(at) => Some(at),
             _ => None,
         }
     }
@@ -275,6 +288,13 @@ impl Lane {
         let (issuer, client) = login.sent()?;
         let earlier = client.source == ClientSource::Remembered;
         earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
+    }
+
+    /// The person's answer, should it still come when the login was given up on.
+    pub(super) fn expired(&self) -> Option<Answered> {
+        let Work::Login(login) = &self.work else { return None };
+        let (uri, state) = login.request()?;
+        Some(Answered { uri: uri.to_owned(), state: state.clone(), page: Page::Expired })
     }
 
     /// The token request that is out, should its answer come late.
@@ -352,6 +372,7 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Look => "Look",
             Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",

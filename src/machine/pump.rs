@@ -21,6 +21,9 @@ use crate::time::{Mono, Now};
 const GRACE: Duration = Duration::from_secs(5);
 /// Token requests that were given up on and may still be answered.
 const MAX_ORPHANS: usize = 4;
+/// How long the listener stays for who comes too late: a browser tab that was left open answers within
+/// minutes, or never.
+const LATE: Duration = Duration::from_secs(300);
 /// How long a host may take to bind a port.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -37,8 +40,12 @@ impl AuthMachine {
             self.settle(&lane, Err(ErrorKind::Unanswered { action: "listen" }.into()));
         }
         if let Some(lane) = self.login.take_if(|l| due(&l.state, now.mono, true)) {
-            self.nobody_came(lane);
+            self.nobody_came(now, lane);
         }
+        if self.lingers.is_some_and(|until| until <= now.mono) {
+            self.stop_lingering();
+        }
+        self.on_time_to_look(now);
         for name in [LaneName::Renewal, LaneName::Login] {
             let paused = self.lane(name).is_some_and(|lane| due(&lane.state, now.mono, false));
             if paused && let Some(lane) = self.take_lane(name) {
@@ -52,7 +59,7 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
+            Flight::Load | Flight::Look | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
             Flight::Read | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
@@ -111,7 +118,13 @@ impl AuthMachine {
         }
     }
 
-    fn nobody_came(&mut self, mut lane: Lane) {
+    fn nobody_came(&mut self, now: Now, mut lane: Lane) {
+        self.answered = lane.expired().or(self.answered.take());
+        // A port that others may need is given back at once.
+        let shared = self.config.callback_port.is_some();
+        if !shared && std::mem::take(&mut self.listening) {
+            self.lingers = Some(now.mono.plus(LATE));
+        }
         let within = Duration::from_secs(self.config.login_timeout_seconds);
         let sent = match &lane.work {
             Work::Login(login) => login.sent().map(|(_, client)| client),
@@ -123,9 +136,17 @@ impl AuthMachine {
         let client = sent.map(|client| client.source);
         let error = ErrorKind::NobodyCame { within, earlier_client, client }.into();
         let Some(doubt) = doubt else { return self.settle(&lane, Err(error)) };
+        self.end_turn(None);
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(doubt, After::Failed(error)));
         self.put_lane(lane);
+    }
+
+    /// Closes the listener that stayed for who comes late.
+    pub(super) fn stop_lingering(&mut self) {
+        if self.lingers.take().is_some() {
+            self.outputs.push_back(Output::Dismiss);
+        }
     }
 
     /// Turns wants into actions, one exchange and one prompt at a time.
@@ -149,18 +170,23 @@ impl AuthMachine {
         if let Some(change) = self.chores.pop_front() {
             return self.save(now, None, change, None);
         }
-        let is_turn = |lane: &Lane| {
-            matches!(
-                lane.state,
-                State::Ready(
-                    Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_) | Ask::Secret(_))
-                )
-            )
+        if self.turn.is_owed() {
+            return self.say_so(now, None, After::Beat);
+        }
+        let locked = self.store.locked;
+        let is_turn = |lane: &Lane| match &lane.state {
+            // Nothing changes there while we hold the lock.
+            State::Ready(Want::Look) => !locked,
+            State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_) | Ask::Secret(_)),
+            State::Ready(_) => true,
+            _ => false,
         };
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
                 self.save(now, None, self.store.retry(), None);
+            } else if self.turn.take_beat(now.mono) {
+                self.say_so(now, None, After::Beat);
             }
             return;
         };
@@ -169,6 +195,13 @@ impl AuthMachine {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
                 self.act(Action::Load(LoadCall { id, lock: true }));
+            }
+            State::Ready(Want::Claim) => {
+                self.say_so(now, Some(name), After::Claimed);
+            }
+            State::Ready(Want::Look) => {
+                let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Look);
+                self.act(Action::Load(LoadCall { id, lock: false }));
             }
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
@@ -188,6 +221,8 @@ impl AuthMachine {
         let person = now.mono.plus(patience);
         match std::mem::replace(&mut lane.state, State::Listening) {
             State::Ready(Want::Ask(Ask::Listen(spec))) => {
+                // The port may be the same.
+                self.stop_lingering();
                 let id = self.prompt(now.mono.plus(LISTEN_DEADLINE));
                 self.act(Action::Listen(ListenCall { id, spec }));
             }

@@ -120,6 +120,11 @@ fn a_client_secret_that_ends_is_shown_and_renewed_behind_the_back_of_a_command()
     assert_eq!(token.stdout.trim(), stage.newest_token());
     assert_eq!((stage.count(What::RegistrationUpdates), stage.count(What::Refreshes)), (1, 0));
     assert!(ends(&stage) > first);
+    // A request that finds its token in the store is a use of it as well.
+    std::thread::sleep(Duration::from_secs(2));
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    stage.run(&["request", stage.url(), "--data", call]).exits_with(0);
+    assert_eq!((stage.count(What::RegistrationUpdates), stage.count(What::Refreshes)), (2, 0));
     // The new secret, and what manages it, are what the logout shows.
     stage.run(&["logout", stage.url()]).exits_with(0);
     assert_eq!(stage.servers.world().authorization[0].clients().count(), 0);

@@ -145,7 +145,6 @@ impl Crowd {
                 self.client_lost |= self.members[at].renewed;
                 let member = &mut self.members[at];
                 (member.forgot, member.forgetting) = (true, true);
-                (member.knows_client, member.knew_client) = (false, false);
                 self.s.switch_to(at).handle(Event::Forget);
                 self.moves(at);
             }
