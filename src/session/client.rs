@@ -125,6 +125,7 @@ mod tests {
             secret_expires_at: Some(UnixTime(START.0 + life)),
             auth_method: AuthMethod::Basic,
             redirect_uri: uri.into(),
+            wanted_port: None,
             registered_at: START,
             management_token: Some("m".into()),
             management_uri: Some("https://a.example/register/c".into()),
