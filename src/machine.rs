@@ -27,6 +27,7 @@ mod secret;
 mod send;
 mod store;
 mod turn;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
 use turn::Turn;
+use upkeep::Care;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -113,6 +115,8 @@ pub struct AuthMachine {
     chores: VecDeque<Change>,
     /// The renewal that nobody asks for, if the settings want one.
     ahead: Option<Ahead>,
+    /// The upkeep of clients.
+    care: Care,
     /// What was last told.
     told: SessionState,
     clocks: clock::Told,
@@ -193,6 +197,7 @@ impl AuthMachine {
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
             ahead: None,
+            care: Care::default(),
             told: SessionState::Unknown,
             clocks: clock::Told::default(),
             attempt: None,
@@ -221,6 +226,7 @@ impl AuthMachine {
         }
         self.on_time(now);
         self.look_ahead(now);
+        self.look_after_clients(now);
         self.pump(now);
         let state = self.state(now);
         if std::mem::replace(&mut self.told, state) != state {
@@ -340,6 +346,7 @@ impl AuthMachine {
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
+            client_secret_expires_at: self.session.record.buyer().and_then(|c| c.secret_end()),
             saved: self.store.is_saved(),
         })
     }
@@ -372,7 +379,8 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        let rest = self.ahead_at().into_iter().chain(self.lingers).chain(self.turn_at());
+        let ahead = self.ahead_at().into_iter().chain(self.care_at());
+        let rest = ahead.chain(self.lingers).chain(self.turn_at());
         lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
@@ -397,6 +405,9 @@ pub struct TokenStatus {
     pub expires_at: Option<crate::time::UnixTime>,
     /// Whether they can be renewed without a person.
     pub refreshable: bool,
+    /// When the secret of the registered client ends that renews them, if it does. It is renewed
+    /// before, where the server lets clients do that (RFC 7592).
+    pub client_secret_expires_at: Option<crate::time::UnixTime>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }

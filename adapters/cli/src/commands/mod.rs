@@ -10,11 +10,13 @@ mod token;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy;
 use mcp_auth::Notice;
+use mcp_auth::output::Purpose;
 use mcp_auth_host::secrets::{EnvSecrets, TOOLHIVE_PREFIX};
 use mcp_auth_host::store::{Entry, FileStore};
 use mcp_auth_ureq::Session;
@@ -30,6 +32,9 @@ use crate::settings::Chosen;
 
 /// How long a command stays for what is still under way when it has its result.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// And where a client's secret is being renewed: what the server answers, nobody else gets. Longer
+/// than the store, the request and its deadline together take, as a rule.
+const LONG_FAREWELL: Duration = Duration::from_secs(25);
 
 /// Does what was asked for, and tells what came of it.
 pub fn run(args: Args) -> Exit {
@@ -92,6 +97,8 @@ impl Call {
         tell: impl Fn(&Notice) + Send + Sync + 'static,
     ) -> Result<Open, Failure> {
         let (life, ended) = channel::<()>();
+        let renews = Arc::new(AtomicBool::new(false));
+        let renewing = renews.clone();
         let mut builder = Session::builder(entry.server())
             .config(chosen.config)
             .store(OneRun(entry.clone()))
@@ -99,6 +106,9 @@ impl Call {
             .program_name("mcp-auth")
             .on_notice(move |notice| {
                 let _ = &life;
+                if matches!(notice, Notice::Asking { purpose: Purpose::Upkeep, .. }) {
+                    renewing.store(true, Ordering::Relaxed);
+                }
                 tell(notice);
             });
         if let Some(cached) = chosen.cached {
@@ -110,7 +120,7 @@ impl Call {
         if let Some(left) = self.left() {
             builder = builder.timeout(left);
         }
-        Ok(Open { session: Arc::new(builder.build()?), _ended: Ended(ended) })
+        Ok(Open { session: Arc::new(builder.build()?), _ended: Ended { ended, renews } })
     }
 
     /// What is left of `--timeout`, in whole seconds, for it is told to people.
@@ -138,11 +148,17 @@ impl Deref for Open {
 /// Waits, when dropped, for what a session still does when its callers have left: the page that a
 /// browser is being shown, the answer to a token request. The other end of the channel belongs to
 /// the session, and goes with it.
-struct Ended(Receiver<()>);
+struct Ended {
+    ended: Receiver<()>,
+    renews: Arc<AtomicBool>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let _ = self.0.recv_timeout(FAREWELL);
+        let over = self.ended.recv_timeout(FAREWELL);
+        if over == Err(RecvTimeoutError::Timeout) && self.renews.load(Ordering::Relaxed) {
+            let _ = self.ended.recv_timeout(LONG_FAREWELL);
+        }
     }
 }
 

@@ -132,6 +132,7 @@ impl Stored {
             "obtained_at": tokens.obtained_at.0,
             "expires_at": tokens.expires_at.map(|at| at.0),
             "refreshable": tokens.refreshable,
+            "client_secret_expires_at": tokens.client_secret_expires_at.map(|at| at.0),
             "clock_skew": skew,
         })
     }
@@ -150,6 +151,10 @@ impl Stored {
                 line("token", end(tokens));
                 let renewal = if tokens.refreshable { "without you" } else { "by a new login" };
                 line("renewal", renewal.into());
+                if let Some(at) = tokens.client_secret_expires_at {
+                    let ends = if at > now() { "ends" } else { "ended" };
+                    line("secret", format!("of the client {ends} {}", when(now(), at)));
+                }
             }
             (None, Some(issuer)) => {
                 line("login", format!("begun at {issuer}, and not finished"));

@@ -1,6 +1,7 @@
 use std::fs;
+use std::time::Duration;
 
-use mcp_auth_world::{Canned, ExpiresIn, Fault, Person, RefreshTokens};
+use mcp_auth_world::{Canned, ClientAuthentication, ExpiresIn, Fault, Person, RefreshTokens, What};
 
 use crate::stage::Stage;
 
@@ -97,6 +98,36 @@ fn a_login_that_was_begun_is_told_from_none() {
     let data = stage.run(&["status", "--json"]).exits_with(0).json();
     assert_eq!(data["logins"][0]["status"], "unfinished");
     assert_eq!(data["logins"][0]["issuer"], issuer.as_str());
+}
+
+#[test]
+fn a_client_secret_that_ends_is_shown_and_renewed_behind_the_back_of_a_command() {
+    let stage = Stage::new();
+    stage.authorization(|server| {
+        server.client_authentication = vec![ClientAuthentication::Basic];
+        server.registration.secret_lifetime = Some(4);
+    });
+    stage.run(&["login", stage.url()]).exits_with(0);
+    let ends = |stage: &Stage| {
+        let data = stage.run(&["status", "--json", stage.url()]).exits_with(0).json();
+        data["client_secret_expires_at"].as_u64().unwrap()
+    };
+    let first = ends(&stage);
+    stage.run(&["status", stage.url()]).exits_with(0).prints("of the client ends in ");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(stage.count(What::RegistrationUpdates), 0, "whoever only looks sends nothing");
+    let token = stage.run(&["token", stage.url()]).exits_with(0);
+    assert_eq!(token.stdout.trim(), stage.newest_token());
+    assert_eq!((stage.count(What::RegistrationUpdates), stage.count(What::Refreshes)), (1, 0));
+    assert!(ends(&stage) > first);
+    // A request that finds its token in the store is a use of it as well.
+    std::thread::sleep(Duration::from_secs(2));
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    stage.run(&["request", stage.url(), "--data", call]).exits_with(0);
+    assert_eq!((stage.count(What::RegistrationUpdates), stage.count(What::Refreshes)), (2, 0));
+    // The new secret, and what manages it, are what the logout shows.
+    stage.run(&["logout", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().authorization[0].clients().count(), 0);
 }
 
 #[test]

@@ -80,6 +80,22 @@ fn a_story_logs_out_at_the_servers_too() {
 }
 
 #[test]
+fn a_story_renews_a_secret_once_for_two_programs() {
+    let mut play = Play::new(Config::default()).unwrap();
+    let background = Op::Demand { welcome: false, fresh: false, inspect: false, need: 0 };
+    for op in [Op::World(32), DEMAND, Op::Run, Op::Advance(6)] {
+        play.perform(0, op);
+    }
+    for at in [1, 0] {
+        play.perform(at, background);
+        play.perform(at, Op::Run);
+    }
+    assert_eq!(play.world.count(What::RegistrationUpdates), 1);
+    assert_eq!(play.world.registrations(), 1);
+    play.end();
+}
+
+#[test]
 fn a_story_is_told_for_people() {
     let told = super::told(&[9, 8, 0, 0, 0, 192 + 52, 0, 0, 0, 1]);
     assert_eq!(told, "settings 9\n    program 0: Run\n    program 1: Forget");
