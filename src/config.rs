@@ -97,7 +97,9 @@ pub struct Config {
     pub callback_port: Option<u16>,
     /// A redirect URI that the host itself serves (a custom scheme, or https): no listener.
     pub redirect_uri: Option<String>,
-    /// How long a person may take in the browser, in seconds. Default 300.
+    /// How long a person may take in the browser, in seconds. Default 600: a second factor, a password
+    /// that must be looked up, or a colleague who has to consent takes minutes. Who comes later is
+    /// told to start again.
     pub login_timeout_seconds: u64,
 
     /// A token to send as is: no discovery, no login.
@@ -134,7 +136,8 @@ pub struct Config {
     /// Accept a server that doesn't advertise PKCE; S256 is sent all the same. Off: without it a
     /// stolen code is a stolen login, and the specification says to refuse.
     pub assume_s256: bool,
-    /// Issuers that this server's metadata may name though they differ from the one asked for.
+    /// Issuers that this server's metadata, and its authorization responses (`iss`, RFC 9207), may
+    /// name though they differ from the one asked for.
     /// Credentials are kept by the identifier that was asked for, whatever the document claims.
     pub trusted_issuers: Vec<String>,
     /// Accept metadata whose issuer is the bare origin of the one asked for, `https://a.example` for
@@ -236,7 +239,7 @@ impl Default for Config {
             callback_host: CallbackHost::default(),
             callback_port: None,
             redirect_uri: None,
-            login_timeout_seconds: 300,
+            login_timeout_seconds: 600,
             bearer_token: None,
             bearer_token_from: Vec::new(),
             refresh_ahead_seconds: 30,

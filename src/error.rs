@@ -343,6 +343,9 @@ impl Error {
                 format!("{ONLY_KNOWN_CLIENTS}.")
             }
             K::Denied(_) => "Log in again; if it stays, ask the server's operator.".into(),
+            K::MixUp { got: Some(got), .. } => format!(
+                "Don't log in before the server's operator has explained it: it may be an attack. If {got} is theirs too, add it to `trusted_issuers`."
+            ),
             K::MixUp { .. } => {
                 "Don't log in before the server's operator has explained it: it may be an attack.".into()
             }

@@ -97,6 +97,8 @@ pub struct AuthMachine {
     /// The one unanswered prompt.
     prompt: Option<Prompt>,
     listening: bool,
+    /// Nobody came back in time; until then who comes late is told so.
+    lingers: Option<Mono>,
     renewal: Option<Lane>,
     login: Option<Lane>,
     logout: Option<Lane>,
@@ -178,6 +180,7 @@ impl AuthMachine {
             exchange: None,
             prompt: None,
             listening: false,
+            lingers: None,
             renewal: None,
             login: None,
             logout: None,
@@ -352,7 +355,8 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        lanes.chain(exchange).chain(prompt).chain(retry).chain(self.ahead_at()).min()
+        let rest = self.ahead_at().into_iter().chain(self.lingers);
+        lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
 

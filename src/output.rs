@@ -278,6 +278,7 @@ impl fmt::Debug for BrowseCall {
 
 /// What the person's browser shows after a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Page {
     /// The authorization came back; the tab can be closed.
     Success,
@@ -285,6 +286,14 @@ pub enum Page {
     Failure(String),
     /// The request was none of ours: the login goes on.
     NotForUs,
+    /// It may be ours and can't be used, for this reason: the login goes on.
+    Unusable(&'static str),
+    /// It came to the right address and brought nothing: the answer may stand behind the `#` of the
+    /// address, which browsers keep to themselves. The login goes on; the person may paste the
+    /// address, which is an [`Event::Redirected`] too.
+    Bare,
+    /// It answers a login that was given up on: another one is to be started.
+    Expired,
 }
 
 /// Why the host could not do something, in its own words.

@@ -37,24 +37,28 @@ mod redirects {
         let mut s = Scenario::new();
         let callback = in_the_browser(&mut s);
         let state = s.authorize_param("state").unwrap();
+        let twice = Page::Unusable("a parameter came twice");
+        let neither = Page::Unusable("it has neither code nor error");
+        let iss = "iss=https%3A%2F%2Fauth.example.com";
         let forged = [
-            format!("{callback}?code=evil&state=forged"),
-            format!("{callback}?code=evil"),
-            format!("{callback}?code=evil&state="),
-            format!("{callback}?code=evil&state={state}x"),
-            format!("{callback}?code=evil&state={state}&state={state}"),
-            format!("{callback}?code=evil&code=worse&state={state}"),
-            format!("{callback}?error=access_denied&state=forged"),
-            format!("{callback}?state={state}&iss=https%3A%2F%2Fauth.example.com"),
-            format!("{callback}/deeper?code=evil&state={state}"),
-            callback.clone(),
-            "/favicon.ico".to_owned(),
-            "not a url".to_owned(),
-            String::new(),
-            "x".repeat(100_000),
+            (format!("{callback}?code=evil&state=forged"), Page::NotForUs),
+            (format!("{callback}?code=evil"), Page::NotForUs),
+            (format!("{callback}?code=evil&state="), Page::NotForUs),
+            (format!("{callback}?code=evil&state={state}x"), Page::NotForUs),
+            (format!("{callback}?code=evil&state={state}&state={state}"), twice.clone()),
+            (format!("{callback}?code=evil&code=worse&state={state}"), twice),
+            (format!("{callback}?error=access_denied&state=forged"), Page::NotForUs),
+            (format!("{callback}?error=access_denied&state={state}&iss=forged"), Page::NotForUs),
+            (format!("{callback}?state={state}&{iss}"), neither),
+            (format!("{callback}/deeper?code=evil&state={state}"), Page::NotForUs),
+            (callback.clone(), Page::Bare),
+            ("/favicon.ico".to_owned(), Page::NotForUs),
+            ("not a url".to_owned(), Page::NotForUs),
+            (String::new(), Page::NotForUs),
+            ("x".repeat(100_000), Page::NotForUs),
         ];
-        for url in &forged {
-            assert_eq!(s.redirect(url), Page::NotForUs, "{url}");
+        for (url, page) in &forged {
+            assert_eq!(s.redirect(url), *page, "{url}");
         }
         assert_eq!(ignored(&s), forged.len());
         assert_eq!(s.world.count(What::TokenRequests), 0);

@@ -211,27 +211,27 @@ impl Login {
         }
     }
 
-    /// A redirect came, genuine or not. `Err` gives the login back as it was.
+    /// A redirect came, genuine or not. `Err` gives the login back as it was, and what to show.
     pub(crate) fn on_redirect(
         self,
         url: &Secret,
         now: UnixTime,
         notes: &mut Notes,
-    ) -> Result<(Page, Turn), Box<Self>> {
+    ) -> Result<(Page, Turn), (Box<Self>, Page)> {
         let Stage::Authorize(authorize) = self.stage else {
-            return Err(Box::new(self));
+            return Err((Box::new(self), Page::NotForUs));
         };
-        match authorize.on_redirect(url) {
-            Landing::Ignored(why) => {
+        match authorize.on_redirect(url, &self.job.config) {
+            Landing::Ignored(why, page) => {
                 notes.push(Notice::RedirectIgnored { why: why.into() });
-                Err(Box::new(Self { job: self.job, stage: Stage::Authorize(authorize) }))
+                Err((Box::new(Self { job: self.job, stage: Stage::Authorize(authorize) }), page))
             }
             Landing::MixUp(kind) => {
                 let error = Error::from(kind);
                 Ok((Page::Failure(error.to_string()), Err(error)))
             }
             Landing::Refused(error) => {
-                let page = Page::Failure(error.to_string());
+                let page = Page::Failure(ErrorKind::Denied(error.clone()).to_string());
                 let Authorize { found, identity, redirect_uri, .. } = *authorize;
                 let place = Place { found, redirect_uri };
                 let mut job = self.job;
@@ -245,8 +245,9 @@ impl Login {
                 };
                 Ok((page, turn))
             }
-            Landing::Code(code) => {
+            Landing::Code(code, leniency) => {
                 notes.push(Notice::Authorized);
+                notes.extend(leniency.map(Notice::Lenient));
                 Ok((Page::Success, Self::pay(self.job, *authorize, code, now)))
             }
         }

@@ -374,11 +374,11 @@ impl AuthMachine {
                             self.login_turned(now, lane, turn);
                             page
                         }
-                        Err(login) => {
+                        Err((login, page)) => {
                             self.take_notes(notes);
                             lane.work = Work::Login(login);
                             self.login = Some(lane);
-                            Page::NotForUs
+                            page
                         }
                     }
                 }

@@ -146,8 +146,9 @@ impl AuthMachine {
         match lane {
             Some(lane) if lane.must_be_seen_through() => lane.detached = true,
             Some(lane) => {
-                let doubt = lane.doubt();
+                let (doubt, expired) = (lane.doubt(), lane.expired());
                 self.chores.extend(doubt);
+                self.answered = expired.or(self.answered.take());
                 self.drop_lane(name);
             }
             None => {}

@@ -8,8 +8,9 @@ use crate::flow::logout::Logout;
 use crate::flow::secret::FindSecret;
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::machine::Answered;
 use crate::notice::ClientSource;
-use crate::output::{CallId, Purpose};
+use crate::output::{CallId, Page, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
@@ -261,6 +262,13 @@ impl Lane {
         let (issuer, client) = login.sent()?;
         let earlier = client.source == ClientSource::Remembered;
         earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
+    }
+
+    /// The person's answer, should it still come when the login was given up on.
+    pub(super) fn expired(&self) -> Option<Answered> {
+        let Work::Login(login) = &self.work else { return None };
+        let (uri, state) = login.request()?;
+        Some(Answered { uri: uri.to_owned(), state: state.clone(), page: Page::Expired })
     }
 
     /// The token request that is out, should its answer come late.

@@ -91,6 +91,7 @@ impl AuthMachine {
     /// Empties the memory; who waited for the record to be loaded waits in vain.
     pub(super) fn forget_session(&mut self) -> Option<crate::event::AttemptId> {
         self.orphans.clear();
+        self.stop_lingering();
         self.cached = None;
         let emptied = self.session.record.emptied();
         self.session = Session::new(self.session.site.clone());

@@ -21,6 +21,9 @@ use crate::time::{Mono, Now};
 const GRACE: Duration = Duration::from_secs(5);
 /// Token requests that were given up on and may still be answered.
 const MAX_ORPHANS: usize = 4;
+/// How long the listener stays for who comes too late: a browser tab that was left open answers within
+/// minutes, or never.
+const LATE: Duration = Duration::from_secs(300);
 /// How long a host may take to bind a port.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -37,7 +40,10 @@ impl AuthMachine {
             self.settle(&lane, Err(ErrorKind::Unanswered { action: "listen" }.into()));
         }
         if let Some(lane) = self.login.take_if(|l| due(&l.state, now.mono, true)) {
-            self.nobody_came(lane);
+            self.nobody_came(now, lane);
+        }
+        if self.lingers.is_some_and(|until| until <= now.mono) {
+            self.stop_lingering();
         }
         for name in [LaneName::Renewal, LaneName::Login] {
             let paused = self.lane(name).is_some_and(|lane| due(&lane.state, now.mono, false));
@@ -107,7 +113,13 @@ impl AuthMachine {
         }
     }
 
-    fn nobody_came(&mut self, mut lane: Lane) {
+    fn nobody_came(&mut self, now: Now, mut lane: Lane) {
+        self.answered = lane.expired().or(self.answered.take());
+        // A port that others may need is given back at once.
+        let shared = self.config.callback_port.is_some();
+        if !shared && std::mem::take(&mut self.listening) {
+            self.lingers = Some(now.mono.plus(LATE));
+        }
         let within = Duration::from_secs(self.config.login_timeout_seconds);
         let sent = match &lane.work {
             Work::Login(login) => login.sent().map(|(_, client)| client),
@@ -122,6 +134,13 @@ impl AuthMachine {
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(doubt, After::Failed(error)));
         self.put_lane(lane);
+    }
+
+    /// Closes the listener that stayed for who comes late.
+    pub(super) fn stop_lingering(&mut self) {
+        if self.lingers.take().is_some() {
+            self.outputs.push_back(Output::Dismiss);
+        }
     }
 
     /// Turns wants into actions, one exchange and one prompt at a time.
@@ -184,6 +203,8 @@ impl AuthMachine {
         let person = now.mono.plus(patience);
         match std::mem::replace(&mut lane.state, State::Listening) {
             State::Ready(Want::Ask(Ask::Listen(spec))) => {
+                // The port may be the same.
+                self.stop_lingering();
                 let id = self.prompt(now.mono.plus(LISTEN_DEADLINE));
                 self.act(Action::Listen(ListenCall { id, spec }));
             }

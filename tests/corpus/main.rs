@@ -27,6 +27,7 @@ mod stage;
 mod token;
 mod transport;
 mod vendors;
+mod window;
 
 use std::process::ExitCode;
 
@@ -38,9 +39,9 @@ const AREAS: &[Area] = &[
     Area::new("prm", prm::CHECKS),
     Area::new("as_metadata", as_metadata::CHECKS),
     Area::new("dcr", dcr::CHECKS),
-    Area::unfinished("callback", callback::CHECKS),
+    Area::new("callback", callback::CHECKS),
     Area::new("token", token::CHECKS),
-    Area::unfinished("session", session::CHECKS),
+    Area::new("session", session::CHECKS),
     Area::new("transport", transport::CHECKS),
 ];
 

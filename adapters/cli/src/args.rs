@@ -194,7 +194,7 @@ pub struct OutputArgs {
     /// Tell what happens, step by step; never a secret
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Give up after this long [default: each step has its own limit, the person 5 minutes]
+    /// Give up after this long [default: each step has its own limit, the person 10 minutes]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
 }

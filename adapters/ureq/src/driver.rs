@@ -219,7 +219,8 @@ impl Office {
             |desk, ticket| desk.has_page(ticket),
             |desk, ticket, _| desk.take_page(ticket),
         );
-        page.map_or(listener::Page::NotForUs, |page| self.hands.page(page))
+        let program = self.hands.program.as_deref();
+        page.map_or(listener::Page::NotForUs, |page| listener::Page::of(page, program))
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mcp_auth::output::{BrowseCall, FoundSecret, HttpCall, LoadCall, Page, SaveCall, SecretCall};
+use mcp_auth::output::{BrowseCall, FoundSecret, HttpCall, LoadCall, SaveCall, SecretCall};
 use mcp_auth::{HostError, Revision, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
-use mcp_auth_host::listener;
 use mcp_auth_host::secrets::{self, SecretProvider};
 use mcp_auth_host::store::{Lock, Store};
 
@@ -58,17 +57,6 @@ impl Hands {
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
             || exchange(&self.network, call.request(), call.limits(), call.reach()),
         )
-    }
-
-    /// The core's page in the words of the listener.
-    pub(crate) fn page(&self, page: Page) -> listener::Page {
-        match page {
-            Page::Success => listener::Page::Success { program: self.program.clone() },
-            Page::Failure(explanation) => {
-                listener::Page::Failure { title: "The sign-in failed".into(), explanation }
-            }
-            Page::NotForUs => listener::Page::NotForUs,
-        }
     }
 }
 
