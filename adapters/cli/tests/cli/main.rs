@@ -15,6 +15,8 @@ mod inspect;
 mod keyring;
 mod login;
 mod logout;
+#[cfg(unix)]
+mod one_browser;
 mod request;
 mod secrets;
 mod status;
