@@ -26,6 +26,7 @@ mod save;
 mod secret;
 mod send;
 mod store;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
+use turn::Turn;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -102,6 +104,7 @@ pub struct AuthMachine {
     renewal: Option<Lane>,
     login: Option<Lane>,
     logout: Option<Lane>,
+    turn: Turn,
     /// Came while the record was being loaded, or while we log out.
     waiting: Option<(AttemptId, Demand)>,
     /// Token requests that were given up on; their answers are adopted all the same.
@@ -184,6 +187,7 @@ impl AuthMachine {
             renewal: None,
             login: None,
             logout: None,
+            turn: Turn::default(),
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
@@ -355,7 +359,7 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        let rest = self.ahead_at().into_iter().chain(self.lingers);
+        let rest = self.ahead_at().into_iter().chain(self.lingers).chain(self.turn_at());
         lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }

@@ -1,5 +1,5 @@
-//! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
-//! more scopes; an inspection is a login that stops before anything is asked of anybody.
+//! Login: detect → discover → claim → listen → register → authorize → exchange. A step-up is a login
+//! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
 mod client;
 mod restore;
@@ -19,11 +19,12 @@ use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::failure::OAuthError;
+use crate::wire::scope::ScopeSet;
 use crate::wire::token::TokenReply;
 
 /// A login on its way.
@@ -35,6 +36,7 @@ pub(crate) struct Login {
 enum Stage {
     Detect(Detect),
     Discover(Box<Discover>),
+    Claim(Box<Discovery>),
     Listen(Box<Discovery>),
     Register(Register, Place),
     Keep(Identity, Place),
@@ -150,9 +152,7 @@ impl Login {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
             Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
-            Stage::Listen(_) | Stage::Keep(..) | Stage::Rehearse(..) | Stage::Authorize(_) => {
-                Err(stray("http"))
-            }
+            _ => Err(stray("http")),
         }
     }
 
@@ -177,6 +177,19 @@ impl Login {
             }
             _ => Err(stray("secret")),
         }
+    }
+
+    /// It is this program's turn, and the record may have changed until it came.
+    pub(crate) fn on_claimed(
+        mut self,
+        record: &Record,
+        wanted: ScopeSet,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
+        self.job.catch_up(record, wanted, now);
+        Self::listen(self.job, found, now, notes)
     }
 
     pub(crate) fn on_listening(
@@ -309,6 +322,10 @@ impl Login {
             return Self::restore(job, cached, found, now, notes);
         }
         job.needs_person()?;
+        Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
+    }
+
+    fn listen(job: Job, found: Box<Discovery>, now: UnixTime, notes: &mut Notes) -> Turn {
         if let Some(uri) = &job.config.redirect_uri {
             let redirect_uri = uri.clone();
             return Self::identify(job, Place { found, redirect_uri }, now, notes);

@@ -17,6 +17,7 @@ use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
 use crate::reach::Witness;
 use crate::session::Requirement;
+use crate::session::pending::Ended::Obtained;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
 use crate::time::Now;
@@ -60,6 +61,9 @@ impl AuthMachine {
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
+            }
+            (Flight::Look, AnswerContent::Loaded(loaded)) => {
+                self.on_look(now, out.lane, loaded);
             }
             (Flight::Again(change, after), AnswerContent::Loaded(loaded)) => {
                 self.on_again(now, out.lane, change, after, loaded);
@@ -282,6 +286,9 @@ impl AuthMachine {
 
     fn save_tokens(&mut self, mut lane: Lane, change: Change) {
         self.tell_renewed(&change);
+        if lane.name == LaneName::Login {
+            self.end_turn(Some(Obtained));
+        }
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(change, After::Done));
         self.put_lane(lane);
@@ -432,6 +439,7 @@ impl AuthMachine {
 pub(super) fn ready(now: Now, ask: Ask) -> State {
     match ask {
         Ask::Pause(pause) => State::Paused(now.mono.plus(pause)),
+        Ask::Claim => State::Ready(Want::Claim),
         Ask::Keep(learned) => State::Ready(Want::Save(Change::Learn(learned), After::Kept)),
         ask => State::Ready(Want::Ask(ask)),
     }
@@ -441,7 +449,7 @@ fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
         (
-            Flight::Load | Flight::Read | Flight::Lock(..) | Flight::Again(..),
+            Flight::Load | Flight::Look | Flight::Read | Flight::Lock(..) | Flight::Again(..),
             AnswerContent::Loaded(_)
         ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Secret, AnswerContent::Secret(_))

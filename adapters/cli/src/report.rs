@@ -46,6 +46,9 @@ impl Report {
                 self.say(format_args!("note: {notice}\nadvice: {}", error.advice()));
             }
             Notice::Ended { .. } => self.say(notice),
+            Notice::AskedElsewhere => {
+                self.say("Another program is asking you to log in: finish there.");
+            }
             Notice::SecretExposed { .. } => {
                 self.say(format_args!("warning: {notice}; chmod 600 it"));
             }

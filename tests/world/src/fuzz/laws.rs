@@ -55,6 +55,8 @@ pub(super) struct Laws {
     newest: Option<Kept>,
     /// The access token that came last, until it is saved.
     unsaved: Option<String>,
+    /// Access tokens of a login that no save was answered for, and what came of them since.
+    logins: BTreeSet<String>,
     /// From answers that came so late that the machine may have gone on without.
     late: Vec<String>,
     welcoming: Vec<AttemptId>,
@@ -149,6 +151,10 @@ impl Laws {
         };
         match TokenReply::parse(status, headers, response.body(), now) {
             Ok(reply) => {
+                let base = self.generations.values().next_back();
+                if refresh.is_none() || base.is_some_and(|token| self.is_unsaved_login(token)) {
+                    self.logins.insert(reply.access_token.expose().clone());
+                }
                 if in_time {
                     self.unsaved = Some(reply.access_token.expose().clone());
                 }
@@ -169,10 +175,15 @@ impl Laws {
         }
     }
 
-    /// Whether the tokens of this generation were stored: what isn't saved since is only news of
-    /// them, e.g. that a refresh is sent.
-    pub(super) fn knows(&self, generation: Generation) -> bool {
-        self.generations.get(&generation).is_some_and(|token| self.lendable.contains(token))
+    /// Whether the tokens of this generation are of a login that was not stored. Anything else goes
+    /// with a logout elsewhere: news of stored tokens, e.g. that a refresh is sent, and what a refresh
+    /// made of them.
+    pub(super) fn holds_login(&self, generation: Generation) -> bool {
+        self.generations.get(&generation).is_none_or(|token| self.is_unsaved_login(token))
+    }
+
+    fn is_unsaved_login(&self, token: &String) -> bool {
+        self.logins.contains(token) && !self.lendable.contains(token)
     }
 
     fn holds(&self, token: &str) -> bool {

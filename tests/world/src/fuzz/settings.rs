@@ -83,8 +83,12 @@ pub(super) fn introduce(config: &Config, world: &mut World) {
     }
 }
 
+/// The most that a person is waited for, in seconds: meanwhile the login tells other programs of it
+/// every few seconds, and stories have an end.
+const PATIENCE: u64 = 1000;
+
 /// The same with secrets that nobody could have put elsewhere in what it is `made_of`.
-pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
+pub(super) fn playable(mut config: Config, made_of: &str) -> Config {
     for (count, secret) in (1..).zip([
         &mut config.client_secret,
         &mut config.bearer_token,
@@ -94,6 +98,7 @@ pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
             *secret = Some(Secret::new(text::opaque("configured", made_of, count)));
         }
     }
+    config.login_timeout_seconds = config.login_timeout_seconds.min(PATIENCE);
     config
 }
 
