@@ -47,7 +47,7 @@ use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
-use crate::wire::url as address;
+use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
 
@@ -171,11 +171,12 @@ impl AuthMachine {
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
         let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
+        let headers = headers::read(&config.headers).map_err(ErrorKind::InvalidSetting)?;
         Ok(Self {
             fixed: Fixed::of(&config),
             cached: None,
             config,
-            session: Session::new(Arc::new(Site { text, url })),
+            session: Session::new(Arc::new(Site { text, url, headers })),
             entropy,
             outputs: VecDeque::new(),
             last_id: 0,
@@ -271,6 +272,18 @@ impl AuthMachine {
     /// [`ErrorKind::ForeignRequest`] for another origin.
     pub fn check_home(&self, uri: &http::Uri) -> Result<(), Error> {
         self.session.site.check_home(uri)
+    }
+
+    /// Makes a request ready to be sent without a token, as [`Grant::authorize`] does with one: adds the
+    /// settings' [`headers`](Config::headers) that it hasn't.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] where it goes to another origin; it is left as it was.
+    pub fn prepare<B>(&self, request: &mut http::Request<B>) -> Result<(), Error> {
+        self.check_home(request.uri())?;
+        self.session.site.dress(request.headers_mut());
+        Ok(())
     }
 
     /// Whether the server wants authorization; `None` until somebody has asked it: then a request

@@ -74,6 +74,13 @@ pub enum Notice {
         /// Where.
         place: String,
     },
+    /// The callback port that was wanted is taken: another is used.
+    OtherPort {
+        /// Which was wanted.
+        wanted: u16,
+        /// Where the browser comes back to.
+        redirect_uri: String,
+    },
     /// A cached login can't be taken up: a login is needed.
     NotRestored {
         /// Why.
@@ -234,6 +241,9 @@ impl fmt::Display for Notice {
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
             Notice::SecretExposed { place } => {
                 write!(f, "{place} holds a secret that others can read")
+            }
+            Notice::OtherPort { wanted, redirect_uri } => {
+                write!(f, "port {wanted} is taken: the browser comes back to {redirect_uri}")
             }
             Notice::NotRestored { why } => write!(f, "the cached login is of no use: {why}"),
             Notice::Browsing => f.write_str("waiting for the person in the browser"),

@@ -17,7 +17,7 @@ use crate::flow::register::Register;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
-use crate::output::{CallbackPort, ListenSpec, Page};
+use crate::output::{ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
@@ -200,6 +200,7 @@ impl Login {
     ) -> Turn {
         match self.stage {
             Stage::Listen(found) => {
+                notes.extend(self.job.other_port(&found, &redirect_uri, now));
                 Self::identify(self.job, Place { found, redirect_uri }, now, notes)
             }
             _ => Err(stray("listen")),
@@ -330,17 +331,8 @@ impl Login {
             let redirect_uri = uri.clone();
             return Self::identify(job, Place { found, redirect_uri }, now, notes);
         }
-        let known = job.registrations.get(&found.issuer);
-        let port = known.and_then(|known| url::Url::parse(&known.redirect_uri).ok()?.port());
-        let spec = ListenSpec {
-            host: job.config.callback_host,
-            port: match (job.config.callback_port, port) {
-                (Some(port), _) => CallbackPort::Fixed(port),
-                (None, Some(port)) => CallbackPort::Prefer(port),
-                (None, None) => CallbackPort::Free,
-            },
-            path: "/callback".into(),
-        };
+        let (host, port) = (job.config.callback_host, job.callback_port(&found, now));
+        let spec = ListenSpec { host, port, path: "/callback".into() };
         Ok(Step::Ask(Self { job, stage: Stage::Listen(found) }, Ask::Listen(spec)))
     }
 

@@ -78,6 +78,9 @@ pub(crate) struct Registration {
     pub(crate) secret_expires_at: Option<UnixTime>,
     pub(crate) auth_method: AuthMethod,
     pub(crate) redirect_uri: String,
+    /// The callback port that the settings asked for then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wanted_port: Option<u16>,
     pub(crate) registered_at: UnixTime,
     #[serde(default, with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub(crate) management_token: Option<Secret>,
