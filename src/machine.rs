@@ -47,6 +47,7 @@ use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
+use crate::wire::jwt::Person;
 use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
@@ -340,6 +341,7 @@ impl AuthMachine {
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
+            person: tokens.person.as_ref().map(Person::tamed),
             saved: self.store.is_saved(),
         })
     }
@@ -397,6 +399,8 @@ pub struct TokenStatus {
     pub expires_at: Option<crate::time::UnixTime>,
     /// Whether they can be renewed without a person.
     pub refreshable: bool,
+    /// Whom the server says they are about: for display, and for no decision.
+    pub person: Option<Person>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }
