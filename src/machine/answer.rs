@@ -141,11 +141,14 @@ impl AuthMachine {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
         let mut purchase = tokens.purchase.clone();
+        // None means the same as before (RFC 6749 §6), but not to every server.
+        let mut scope = purchase.scope_on_refresh.then(|| tokens.named().clone());
         if self.session.may_need_scopes(now) {
             purchase.scope_on_refresh = true;
+            scope = Some(purchase.requested.clone());
             self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
         }
-        let paid_with = PaidWith::RefreshToken(refresh_token);
+        let paid_with = PaidWith::RefreshToken { token: refresh_token, scope };
         match Exchange::start(purchase, identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {

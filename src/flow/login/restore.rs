@@ -205,7 +205,8 @@ impl Login {
         };
         notes.push(super::tell(&identity));
         let purchase = purchase(&job, found, &identity, now, endpoint);
-        let paid_with = PaidWith::RefreshToken(session.into_token());
+        let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
+        let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };
         let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
