@@ -48,6 +48,7 @@ use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
+use crate::wire::jwt::Person;
 use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
@@ -347,6 +348,7 @@ impl AuthMachine {
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
             client_secret_expires_at: self.session.record.buyer().and_then(|c| c.secret_end()),
+            person: tokens.person.as_ref().map(Person::tamed),
             saved: self.store.is_saved(),
         })
     }
@@ -408,6 +410,8 @@ pub struct TokenStatus {
     /// When the secret of the registered client ends that renews them, if it does. It is renewed
     /// before, where the server lets clients do that (RFC 7592).
     pub client_secret_expires_at: Option<crate::time::UnixTime>,
+    /// Whom the server says they are about: for display, and for no decision.
+    pub person: Option<Person>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }

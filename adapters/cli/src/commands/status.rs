@@ -129,6 +129,9 @@ impl Stored {
             "account": account,
             "issuer": tokens.issuer,
             "client_id": tokens.client_id,
+        "person": tokens.person.as_ref().map(|person| {
+            json!({ "sub": person.subject, "email": person.email, "name": person.name })
+        }),
             "scopes": tokens.scopes.iter().collect::<Vec<_>>(),
             "obtained_at": tokens.obtained_at.0,
             "expires_at": tokens.expires_at.map(|at| at.0),
@@ -148,6 +151,9 @@ impl Stored {
             (Some(tokens), _) => {
                 line("login", format!("at {} as client {}", tokens.issuer, tokens.client_id));
                 line("state", state(self.state));
+                if let Some(person) = &tokens.person {
+                    line("person", person.to_string());
+                }
                 line("scopes", tokens.scopes.to_string());
                 line("token", end(tokens));
                 let renewal = if tokens.refreshable { "without you" } else { "by a new login" };
