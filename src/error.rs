@@ -157,6 +157,9 @@ pub enum ErrorKind {
     /// The authorization server sent the person back with an error (RFC 6749 §4.1.2.1).
     #[error("the authorization was not given: {0}")]
     Denied(OAuthError),
+    /// The same, told to another program on this store: this one has waited for it instead of asking.
+    #[error("another program asked for this login, and the authorization was not given")]
+    DeniedElsewhere,
     /// The authorization response is not from the server that was asked (RFC 9207 §2.4).
     #[error("the authorization response names the issuer {}, expected {expected}", .got.as_deref().unwrap_or("(none)"))]
     MixUp {
@@ -259,7 +262,7 @@ impl Error {
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
-            K::NobodyCame { .. } => Fault::User,
+            K::NobodyCame { .. } | K::DeniedElsewhere => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
             K::NoAuthorizationServer { .. } => Fault::ResourceServer,
@@ -333,7 +336,8 @@ impl Error {
             K::Denied(error) if error.error == "invalid_scope" => {
                 "Ask for other scopes (`scopes`).".into()
             }
-            K::Denied(error) if error.error == "access_denied" => {
+            K::DeniedElsewhere => "Log in again and allow the access.".into(),
+            K::Denied(_) if self.is_refusal_by_person() => {
                 "Log in again and allow the access.".into()
             }
             K::Denied(error) | K::TokenRefused { error, .. } if error.is_refused_resource() => {
@@ -358,7 +362,7 @@ impl Error {
                 "Ask the server's operator which access the operation needs.".into()
             }
             K::FreshTokenRefused => {
-                "Check `resource` and `scopes`: the token may be meant for another audience.".into()
+                "Check `resource` and `scopes`: the token may be meant for another audience. Some servers want to be told by an `audience` in `oauth_params` and `token_params`.".into()
             }
             K::StaticTokenRefused => "Replace `bearer_token`.".into(),
             K::ForeignRequest { .. } => "Use a session of its own for the other server.".into(),
@@ -371,6 +375,11 @@ impl Error {
             K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),
             K::Unanswered { .. } => "This is a bug of the program or its adapter.".into(),
         }
+    }
+
+    /// Whether the person said no (RFC 6749 §4.1.2.1).
+    pub(crate) fn is_refusal_by_person(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Denied(error) if error.error == "access_denied")
     }
 
     /// How long to wait before another try makes sense, where the failure is a passing one.

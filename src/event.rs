@@ -91,6 +91,8 @@ impl Demand {
 
     /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
     /// none where such a server has no metadata that names an authorization server.
+    ///
+    /// Where another program is asking for a login already, that one counts: it is waited for.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;

@@ -62,6 +62,8 @@
 //! - **One refresh.** Refusals name the [`Generation`] that they refused; before a refresh the store
 //!   is locked and read again, and a newer record is adopted instead.
 //! - **The user is asked only when asked for.** A background [`Demand`] never opens a browser.
+//! - **One browser.** Of the programs on one store that need a login, one asks its person; the others
+//!   wait for what comes of it, and take over if it gives up or is gone.
 //! - **A server leads nowhere that it couldn't go itself**: see [`Reach`].
 //! - **Secrets don't print**, and **tokens go home only.**
 //!

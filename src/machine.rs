@@ -26,6 +26,7 @@ mod save;
 mod secret;
 mod send;
 mod store;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
-use crate::wire::url as address;
+use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
 
@@ -54,6 +55,7 @@ use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
+use turn::Turn;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -102,6 +104,7 @@ pub struct AuthMachine {
     renewal: Option<Lane>,
     login: Option<Lane>,
     logout: Option<Lane>,
+    turn: Turn,
     /// Came while the record was being loaded, or while we log out.
     waiting: Option<(AttemptId, Demand)>,
     /// Token requests that were given up on; their answers are adopted all the same.
@@ -168,11 +171,12 @@ impl AuthMachine {
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
         let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
+        let headers = headers::read(&config.headers).map_err(ErrorKind::InvalidSetting)?;
         Ok(Self {
             fixed: Fixed::of(&config),
             cached: None,
             config,
-            session: Session::new(Arc::new(Site { text, url })),
+            session: Session::new(Arc::new(Site { text, url, headers })),
             entropy,
             outputs: VecDeque::new(),
             last_id: 0,
@@ -184,6 +188,7 @@ impl AuthMachine {
             renewal: None,
             login: None,
             logout: None,
+            turn: Turn::default(),
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
@@ -267,6 +272,18 @@ impl AuthMachine {
     /// [`ErrorKind::ForeignRequest`] for another origin.
     pub fn check_home(&self, uri: &http::Uri) -> Result<(), Error> {
         self.session.site.check_home(uri)
+    }
+
+    /// Makes a request ready to be sent without a token, as [`Grant::authorize`] does with one: adds the
+    /// settings' [`headers`](Config::headers) that it hasn't.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] where it goes to another origin; it is left as it was.
+    pub fn prepare<B>(&self, request: &mut http::Request<B>) -> Result<(), Error> {
+        self.check_home(request.uri())?;
+        self.session.site.dress(request.headers_mut());
+        Ok(())
     }
 
     /// Whether the server wants authorization; `None` until somebody has asked it: then a request
@@ -355,7 +372,7 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        let rest = self.ahead_at().into_iter().chain(self.lingers);
+        let rest = self.ahead_at().into_iter().chain(self.lingers).chain(self.turn_at());
         lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }

@@ -74,6 +74,13 @@ pub enum Notice {
         /// Where.
         place: String,
     },
+    /// The callback port that was wanted is taken: another is used.
+    OtherPort {
+        /// Which was wanted.
+        wanted: u16,
+        /// Where the browser comes back to.
+        redirect_uri: String,
+    },
     /// A cached login can't be taken up: a login is needed.
     NotRestored {
         /// Why.
@@ -81,6 +88,8 @@ pub enum Notice {
     },
     /// A person is being asked.
     Browsing,
+    /// Another program is asking its person for this login: what comes of that is waited for.
+    AskedElsewhere,
     /// A request to the callback address was not the answer that is waited for.
     RedirectIgnored {
         /// Why.
@@ -95,7 +104,7 @@ pub enum Notice {
         /// Whether there is a refresh token.
         refreshable: bool,
     },
-    /// Newer tokens were found in the store: another process renewed them.
+    /// Newer tokens were found in the store: another program renewed them, or logged in.
     Adopted,
     /// A failure that passes; everything is kept.
     Retrying {
@@ -233,8 +242,14 @@ impl fmt::Display for Notice {
             Notice::SecretExposed { place } => {
                 write!(f, "{place} holds a secret that others can read")
             }
+            Notice::OtherPort { wanted, redirect_uri } => {
+                write!(f, "port {wanted} is taken: the browser comes back to {redirect_uri}")
+            }
             Notice::NotRestored { why } => write!(f, "the cached login is of no use: {why}"),
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
+            Notice::AskedElsewhere => {
+                f.write_str("another program is asking for this login; waiting for it")
+            }
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")
             }
@@ -246,7 +261,7 @@ impl fmt::Display for Notice {
                 }
                 f.write_str(if *refreshable { ", refreshable" } else { ", not refreshable" })
             }
-            Notice::Adopted => f.write_str("another process has renewed the tokens; using them"),
+            Notice::Adopted => f.write_str("another program has brought newer tokens; using them"),
             Notice::Retrying { after, why } => {
                 write!(f, "{why}; trying again in {} s", after.as_secs())
             }

@@ -30,6 +30,8 @@ const SERVERS: [Server; 4] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disk {
     Nothing,
+    /// That a person is being asked.
+    Mark,
     /// A client, and no tokens.
     Client,
     /// The tokens from before.
@@ -53,6 +55,10 @@ enum Next {
     LogsIn,
     /// The same with a new client.
     Registers,
+    /// The same, once the mark of the killed program counts no more.
+    WaitsAndRegisters,
+    /// As the same client, once the mark counts no more.
+    WaitsAndLogsIn,
     /// The window that no client can close: the server has spent the token on disk, and nobody has
     /// the one that took its place. One token request, which a server with a grace period grants.
     Window,
@@ -62,6 +68,7 @@ impl Disk {
     fn in_words(self) -> &'static str {
         match self {
             Disk::Nothing => "nothing",
+            Disk::Mark => "that a person is being asked",
             Disk::Client => "the client",
             Disk::Old => "the old tokens",
             Disk::Ended => "the old tokens, known to be refused",
@@ -78,6 +85,8 @@ impl Next {
             Next::IsRefused => "tries once to refresh, then needs a login",
             Next::LogsIn => "needs a login, as the same client",
             Next::Registers => "needs a login, and registers for it",
+            Next::WaitsAndLogsIn => "needs a login, as the same client, a little later",
+            Next::WaitsAndRegisters => "needs a login, and registers for it, a little later",
             Next::Window => "as the server likes",
         }
     }
@@ -108,8 +117,9 @@ const FLOWS: [Flow; 5] = [
         },
         promise: &[
             ("before load", Disk::Nothing, Next::Registers),
-            ("save unanswered", Disk::Client, Next::LogsIn),
-            ("save 2 unanswered", Disk::New, Next::UsesIt),
+            ("save unanswered", Disk::Mark, Next::WaitsAndRegisters),
+            ("save 2 unanswered", Disk::Client, Next::WaitsAndLogsIn),
+            ("save 3 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -136,7 +146,8 @@ const FLOWS: [Flow; 5] = [
         promise: &[
             ("before lock", Disk::Old, Next::IsRefused),
             ("save 2 unanswered", Disk::Ended, Next::LogsIn),
-            ("save 3 unanswered", Disk::New, Next::UsesIt),
+            ("save 3 unanswered", Disk::Ended, Next::WaitsAndLogsIn),
+            ("save 4 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -152,7 +163,7 @@ const FLOWS: [Flow; 5] = [
                 Disk::Old,
                 Next::UsesIt,
             ),
-            ("save unanswered", Disk::New, Next::UsesIt),
+            ("save 2 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -234,10 +245,16 @@ impl Killed {
         let newest = |token: Option<&str>| token.map(str::to_owned);
         let world = &self.s.world;
         match (tokens(&self.s), &self.before) {
-            (None, _) => {
-                assert_eq!(record["registrations"].as_object().map(serde_json::Map::len), Some(1));
-                Disk::Client
-            }
+            (None, _) => match record["registrations"].as_object().map(serde_json::Map::len) {
+                Some(0) => {
+                    assert!(record["login"].is_object(), "a record of nothing");
+                    Disk::Mark
+                }
+                clients => {
+                    assert_eq!(clients, Some(1));
+                    Disk::Client
+                }
+            },
             // With or without the mark that a refresh was sent.
             (Some(now), Some(before)) if pair(&now) == pair(before) => Disk::Old,
             (Some(now), Some(before)) if pair(&now) == (pair(before).0, None) => Disk::Ended,
@@ -267,14 +284,18 @@ impl Killed {
         } else {
             assert_fails!(answer, ErrorKind::LoginRequired { .. });
             assert_eq!(count(s).2, browsers, "a browser that nobody welcomed");
+            let began = s.now().mono;
             assert_eq!(s.call_tool("whoami").status(), 200);
-            let now = count(s);
+            let (now, waited) = (count(s), began.until(s.now().mono).as_secs());
             assert_eq!(now.2, browsers + 1, "one login");
-            match (now.0 - refreshes, now.1 - registrations) {
-                (0, 0) => Next::LogsIn,
-                (0, 1) => Next::Registers,
-                (1, 0) => Next::IsRefused,
-                other => panic!("{other:?} refreshes and registrations"),
+            assert!(waited <= 60, "{waited} s for the mark of a program that was killed");
+            match (now.0 - refreshes, now.1 - registrations, waited > 0) {
+                (0, 0, false) => Next::LogsIn,
+                (0, 0, true) => Next::WaitsAndLogsIn,
+                (0, 1, false) => Next::Registers,
+                (0, 1, true) => Next::WaitsAndRegisters,
+                (1, 0, false) => Next::IsRefused,
+                other => panic!("{other:?} refreshes and registrations, and time to wait"),
             }
         };
         // Whatever it was, it is over: from here on the login holds.

@@ -268,10 +268,11 @@ mod a_login_elsewhere {
     #[test]
     fn is_saved_under_the_lock_after_a_renewal_that_holds_it() {
         let mut s = two();
-        s.demand(Demand::background(need("whoami")));
-        s.run_until("/token");
         s.switch_to(1).demand(Demand::interactive(need("whoami")).fresh());
-        s.run_until("lock");
+        s.run_until("POST auth.example.com/token");
+        s.switch_to(0).demand(Demand::background(need("whoami")));
+        s.run_until("/token");
+        s.switch_to(1).run_until("lock");
         let login = s.world.newest_refresh_token().unwrap().to_owned();
         assert_eq!(s.world.authorization[0].lineage(&login).unwrap().generation, 0);
         assert!(!s.perform("lock"), "the lock is held by the other");

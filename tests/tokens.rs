@@ -3,8 +3,8 @@
 use mcp_auth::{ErrorKind, Fault as Whose, Notice};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{
-    Canned, ClientAuthentication, ExpiresIn, Fault, NetworkError, RefreshTokens, TokenReply, What,
-    assert_fails,
+    Canned, ClientAuthentication, ExpiresIn, Fault, NetworkError, Person, RefreshTokens,
+    TokenReply, What, assert_fails,
 };
 use serde_json::json;
 
@@ -136,6 +136,17 @@ mod client {
 
 mod refresh {
     use super::*;
+
+    #[test]
+    fn names_what_was_granted_and_no_more_where_it_is_to_name_the_scopes() {
+        let mut s = Scenario::new();
+        s.config.scope_on_refresh = true;
+        s.person = Person::ApprovesOnly(vec!["notes:read".to_owned()]);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.form_field("scope").as_deref(), Some("notes:read"));
+    }
 
     #[test]
     fn is_one_request_and_keeps_what_the_reply_leaves_out() {

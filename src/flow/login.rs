@@ -1,5 +1,5 @@
-//! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
-//! more scopes; an inspection is a login that stops before anything is asked of anybody.
+//! Login: detect → discover → claim → listen → register → authorize → exchange. A step-up is a login
+//! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
 mod client;
 mod restore;
@@ -17,13 +17,14 @@ use crate::flow::register::Register;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
-use crate::output::{CallbackPort, ListenSpec, Page};
+use crate::output::{ListenSpec, Page};
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::failure::OAuthError;
+use crate::wire::scope::ScopeSet;
 use crate::wire::token::TokenReply;
 
 /// A login on its way.
@@ -35,6 +36,7 @@ pub(crate) struct Login {
 enum Stage {
     Detect(Detect),
     Discover(Box<Discover>),
+    Claim(Box<Discovery>),
     Listen(Box<Discovery>),
     Register(Register, Place),
     Keep(Identity, Place),
@@ -150,9 +152,7 @@ impl Login {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
             Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
-            Stage::Listen(_) | Stage::Keep(..) | Stage::Rehearse(..) | Stage::Authorize(_) => {
-                Err(stray("http"))
-            }
+            _ => Err(stray("http")),
         }
     }
 
@@ -179,6 +179,19 @@ impl Login {
         }
     }
 
+    /// It is this program's turn, and the record may have changed until it came.
+    pub(crate) fn on_claimed(
+        mut self,
+        record: &Record,
+        wanted: ScopeSet,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
+        self.job.catch_up(record, wanted, now);
+        Self::listen(self.job, found, now, notes)
+    }
+
     pub(crate) fn on_listening(
         self,
         now: UnixTime,
@@ -187,6 +200,7 @@ impl Login {
     ) -> Turn {
         match self.stage {
             Stage::Listen(found) => {
+                notes.extend(self.job.other_port(&found, &redirect_uri, now));
                 Self::identify(self.job, Place { found, redirect_uri }, now, notes)
             }
             _ => Err(stray("listen")),
@@ -309,21 +323,16 @@ impl Login {
             return Self::restore(job, cached, found, now, notes);
         }
         job.needs_person()?;
+        Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
+    }
+
+    fn listen(job: Job, found: Box<Discovery>, now: UnixTime, notes: &mut Notes) -> Turn {
         if let Some(uri) = &job.config.redirect_uri {
             let redirect_uri = uri.clone();
             return Self::identify(job, Place { found, redirect_uri }, now, notes);
         }
-        let known = job.registrations.get(&found.issuer);
-        let port = known.and_then(|known| url::Url::parse(&known.redirect_uri).ok()?.port());
-        let spec = ListenSpec {
-            host: job.config.callback_host,
-            port: match (job.config.callback_port, port) {
-                (Some(port), _) => CallbackPort::Fixed(port),
-                (None, Some(port)) => CallbackPort::Prefer(port),
-                (None, None) => CallbackPort::Free,
-            },
-            path: "/callback".into(),
-        };
+        let (host, port) = (job.config.callback_host, job.callback_port(&found, now));
+        let spec = ListenSpec { host, port, path: "/callback".into() };
         Ok(Step::Ask(Self { job, stage: Stage::Listen(found) }, Ask::Listen(spec)))
     }
 

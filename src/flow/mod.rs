@@ -3,10 +3,10 @@
 //! state has nowhere to go.
 //!
 //! ```text
-//! login:    detect ─▶ discover ─▶ listen ─▶ register ─▶ (keep) ─▶ authorize ─▶ exchange
-//!              │          │                    ▲                      │            │
-//!              ▼          ▼                    └── client rejected ───┴────────────┘
-//!         not required  inspected
+//! login:    detect ─▶ discover ─▶ claim ─▶ listen ─▶ register ─▶ (keep) ─▶ authorize ─▶ exchange
+//!              │          │         │                    ▲                      │            │
+//!              ▼          ▼         ▼                    └── client rejected ───┴────────────┘
+//!         not required  inspected  adopted
 //!
 //! refresh:  read (under the lock) ─▶ exchange
 //!              │
@@ -57,6 +57,8 @@ pub(crate) enum Ask {
     Secret(SecretRef),
     /// Keep what was learned, durably, before going on.
     Keep(Box<Learned>),
+    /// The turn to ask a person: no other program may do so meanwhile.
+    Claim,
     Listen(ListenSpec),
     Browse(Url),
     Pause(Duration),

@@ -73,7 +73,7 @@ impl Register {
             reply.map_err(|source| unanswered(url.clone(), Purpose::Registration, source))?;
         let (head, body) = response.into_parts();
         match RegistrationReply::parse(head.status, &head.headers, &body, now) {
-            Ok(reply) => Ok(Step::Done(self.conclude(reply, now)?)),
+            Ok(reply) => Ok(Step::Done(self.conclude(config, reply, now)?)),
             Err(Failure::Refused { error, .. }) => {
                 let why = error.to_string();
                 // Servers refuse scopes they don't manage, and loopback addresses of a "web" client
@@ -111,7 +111,12 @@ impl Register {
         }
     }
 
-    fn conclude(self, reply: RegistrationReply, now: UnixTime) -> Result<Registration, Error> {
+    fn conclude(
+        self,
+        config: &Config,
+        reply: RegistrationReply,
+        now: UnixTime,
+    ) -> Result<Registration, Error> {
         let auth_method =
             reply.auth_method(self.client.token_endpoint_auth_method).map_err(|what| {
                 ErrorKind::Unusable { url: printable_url(self.endpoint.as_str()), what }
@@ -129,6 +134,7 @@ impl Register {
             secret_expires_at: reply.client_secret_expires_at.filter(|at| *at > now),
             auth_method,
             redirect_uri: self.redirect_uri,
+            wanted_port: config.callback_port.filter(|port| *port != 0),
             registered_at: now,
             management_token: reply.registration_access_token,
             management_uri,

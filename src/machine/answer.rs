@@ -17,6 +17,7 @@ use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
 use crate::reach::Witness;
 use crate::session::Requirement;
+use crate::session::pending::Ended::Obtained;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
 use crate::time::Now;
@@ -60,6 +61,9 @@ impl AuthMachine {
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
+            }
+            (Flight::Look, AnswerContent::Loaded(loaded)) => {
+                self.on_look(now, out.lane, loaded);
             }
             (Flight::Again(change, after), AnswerContent::Loaded(loaded)) => {
                 self.on_again(now, out.lane, change, after, loaded);
@@ -137,11 +141,14 @@ impl AuthMachine {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
         let mut purchase = tokens.purchase.clone();
+        // None means the same as before (RFC 6749 §6), but not to every server.
+        let mut scope = purchase.scope_on_refresh.then(|| tokens.named().clone());
         if self.session.may_need_scopes(now) {
             purchase.scope_on_refresh = true;
+            scope = Some(purchase.requested.clone());
             self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
         }
-        let paid_with = PaidWith::RefreshToken(refresh_token);
+        let paid_with = PaidWith::RefreshToken { token: refresh_token, scope };
         match Exchange::start(purchase, identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
@@ -282,6 +289,9 @@ impl AuthMachine {
 
     fn save_tokens(&mut self, mut lane: Lane, change: Change) {
         self.tell_renewed(&change);
+        if lane.name == LaneName::Login {
+            self.end_turn(Some(Obtained));
+        }
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(change, After::Done));
         self.put_lane(lane);
@@ -432,6 +442,7 @@ impl AuthMachine {
 pub(super) fn ready(now: Now, ask: Ask) -> State {
     match ask {
         Ask::Pause(pause) => State::Paused(now.mono.plus(pause)),
+        Ask::Claim => State::Ready(Want::Claim),
         Ask::Keep(learned) => State::Ready(Want::Save(Change::Learn(learned), After::Kept)),
         ask => State::Ready(Want::Ask(ask)),
     }
@@ -441,7 +452,7 @@ fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
         (
-            Flight::Load | Flight::Read | Flight::Lock(..) | Flight::Again(..),
+            Flight::Load | Flight::Look | Flight::Read | Flight::Lock(..) | Flight::Again(..),
             AnswerContent::Loaded(_)
         ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Secret, AnswerContent::Secret(_))

@@ -2,17 +2,18 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Goal};
+use crate::flow::Notes;
 use crate::flow::discover::Evidence;
-use crate::flow::job::Job;
+use crate::flow::job::{Job, login_required};
 use crate::flow::login::Login;
-use crate::flow::{Learned, Notes};
 use crate::machine::AuthMachine;
 use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
+use crate::machine::turn::end_of;
 use crate::output::Output;
 use crate::session::Requirement;
+use crate::session::pending::PendingLogin;
 use crate::session::policy::Plan;
 use crate::time::Now;
-use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
@@ -82,29 +83,20 @@ impl AuthMachine {
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
             let scopes = self.session.lacking(&demand.need);
-            return self.fail(attempt, login_required(why, scopes));
+            let there = self.session.record.login.as_ref();
+            let elsewhere = there.is_some_and(PendingLogin::is_pending);
+            return self.fail(attempt, login_required(why, elsewhere, scopes));
         }
-        let record = &self.session.record;
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
-        let job = Job {
-            site: self.session.site.clone(),
-            config: self.config.clone(),
-            entropy: self.entropy.split(),
+        let mut job = Job {
             browser_welcome: demand.browser_welcome,
             cached,
             inspect,
             wanted_all_the_same: demand.goal == Goal::Login,
-            wanted: self.session.wanted(&demand.need),
-            earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
-            registrations: record.clients(demand.new_client, &self.config, now.wall),
-            document_rejected_by: record.document_rejected_by.clone(),
-            client_home: record.client_home.clone(),
-            challenge_scope: None,
-            learned: Learned::default(),
-            replaced_client: false,
-            went_private: false,
-            resource_refused: false,
+            new_client: demand.new_client,
+            ..Job::new(self.session.site.clone(), self.config.clone(), self.entropy.split())
         };
+        job.catch_up(&self.session.record, self.session.wanted(&demand.need), now.wall);
         let after_refusal = self.session.refused();
         let lane =
             Lane { after_refusal, ..Lane::new(LaneName::Login, attempt, demand, Work::Over) };
@@ -158,6 +150,8 @@ impl AuthMachine {
     pub(super) fn on_forget(&mut self) {
         let attempts: Vec<_> =
             self.lanes().filter(|lane| !lane.detached).map(|lane| lane.attempt).collect();
+        // What is erased needs no other save.
+        self.end_turn(None);
         self.drop_lane(LaneName::Renewal);
         self.drop_lane(LaneName::Login);
         self.drop_lane(LaneName::Logout);
@@ -202,6 +196,7 @@ impl AuthMachine {
             }
             LaneName::Login => {
                 self.login = None;
+                self.leave_turn(None);
                 if let Some(prompt) = &mut self.prompt {
                     prompt.abandoned = true;
                 }
@@ -225,6 +220,9 @@ impl AuthMachine {
 
     /// Ends a lane with its result.
     pub(super) fn settle(&mut self, lane: &Lane, result: Result<(), Error>) {
+        if lane.name == LaneName::Login {
+            self.leave_turn(end_of(lane, &result));
+        }
         self.drop_lane(lane.name);
         match result {
             // What failed before says nothing any more, save to who still waits for it.
@@ -239,8 +237,4 @@ impl AuthMachine {
         self.attempt = Some(attempt);
         attempt
     }
-}
-
-pub(super) fn login_required(why: &str, scopes: ScopeSet) -> Error {
-    ErrorKind::LoginRequired { reason: why.to_owned(), scopes }.into()
 }

@@ -65,11 +65,17 @@ pub(super) enum State {
     Person(Mono),
     /// Time.
     Paused(Mono),
+    /// Another program's person, seen to again at this moment.
+    Waiting(Mono),
 }
 
 pub(super) enum Want {
     Ask(Ask),
     Read,
+    /// The turn to ask a person.
+    Claim,
+    /// Does another program still ask its own?
+    Look,
     Save(Change, After),
 }
 
@@ -173,6 +179,10 @@ fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens>
 pub(super) enum After {
     /// The login goes on.
     Kept,
+    /// So it does: others know that this program asks.
+    Claimed,
+    /// They know that it still does.
+    Beat,
     /// The attempt has what it wanted.
     Done,
     /// The grant has ended: a login, if the demand allows it.
@@ -200,6 +210,7 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
+    Look,
     Secret,
     Http(Asked),
     /// Before a save: the store is locked and read again.
@@ -241,6 +252,7 @@ impl Lane {
             self.demand = demand;
         } else {
             self.demand.browser_welcome |= demand.browser_welcome;
+            self.demand.goal = self.demand.goal.max(demand.goal);
         }
         if let Work::Login(login) = &mut self.work {
             login.set_browser_welcome(self.demand.browser_welcome);
@@ -250,7 +262,7 @@ impl Lane {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Person(deadline) | State::Paused(deadline) => Some(deadline),
+            State::Person(at) | State::Paused(at) | State::Waiting(at) => Some(at),
             _ => None,
         }
     }
@@ -341,6 +353,7 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Look => "Look",
             Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",

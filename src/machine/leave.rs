@@ -33,6 +33,8 @@ impl AuthMachine {
             self.attempt = Some(lane.join(attempt, Demand::default()));
             return;
         }
+        // What is erased needs no other save.
+        self.end_turn(None);
         let mut known = vec![self.session.record.clone()];
         let lanes = [self.renewal.take(), self.login.take()];
         let mut under_way = None;
@@ -67,7 +69,7 @@ impl AuthMachine {
                 Flight::Again(change, _) | Flight::Save(change, _) => {
                     learn(std::mem::replace(change, Change::Void));
                 }
-                Flight::Load | Flight::Http(_) | Flight::Secret => {}
+                Flight::Load | Flight::Look | Flight::Http(_) | Flight::Secret => {}
             }
             if claimed {
                 *lane = Some(LaneName::Logout);

@@ -45,6 +45,7 @@ impl AuthMachine {
         if self.lingers.is_some_and(|until| until <= now.mono) {
             self.stop_lingering();
         }
+        self.on_time_to_look(now);
         for name in [LaneName::Renewal, LaneName::Login] {
             let paused = self.lane(name).is_some_and(|lane| due(&lane.state, now.mono, false));
             if paused && let Some(lane) = self.take_lane(name) {
@@ -58,7 +59,7 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
+            Flight::Load | Flight::Look | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
             Flight::Read | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
@@ -131,6 +132,7 @@ impl AuthMachine {
         let client = sent.map(|client| client.source);
         let error = ErrorKind::NobodyCame { within, earlier_client, client }.into();
         let Some(doubt) = doubt else { return self.settle(&lane, Err(error)) };
+        self.end_turn(None);
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(doubt, After::Failed(error)));
         self.put_lane(lane);
@@ -164,18 +166,23 @@ impl AuthMachine {
         if let Some(change) = self.chores.pop_front() {
             return self.save(now, None, change, None);
         }
-        let is_turn = |lane: &Lane| {
-            matches!(
-                lane.state,
-                State::Ready(
-                    Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_) | Ask::Secret(_))
-                )
-            )
+        if self.turn.is_owed() {
+            return self.say_so(now, None, After::Beat);
+        }
+        let locked = self.store.locked;
+        let is_turn = |lane: &Lane| match &lane.state {
+            // Nothing changes there while we hold the lock.
+            State::Ready(Want::Look) => !locked,
+            State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_) | Ask::Secret(_)),
+            State::Ready(_) => true,
+            _ => false,
         };
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
                 self.save(now, None, self.store.retry(), None);
+            } else if self.turn.take_beat(now.mono) {
+                self.say_so(now, None, After::Beat);
             }
             return;
         };
@@ -184,6 +191,13 @@ impl AuthMachine {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
                 self.act(Action::Load(LoadCall { id, lock: true }));
+            }
+            State::Ready(Want::Claim) => {
+                self.say_so(now, Some(name), After::Claimed);
+            }
+            State::Ready(Want::Look) => {
+                let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Look);
+                self.act(Action::Load(LoadCall { id, lock: false }));
             }
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));

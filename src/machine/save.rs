@@ -119,9 +119,18 @@ impl AuthMachine {
         self.write(now, lane, change, after);
     }
 
-    fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+    ) {
+        let Some(after) = self.may_write(now, lane, after) else { return };
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
+        self.turn.sign(&mut record);
+        self.turn.paid();
         let record = (!record.is_blank()).then(|| record.to_bytes());
         let bytes = record.as_ref().map(|bytes| bytes.expose().as_slice());
         let forgets = matches!(change, Change::Forget);
@@ -153,6 +162,7 @@ impl AuthMachine {
         let login = matches!(change, Change::Tokens(Base::Any, ..));
         let mut record = self.session.record.clone();
         change.apply(&mut record);
+        self.turn.sign(&mut record);
         let obtained = brought && record.generation() != self.session.record.generation();
         let notice = self.store.answered(now, result.clone(), &record, login);
         self.session.adopt(now, record, obtained);
@@ -165,6 +175,10 @@ impl AuthMachine {
                 let turn = login.on_kept(&mut notes);
                 self.take_notes(notes);
                 self.login_turned(now, lane, turn);
+            }
+            (Some(After::Claimed), work) => {
+                lane.work = work;
+                self.claimed(now, lane);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
@@ -197,7 +211,7 @@ impl AuthMachine {
 
     /// Gives the lock back if it was taken for this save alone, and no renewal or logout goes on
     /// under it.
-    fn unlock_after(&mut self, lane: Option<LaneName>) {
+    pub(super) fn unlock_after(&mut self, lane: Option<LaneName>) {
         let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
         let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
         if lane != Some(LaneName::Renewal) && !needed {

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod grant;
+pub(crate) mod pending;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod tokens;

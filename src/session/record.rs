@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
 use crate::session::clock::ClockSkew;
+use crate::session::pending::{Ended, PendingLogin};
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
@@ -50,6 +51,13 @@ pub(crate) struct Record {
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
     pub(crate) step_ups: Vec<StepUp>,
+    /// A program asks its person.
+    #[serde(
+        default,
+        deserialize_with = "PendingLogin::read",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) login: Option<PendingLogin>,
     /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_at: Option<IpAddr>,
@@ -70,6 +78,9 @@ pub(crate) struct Registration {
     pub(crate) secret_expires_at: Option<UnixTime>,
     pub(crate) auth_method: AuthMethod,
     pub(crate) redirect_uri: String,
+    /// The callback port that the settings asked for then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wanted_port: Option<u16>,
     pub(crate) registered_at: UnixTime,
     #[serde(default, with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub(crate) management_token: Option<Secret>,
@@ -184,6 +195,7 @@ impl Record {
             client_home: None,
             discovery: None,
             step_ups: Vec::new(),
+            login: None,
             server_at: None,
             clock_skew: None,
         }
@@ -288,6 +300,7 @@ impl Record {
             && self.registrations.is_empty()
             && self.document_rejected_by.is_empty()
             && self.discovery.is_none()
+            && self.login.as_ref().is_none_or(|login| login.ended() == Some(Ended::Obtained))
     }
 
     pub(crate) fn generation(&self) -> Option<Generation> {

@@ -128,6 +128,12 @@ impl Tokens {
         self.access_token == other.access_token && refresh.is_none_or(|(a, b)| a == b)
     }
 
+    /// The scopes to name in a refresh: those that were granted, in the words of the request.
+    pub(crate) fn named(&self) -> &ScopeSet {
+        let known = !self.granted.is_empty() && self.requested.contains_all(&self.granted);
+        if known { &self.granted } else { &self.requested }
+    }
+
     /// Whether these are the same secrets.
     pub(crate) fn same(&self, other: &Tokens) -> bool {
         (&self.access_token, &self.refresh_token) == (&other.access_token, &other.refresh_token)

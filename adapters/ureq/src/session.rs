@@ -216,7 +216,7 @@ impl Session {
         asking: Asking,
     ) -> Result<Response<Vec<u8>>, SendError> {
         let until = self.deadline();
-        self.0.office.desk().machine.check_home(request.uri())?;
+        self.0.office.desk().machine.prepare(&mut request)?;
         let mut grant = self.first_grant(until, need, asking)?;
         let mut sends = 1;
         loop {

@@ -351,7 +351,9 @@ fn a_callback_port_in_use_is_named_in_the_error() {
     let town = Town::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let config = Config { callback_port: Some(port), ..Config::default() };
+    town.world().authorization[0].preregister("by-hand", None);
+    let client_id = Some("by-hand".to_owned());
+    let config = Config { client_id, callback_port: Some(port), ..Config::default() };
     let session = town.session().config(config).build().unwrap();
     let error = session.login().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Listener(_)), "{error}");

@@ -82,7 +82,7 @@ fn use_settings(data: &[u8], config: Config) {
         return;
     }
     let made_of = String::from_utf8_lossy(data);
-    let Some(mut play) = Play::new(settings::with_known_secrets(config, &made_of)) else {
+    let Some(mut play) = Play::new(settings::playable(config, &made_of)) else {
         panic!("settings that are checked, and refused")
     };
     play.guessed(&format!("{made_of}{}", String::from_utf8_lossy(&written)));

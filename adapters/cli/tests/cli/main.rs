@@ -10,6 +10,8 @@ mod demo;
 mod inspect;
 mod login;
 mod logout;
+#[cfg(unix)]
+mod one_browser;
 mod request;
 mod secrets;
 mod status;

@@ -91,11 +91,19 @@ impl Stage {
     }
 
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = self.command(args);
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { child, stderr, heard: String::new() }
+        start(&mut self.command(args))
+    }
+
+    /// The same with another browser.
+    #[cfg(unix)]
+    pub fn start_with_browser(&self, args: &[&str], browser: &str) -> Running {
+        start(self.command(args).env("BROWSER", browser))
+    }
+
+    /// The browser that commands are given.
+    #[cfg(unix)]
+    pub fn browser(&self) -> PathBuf {
+        walker()
     }
 
     /// The login in the store, as another program would keep it.
@@ -143,6 +151,13 @@ pub fn run(command: &mut Command) -> Ran {
     Ran { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
 }
 
+fn start(command: &mut Command) -> Running {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    Running { child, stderr, heard: String::new() }
+}
+
 /// Built beside the tests: see examples/walker.rs.
 fn walker() -> PathBuf {
     let bin = Path::new(env!("CARGO_BIN_EXE_mcp-auth"));
@@ -187,12 +202,17 @@ impl Running {
     /// Reads stderr up to a line that holds `text`, and returns that line.
     #[track_caller]
     pub fn hear(&mut self, text: &str) -> String {
+        self.hear_one_of(&[text])
+    }
+
+    #[track_caller]
+    pub fn hear_one_of(&mut self, texts: &[&str]) -> String {
         loop {
             let mut line = String::new();
             self.stderr.read_line(&mut line).unwrap();
-            assert!(!line.is_empty(), "{text:?} was not said: {}", self.heard);
+            assert!(!line.is_empty(), "none of {texts:?} was said: {}", self.heard);
             self.heard.push_str(&line);
-            if line.contains(text) {
+            if texts.iter().any(|text| line.contains(text)) {
                 return line.trim().to_owned();
             }
         }

@@ -60,6 +60,8 @@ pub struct AuthorizationServer {
     pub refresh_needs_offline_access: bool,
     /// Refresh tokens are for those alone whose authorization request has these parameters.
     pub refresh_needs_parameters: Vec<(String, String)>,
+    /// Does a refresh that names no scope give a token for something else?
+    pub refresh_needs_scope: bool,
     /// Does a spent refresh token end its whole family?
     pub reuse_detection: bool,
     /// For how many seconds a spent refresh token is still good; `None` for not at all.
@@ -255,6 +257,7 @@ impl AuthorizationServer {
             refresh_tokens: RefreshTokens::Rotating,
             refresh_needs_offline_access: false,
             refresh_needs_parameters: Vec::new(),
+            refresh_needs_scope: false,
             reuse_detection: true,
             reuse_grace: None,
             token_lifetime: 3600,

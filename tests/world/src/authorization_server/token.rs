@@ -149,7 +149,10 @@ impl AuthorizationServer {
         if !scopes.iter().all(|scope| token.grant.scopes.contains(scope)) {
             return Err(Refusal::new("invalid_scope", "more than was agreed on"));
         }
-        let narrowed = Grant { scopes: scopes.clone(), ..token.grant.clone() };
+        let mut narrowed = Grant { scopes: scopes.clone(), ..token.grant.clone() };
+        if self.refresh_needs_scope && form.get("scope").is_none() {
+            narrowed.audience = Some("https://elsewhere.example.com".to_owned());
+        }
         let access = self.new_access_token(now, &narrowed);
         let refresh = self.renew(now, presented, &token);
         Ok(Issued { access, refresh, scopes })

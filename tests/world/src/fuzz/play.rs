@@ -19,6 +19,7 @@ use super::op::{NEEDS, Op};
 use super::secrets::Secrets;
 use super::{settings, twist};
 use crate::World;
+use crate::marks::Marks;
 use crate::text::Form;
 
 pub(super) const SERVER: &str = "https://mcp.example.com/mcp";
@@ -49,6 +50,9 @@ pub(super) struct Play {
     /// Which program holds the store's lock, and by which call.
     lock: Option<(usize, u64)>,
     secrets: Secrets,
+    marks: Marks,
+    /// Whoever reads the store finds what nobody has saved.
+    planted: bool,
     /// Tokens of the settings, or from where they said.
     configured: BTreeSet<String>,
     /// The servers' metadata came as they wrote it: where secrets went is theirs to judge.
@@ -64,7 +68,7 @@ impl Play {
         let config = Arc::new(config);
         let machine =
             |seed| AuthMachine::new(SERVER, config.clone(), Entropy::from_bytes([seed; 32]));
-        let programs = [Program::new(machine(1).ok()?), Program::new(machine(2).ok()?)];
+        let programs = [Program::new(machine(1).ok()?, 1), Program::new(machine(2).ok()?, 2)];
         let elsewhere = "https://elsewhere.example.com/mcp";
         let seed = Entropy::from_bytes([3; 32]);
         let bystander = AuthMachine::new(elsewhere, Arc::default(), seed).ok()?;
@@ -80,6 +84,8 @@ impl Play {
             store: None,
             lock: None,
             secrets: Secrets::default(),
+            marks: Marks::default(),
+            planted: false,
             honest: true,
             calls: 0,
             seeds: 3,
@@ -98,6 +104,7 @@ impl Play {
     /// Puts a record into the store, whatever it is, and whoever it says the tokens are for.
     pub(super) fn store(&mut self, record: &[u8]) {
         self.honest = false;
+        self.planted = true;
         self.store = Some(record.to_vec());
     }
 
@@ -124,6 +131,7 @@ impl Play {
             }
             Op::Drop => {
                 let program = &mut self.programs[at];
+                program.misled = true;
                 program.lost.extend(program.exchange.take());
             }
             Op::Redirect(kind) => self.redirect(at, kind),
@@ -273,6 +281,7 @@ impl Play {
         let joins = is_attempt && program.logout.is_some_and(|id| program.machine.is_running(id));
         if !joins {
             program.laws.forget();
+            program.forgot = true;
             program.exchange.iter_mut().for_each(|pending| pending.forgotten = true);
             program.parked.iter_mut().for_each(|reply| reply.forgotten = true);
         }
@@ -338,7 +347,7 @@ impl Play {
         self.seeds = self.seeds.wrapping_add(1);
         let entropy = Entropy::from_bytes([self.seeds; 32]);
         if let Ok(machine) = AuthMachine::new(SERVER, self.config.clone(), entropy) {
-            self.programs[at] = Program::new(machine);
+            self.programs[at] = Program::new(machine, self.seeds.into());
             self.attempts.retain(|(by, _)| *by != at);
             self.lock.take_if(|(owner, _)| *owner == at);
         }

@@ -28,6 +28,7 @@ pub(super) fn pick(which: u8) -> Config {
         4 => Config { login_timeout_seconds: 0, ..base },
         5 => Config {
             redirect_uri: Some("https://app.example/callback".to_owned()),
+            headers: [("X-Api-Key".to_owned(), Secret::from("configured-header-key"))].into(),
             send_resource: SendResource::Never,
             ..base
         },
@@ -83,8 +84,12 @@ pub(super) fn introduce(config: &Config, world: &mut World) {
     }
 }
 
+/// The most that a person is waited for, in seconds: meanwhile the login tells other programs of it
+/// every few seconds, and stories have an end.
+const PATIENCE: u64 = 1000;
+
 /// The same with secrets that nobody could have put elsewhere in what it is `made_of`.
-pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
+pub(super) fn playable(mut config: Config, made_of: &str) -> Config {
     for (count, secret) in (1..).zip([
         &mut config.client_secret,
         &mut config.bearer_token,
@@ -94,11 +99,15 @@ pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
             *secret = Some(Secret::new(text::opaque("configured", made_of, count)));
         }
     }
+    config.login_timeout_seconds = config.login_timeout_seconds.min(PATIENCE);
     config
 }
 
 /// The secrets of a configuration. Those that may be sent are for the one known server.
 pub(super) fn plant(config: &Config, secrets: &mut Secrets) {
+    for value in config.headers.values() {
+        secrets.add(value.expose(), Some(Home::At(text::origin(super::play::SERVER))));
+    }
     let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());
     let home = || issuer.cloned().map(Home::OfIssuer);
     for (secret, home) in [

@@ -34,6 +34,7 @@ mod program;
 mod report;
 mod steps;
 mod store;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -7,10 +7,12 @@ use super::Play;
 use crate::Visit;
 use crate::fuzz::host::{self, Exchange, Prompt, Reply, Said};
 use crate::fuzz::{settings, twist};
+use crate::marks::Saved;
 
 impl Play {
     /// The true answer to what is asked for.
     pub(super) fn answer(&mut self, at: usize) -> Option<Reply> {
+        let misled = self.programs.iter().any(|program| program.misled);
         let program = &mut self.programs[at];
         let wall = self.now.wall.0;
         if let Some(pending) = program.exchange.take() {
@@ -18,6 +20,7 @@ impl Play {
             return Some(pending.reply(|call| match call {
                 Exchange::Load(call) if call.lock() => {
                     if self.lock.is_some_and(|(owner, _)| owner != at) {
+                        program.misled = true;
                         return (call.answer(Err(HostError::busy("locked"))), Said::Prompted);
                     }
                     self.lock = Some(mine);
@@ -30,7 +33,13 @@ impl Play {
                         let conflict = HostError::conflict("something else is stored");
                         return (call.answer(Err(conflict)), Said::Prompted);
                     }
-                    self.store = call.record().map(<[u8]>::to_vec);
+                    let after = call.record().map(<[u8]>::to_vec);
+                    let before = std::mem::replace(&mut self.store, after);
+                    let (after, mono) = (self.store.as_deref(), self.now.mono.0);
+                    let excused = self.planted || misled || program.forgot;
+                    let before = before.as_deref();
+                    let saved = Saved { run: program.run, at: mono, before, after, excused };
+                    program.has_turn |= self.marks.saved(&saved);
                     host::saved(call, Ok(()))
                 }
                 Exchange::Secret(call) => {
@@ -68,6 +77,7 @@ impl Play {
     /// Another answer than the true one.
     pub(super) fn twist(&mut self, at: usize, how: u8, detail: u8) {
         let Some(pending) = self.programs[at].exchange.take() else { return };
+        self.programs[at].misled |= !matches!(pending.call, Exchange::Http(_));
         let mine = (at, pending.number);
         let wall = self.now.wall.0;
         let reply = pending.reply(|call| match call {
@@ -126,6 +136,7 @@ impl Play {
         let Reply { event, said, number, forgotten, late, .. } = reply;
         let wall = self.now.wall;
         let program = &mut self.programs[at];
+        program.misled |= late;
         let before = program.machine.status();
         let generation = |status: &Option<TokenStatus>| status.as_ref().map(|s| s.generation);
         if late {

@@ -67,6 +67,7 @@ impl Play {
                     let owner = self.lock.take();
                     assert_eq!(owner.map(|(owner, _)| owner), Some(at), "released another's lock");
                 }
+                Output::Dismiss => self.programs[at].has_turn = false,
                 Output::Show { .. } => panic!("a page for nobody"),
                 _ => {}
             }
@@ -93,6 +94,8 @@ impl Play {
                 let url = call.url().to_string();
                 let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
                 self.secrets.read_state(&Form::parse(query.as_bytes()));
+                let known = program.has_turn || program.misled;
+                assert!(known, "a browser that the other program doesn't know of");
                 program.opened = Some(url);
                 return self.prompted(at, Prompt::Browse(call));
             }

@@ -144,7 +144,6 @@ impl Crowd {
                 self.ledger.ended(self.members[at].run, "its receiver has logged out");
                 let member = &mut self.members[at];
                 (member.forgot, member.forgetting) = (true, true);
-                (member.knows_client, member.knew_client) = (false, false);
                 self.s.switch_to(at).handle(Event::Forget);
                 self.moves(at);
             }

@@ -17,7 +17,10 @@
 //!   erased, no logout undone; and what a program received, it saves;
 //! - no token is lent before it is saved, or its save has failed;
 //! - no browser opens unless somebody who waits has welcomed it;
-//! - who knows of a registered client registers no other;
+//! - nobody opens a browser without having said so on disk, if that works; nobody says so while
+//!   another does, unless that has fallen silent; and at rest, all that want a new login open one
+//!   browser between them;
+//! - who knows of a registered client registers no other, unless its port is taken;
 //! - if nothing was lost, a new program gets a token without a person, and no server saw a reuse.
 //!
 //! A seed always tells the same story: [`tell`] tells it in words.
@@ -33,7 +36,8 @@ use std::time::Duration;
 use mcp_auth::{AttemptId, Demand, Error, Mono, Need};
 
 use super::{Scenario, need};
-use crate::What;
+use crate::marks::Marks;
+use crate::{Person, What};
 use calamity::Calamities;
 use dice::Dice;
 use ledger::Ledger;
@@ -64,6 +68,7 @@ struct Crowd {
     s: Scenario,
     dice: Dice,
     ledger: Ledger,
+    marks: Marks,
     allowed: Calamities,
     members: Vec<Member>,
     /// The servers have ended logins of themselves.
@@ -91,12 +96,14 @@ struct Member {
     overtaken: Option<Vec<u8>>,
     /// When a person last came back to it from the browser, by the wall clock.
     returned_at: u64,
-    /// It has seen a client in the record.
-    knows_client: bool,
-    /// The same, before the attempts that are on their way began.
-    knew_client: bool,
-    /// It doubts the client in the record, and could not save that.
-    doubts_client: bool,
+    /// It has said on disk that it asks its person.
+    has_turn: bool,
+    /// It could not say so.
+    cut_off: bool,
+    /// Its last save has failed: what is on disk may not be what it goes by.
+    unsaved: bool,
+    /// The callback ports of the clients that it knew of when it did, and that were free.
+    clients: Vec<u16>,
 }
 
 const TOOL: &str = "whoami";
@@ -104,7 +111,7 @@ const TOOL: &str = "whoami";
 const LATER: u64 = 610;
 const TURNS: [usize; 4] = [40, 80, 150, 300];
 /// What follows the calm-down comes to rest after fewer rounds.
-const MOST_ROUNDS: usize = 2_000;
+const MOST_ROUNDS: usize = 20_000;
 
 impl Crowd {
     fn new(seed: u64, story: Option<Story>) -> Self {
@@ -118,7 +125,8 @@ impl Crowd {
         let member = |ledger: &mut Ledger| Member { run: ledger.run(), ..Member::default() };
         let members = (0..programs).map(|_| member(&mut ledger)).collect();
         let allowed = Calamities::roll(&mut dice);
-        let mut crowd = Self { s, dice, ledger, allowed, members, revoked: false, story };
+        let marks = Marks::default();
+        let mut crowd = Self { s, dice, ledger, marks, allowed, members, revoked: false, story };
         crowd.say(|c| {
             let server = &c.s.world.authorization[0];
             format!(
@@ -178,8 +186,36 @@ impl Crowd {
             self.say(|_| format!("{at} asks for a token, and somebody is there to log in."));
             self.enough(at, true);
         }
+        self.all_log_in();
         assert_eq!(self.s.world.count(What::Strays), 0, "somebody was asked who doesn't exist");
         self.s.check_secrets();
+    }
+
+    /// Law: all that want a new login at the same time open one browser, however long its person
+    /// takes, and get what it brings.
+    fn all_log_in(&mut self) {
+        self.say(|_| "All want a new login.".to_owned());
+        let browsers = self.s.browser_opened();
+        self.s.person = Person::Ignores;
+        let fresh = || Demand::interactive(Need::default()).fresh();
+        let all = 0..self.members.len();
+        let attempts: Vec<_> = all.map(|at| (at, self.ask_for(at, fresh(), true))).collect();
+        // The mark of a program that was killed may have to end first.
+        for _ in 0..60 {
+            if self.s.browser_opened() == browsers {
+                self.calm_for(Duration::from_secs(1));
+            }
+        }
+        if self.dice.percent(5) {
+            self.calm_for(Duration::from_secs(200));
+        }
+        assert!(self.s.goes_back_to_tab(browsers, &Person::Approves), "nobody waits at the tab");
+        self.calm_all();
+        for (at, attempt) in attempts {
+            let failure = self.s.switch_to(at).machine().failure(attempt);
+            assert!(failure.is_none(), "{at} has no login: {failure:?}");
+        }
+        assert_eq!(self.s.browser_opened() - browsers, 1, "browsers for one login");
     }
 
     /// Law: this program can call a tool, with a person or without.
@@ -209,14 +245,23 @@ impl Crowd {
 
     /// Lets all programs do what they have to, however long it takes.
     fn calm_all(&mut self) {
+        self.calm_for(Duration::MAX);
+    }
+
+    /// The same, but for so long.
+    fn calm_for(&mut self, time: Duration) {
+        let end = self.s.mono.saturating_add(time);
         for _ in 0..MOST_ROUNDS {
             let moved = (0..self.members.len()).filter(|at| self.moves(*at)).count();
             if moved > 0 {
                 continue;
             }
-            let waits = (0..self.members.len()).filter_map(|at| self.waits_for(at));
-            let Some(passes) = waits.min() else { return };
-            self.s.pass(passes);
+            let left = end.saturating_sub(self.s.mono);
+            let waits = (0..self.members.len()).filter_map(|at| self.waits_for(at)).min();
+            match waits.filter(|wait| *wait <= left) {
+                Some(passes) => self.s.pass(passes),
+                None => return,
+            }
         }
         panic!("they don't come to rest");
     }

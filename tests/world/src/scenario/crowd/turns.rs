@@ -3,9 +3,10 @@
 use mcp_auth::output::Purpose;
 use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
-use super::{Crowd, Member, TOOL, ledger};
+use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
 use crate::log::{Detail, Outcome};
+use crate::marks::{Saved, client_ports};
 use crate::scenario::program::{Kind, Open, OpenState};
 use crate::scenario::{Stepped, need};
 use crate::text::Form;
@@ -83,13 +84,14 @@ impl Crowd {
                         // Somebody has logged in since the logout.
                         self.members[at].forgetting = false;
                     }
-                    if let Notice::Failed(error) = notice
-                        && let ErrorKind::NobodyCame { earlier_client: Some(_), .. } = error.kind()
-                    {
-                        // Doubtful from now on, whether or not that could be saved.
-                        let member = &mut self.members[at];
-                        (member.knows_client, member.knew_client) = (false, false);
-                    }
+                    self.members[at].cut_off |= match notice {
+                        Notice::SaveFailed(_) => true,
+                        // Its client is doubtful, whether or not that could be saved.
+                        Notice::Failed(error) => {
+                            matches!(error.kind(), ErrorKind::NobodyCame { .. })
+                        }
+                        _ => false,
+                    };
                 }
                 Stepped::Released => self.say(|_| format!("{at} releases the lock")),
                 Stepped::Showed(..) | Stepped::Dismissed => {}
@@ -108,6 +110,8 @@ impl Crowd {
                 |(attempt, welcome): &(AttemptId, bool)| *welcome && machine.is_running(*attempt);
             let waits = self.members[at].attempts.iter().any(waits);
             assert!(waits, "{at} opens a browser, and nobody who waits has welcomed it");
+            let Member { has_turn, cut_off, .. } = self.members[at];
+            assert!(has_turn || cut_off, "{at} opens a browser, and the others don't know of it");
         }
         let Some(Open { state: OpenState::Asked(Action::Http(call)), .. }) =
             self.s.program().open.last()
@@ -116,7 +120,8 @@ impl Crowd {
         };
         match call.purpose() {
             Purpose::Registration => {
-                let knew = self.members[at].knew_client;
+                let Member { clients, cut_off, unsaved, .. } = &self.members[at];
+                let knew = !clients.is_empty() && !cut_off && !unsaved;
                 assert!(!knew, "{at} registers, and there was a client when it began");
             }
             Purpose::Token => {
@@ -161,7 +166,9 @@ impl Crowd {
         let busy = member.attempts.iter().any(|(id, _)| program.machine.is_running(*id));
         if !busy {
             member.attempts.clear();
-            member.knew_client = member.knows_client;
+            if idle && !member.unsaved {
+                (member.has_turn, member.cut_off) = (false, false);
+            }
             if idle && saved && self.members[at].deadline.is_none() {
                 self.ledger.at_rest(run);
             }
@@ -196,8 +203,8 @@ impl Crowd {
                     self.s.store.release(at);
                 }
                 OpenState::Asked(Action::Save(call)) => {
-                    let (record, run) = (call.record().map(<[u8]>::to_vec), self.members[at].run);
-                    self.save_failed(run, record.as_deref());
+                    let record = call.record().map(<[u8]>::to_vec);
+                    self.save_failed(at, record.as_deref());
                 }
                 OpenState::Answered(_) if late.record.is_some() => {
                     let run = self.members[at].run;
@@ -233,6 +240,7 @@ impl Crowd {
     }
 
     pub(super) fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
+        self.members.iter_mut().filter(|m| m.run == run).for_each(|m| m.unsaved = true);
         if let Some(number) = self.ledger.number(record) {
             self.ledger.excuse(number, "its save failed");
         }
@@ -255,6 +263,11 @@ impl Crowd {
                     Form::parse(call.request().body()).get("refresh_token").map(str::to_owned);
             }
             _ => {}
+        }
+        if label == "listen" {
+            // A client whose port another program listens at is of no use.
+            let taken: Vec<_> = self.s.listening_ports().collect();
+            self.members[at].clients.retain(|port| !taken.contains(port));
         }
         let (saves, conflicts) = (self.s.store.saves, self.s.store.conflicts);
         self.s.perform_at(index);
@@ -283,6 +296,7 @@ impl Crowd {
                 let forgot = self.members[at].forgot;
                 let change = (before.as_deref(), record.as_deref());
                 self.ledger.saved(run, change, forgot, takes);
+                self.turn_was_saved(at, change);
             }
             if let Some(open) = self.s.program().open.get_mut(index) {
                 open.record = Some((record, done));
@@ -333,6 +347,21 @@ impl Crowd {
         });
     }
 
+    /// Laws about who asks its person.
+    fn turn_was_saved(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        let member = &self.members[at];
+        let excused = member.forgot;
+        let saved = Saved { run: member.run, at: self.s.mono, before, after, excused };
+        if self.marks.saved(&saved) {
+            let clients = client_ports(after);
+            let kept = client_ports(before).iter().all(|port| clients.contains(port));
+            let excused = excused || member.cut_off || member.unsaved;
+            assert!(kept || excused, "{at} forgets a client when it takes its turn");
+            let member = &mut self.members[at];
+            (member.has_turn, member.clients) = (true, clients);
+        }
+    }
+
     pub(super) fn deliver(&mut self, at: usize, index: usize) {
         let open = &self.s.program().open[index];
         let label = open.label.clone();
@@ -376,14 +405,9 @@ impl Crowd {
                 self.ledger.seen_by(run, record.as_deref());
                 self.ledger.known_to(run, record.as_deref());
                 let member = &mut self.members[at];
-                // Who is logging out looks at nothing.
+                member.unsaved &= label != "save" && label != "erase";
                 member.forgetting &= label != "erase";
-                member.doubts_client &= label != "save";
-                let knows = !member.forgetting && !member.doubts_client;
-                member.knows_client = knows && ledger::holds_client(record.as_deref());
-                member.knew_client &= member.knows_client;
             } else {
-                self.members[at].doubts_client |= ledger::holds_suspect(record.as_deref());
                 self.save_failed(run, record.as_deref());
             }
         }
