@@ -362,7 +362,7 @@ impl Error {
                 "Ask the server's operator which access the operation needs.".into()
             }
             K::FreshTokenRefused => {
-                "Check `resource` and `scopes`: the token may be meant for another audience.".into()
+                "Check `resource` and `scopes`: the token may be meant for another audience. Some servers want to be told by an `audience` in `oauth_params` and `token_params`.".into()
             }
             K::StaticTokenRefused => "Replace `bearer_token`.".into(),
             K::ForeignRequest { .. } => "Use a session of its own for the other server.".into(),
@@ -432,7 +432,7 @@ fn supplier(purpose: &Purpose) -> &'static str {
         Purpose::Registration | Purpose::Token | Purpose::Revocation => {
             "the authorization server's metadata"
         }
-        Purpose::Management => "the answer to the client's registration",
+        Purpose::Management | Purpose::Upkeep => "the answer to the client's registration",
     }
 }
 

@@ -27,6 +27,7 @@ mod secret;
 mod send;
 mod store;
 mod turn;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,7 +48,8 @@ use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
-use crate::wire::url as address;
+use crate::wire::jwt::Person;
+use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
 
@@ -56,6 +58,7 @@ use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
 use turn::Turn;
+use upkeep::Care;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -113,6 +116,8 @@ pub struct AuthMachine {
     chores: VecDeque<Change>,
     /// The renewal that nobody asks for, if the settings want one.
     ahead: Option<Ahead>,
+    /// The upkeep of clients.
+    care: Care,
     /// What was last told.
     told: SessionState,
     clocks: clock::Told,
@@ -171,11 +176,12 @@ impl AuthMachine {
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
         let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
+        let headers = headers::read(&config.headers).map_err(ErrorKind::InvalidSetting)?;
         Ok(Self {
             fixed: Fixed::of(&config),
             cached: None,
             config,
-            session: Session::new(Arc::new(Site { text, url })),
+            session: Session::new(Arc::new(Site { text, url, headers })),
             entropy,
             outputs: VecDeque::new(),
             last_id: 0,
@@ -192,6 +198,7 @@ impl AuthMachine {
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
             ahead: None,
+            care: Care::default(),
             told: SessionState::Unknown,
             clocks: clock::Told::default(),
             attempt: None,
@@ -220,6 +227,7 @@ impl AuthMachine {
         }
         self.on_time(now);
         self.look_ahead(now);
+        self.look_after_clients(now);
         self.pump(now);
         let state = self.state(now);
         if std::mem::replace(&mut self.told, state) != state {
@@ -271,6 +279,18 @@ impl AuthMachine {
     /// [`ErrorKind::ForeignRequest`] for another origin.
     pub fn check_home(&self, uri: &http::Uri) -> Result<(), Error> {
         self.session.site.check_home(uri)
+    }
+
+    /// Makes a request ready to be sent without a token, as [`Grant::authorize`] does with one: adds the
+    /// settings' [`headers`](Config::headers) that it hasn't.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] where it goes to another origin; it is left as it was.
+    pub fn prepare<B>(&self, request: &mut http::Request<B>) -> Result<(), Error> {
+        self.check_home(request.uri())?;
+        self.session.site.dress(request.headers_mut());
+        Ok(())
     }
 
     /// Whether the server wants authorization; `None` until somebody has asked it: then a request
@@ -327,6 +347,8 @@ impl AuthMachine {
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
+            client_secret_expires_at: self.session.record.buyer().and_then(|c| c.secret_end()),
+            person: tokens.person.as_ref().map(Person::tamed),
             saved: self.store.is_saved(),
         })
     }
@@ -359,7 +381,8 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        let rest = self.ahead_at().into_iter().chain(self.lingers).chain(self.turn_at());
+        let ahead = self.ahead_at().into_iter().chain(self.care_at());
+        let rest = ahead.chain(self.lingers).chain(self.turn_at());
         lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
@@ -384,6 +407,11 @@ pub struct TokenStatus {
     pub expires_at: Option<crate::time::UnixTime>,
     /// Whether they can be renewed without a person.
     pub refreshable: bool,
+    /// When the secret of the registered client ends that renews them, if it does. It is renewed
+    /// before, where the server lets clients do that (RFC 7592).
+    pub client_secret_expires_at: Option<crate::time::UnixTime>,
+    /// Whom the server says they are about: for display, and for no decision.
+    pub person: Option<Person>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }

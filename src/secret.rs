@@ -129,6 +129,27 @@ pub(crate) mod exposed {
         String::deserialize(from).map(Secret::new)
     }
 
+    /// The same for secrets by name.
+    pub(crate) mod map {
+        use std::collections::BTreeMap;
+
+        use super::*;
+
+        pub(crate) fn serialize<S: Serializer>(
+            secrets: &BTreeMap<String, Secret>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            to.collect_map(secrets.iter().map(|(name, secret)| (name, secret.expose())))
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<BTreeMap<String, Secret>, D::Error> {
+            let exposed = BTreeMap::<String, String>::deserialize(from)?;
+            Ok(exposed.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+        }
+    }
+
     /// The same for an optional secret.
     pub(crate) mod option {
         use super::*;

@@ -18,6 +18,7 @@ use crate::session::tokens::Purchase;
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::failure::{Failure, OAuthError, describe};
+use crate::wire::scope::ScopeSet;
 use crate::wire::token::{AuthMethod, Grant, TokenReply, TokenRequest};
 use crate::wire::{Malformed, url as address};
 
@@ -36,8 +37,16 @@ pub(crate) struct Exchange {
 
 #[derive(Clone)]
 pub(crate) enum PaidWith {
-    Code { code: Secret, redirect_uri: String, verifier: Secret },
-    RefreshToken(Secret),
+    Code {
+        code: Secret,
+        redirect_uri: String,
+        verifier: Secret,
+    },
+    /// The scopes are named only where they have to be.
+    RefreshToken {
+        token: Secret,
+        scope: Option<ScopeSet>,
+    },
 }
 
 /// Tokens, and what they were issued for.
@@ -114,11 +123,9 @@ impl Exchange {
                 redirect_uri,
                 code_verifier: verifier.expose(),
             },
-            // No scope means the same as before (RFC 6749 §6), but not to every server.
-            PaidWith::RefreshToken(token) => Grant::RefreshToken {
-                refresh_token: token.expose(),
-                scope: self.purchase.scope_on_refresh.then_some(&self.purchase.requested),
-            },
+            PaidWith::RefreshToken { token, scope } => {
+                Grant::RefreshToken { refresh_token: token.expose(), scope: scope.as_ref() }
+            }
         };
         let extra: Vec<_> = self.config.token_params.clone().into_iter().collect();
         let request = TokenRequest {
@@ -230,7 +237,7 @@ impl Exchange {
             return Err(Trouble::Unusable(what));
         }
         let kept = match &self.paid_with {
-            PaidWith::RefreshToken(token) => Some(token),
+            PaidWith::RefreshToken { token, .. } => Some(token),
             PaidWith::Code { .. } => None,
         };
         // The same one stays good where none comes (RFC 6749 §6).
@@ -260,13 +267,13 @@ impl Exchange {
     }
 
     fn is_refresh(&self) -> bool {
-        matches!(self.paid_with, PaidWith::RefreshToken(_))
+        matches!(self.paid_with, PaidWith::RefreshToken { .. })
     }
 
     fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
         let (first, second) = match &self.paid_with {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
-            PaidWith::RefreshToken(token) => (token, None),
+            PaidWith::RefreshToken { token, .. } => (token, None),
         };
         let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
         without(secrets.into_iter().flatten(), body)

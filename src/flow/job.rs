@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crate::config::{Config, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::flow::identity::{self, Choice, Known};
+use crate::flow::identity::{self, Choice, Identity, Known};
+use crate::flow::upkeep::{Errand, Wish};
 use crate::flow::{HttpResult, Learned, Notes};
 use crate::notice::{ClientSource, Leniency, Notice, Proposal};
+use crate::output::CallbackPort;
 use crate::reach::Witness;
 use crate::restore::CachedLogin;
 use crate::session::grant::Site;
@@ -51,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
     pub(crate) replaced_client: bool,
+    /// The client that was registered earlier was looked after.
+    pub(crate) looked_after: bool,
     /// Something was at an address that the settings allow.
     pub(crate) went_private: bool,
     /// The server has refused the resource indicator.
@@ -77,6 +81,7 @@ impl Job {
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,
+            looked_after: false,
             went_private: false,
             resource_refused: false,
         }
@@ -109,6 +114,63 @@ impl Job {
             document_rejected: self.document_rejected_by.contains(issuer),
             client_home: self.client_home.as_ref(),
         }
+    }
+
+    /// What is to be done first about the client that was registered earlier, once.
+    pub(super) fn wish(
+        &mut self,
+        found: &Discovery,
+        redirect_uri: &str,
+        choice: &Result<Choice, ErrorKind>,
+        now: UnixTime,
+    ) -> Option<Wish> {
+        let another = |identity: &Identity| identity.source.kind() != ClientSource::Registered;
+        if matches!(choice, Ok(Choice::Use(identity)) if another(identity)) {
+            return None;
+        }
+        let known = self.registrations.get(&found.issuer)?;
+        Errand::before_login(known, now).filter(|_| known.redirect_uri == redirect_uri)?;
+        let (issuer, client_id) = (found.issuer.clone(), known.client_id.clone());
+        let wish = Wish { issuer, client_id, doubtful: known.suspect };
+        (!std::mem::replace(&mut self.looked_after, true)).then_some(wish)
+    }
+
+    /// Where the browser comes back to. A client whose redirect URI is written down somewhere can have
+    /// no other port than that; one that is registered as we go keeps the port it has, or takes
+    /// another.
+    pub(super) fn callback_port(&self, found: &Discovery, now: UnixTime) -> CallbackPort {
+        let known = self.known(found);
+        let made_with = known.registration.map_or("", |client| &client.redirect_uri);
+        let settled = match identity::choose(known, found, made_with, now) {
+            Ok(Choice::Use(identity)) => {
+                !matches!(identity.source.kind(), ClientSource::Registered)
+            }
+            _ => false,
+        };
+        let kept = url::Url::parse(made_with).ok().and_then(|url| url.port());
+        let wanted = self.config.callback_port.filter(|port| *port != 0);
+        // Settings that have changed since count more than the port that it was made with.
+        let unchanged = known.registration.is_some_and(|client| client.wanted_port == wanted);
+        match (wanted, kept) {
+            (Some(port), _) if settled => CallbackPort::Fixed(port),
+            (Some(_), Some(kept)) if unchanged => CallbackPort::Prefer(kept),
+            (Some(port), _) => CallbackPort::Prefer(port),
+            (None, Some(kept)) => CallbackPort::Prefer(kept),
+            (None, None) => CallbackPort::Free,
+        }
+    }
+
+    /// Whether the listener is at another port than it was asked for.
+    pub(super) fn other_port(
+        &self,
+        found: &Discovery,
+        redirect_uri: &str,
+        now: UnixTime,
+    ) -> Option<Notice> {
+        let CallbackPort::Prefer(wanted) = self.callback_port(found, now) else { return None };
+        let got = url::Url::parse(redirect_uri).ok()?.port();
+        let redirect_uri = printable(redirect_uri);
+        (got != Some(wanted)).then_some(Notice::OtherPort { wanted, redirect_uri })
     }
 
     /// What this login would do from here on, if it were one.

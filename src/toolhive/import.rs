@@ -1,14 +1,16 @@
 //! From ToolHive's configuration to ours: what it says in our words, and what is outside of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{EnvVar, Header, RemoteConfig, Warning};
+use super::{EnvVar, RemoteConfig, Warning};
 use crate::config::Config;
 use crate::output::CallbackHost;
 use crate::restore::{CachedClient, CachedLogin, CachedRegistration};
 use crate::secret::{Secret, SecretRef};
 use crate::text::printable;
 use crate::wire::authorization::is_protected;
+use crate::wire::headers::is_forbidden;
 use crate::wire::scope::ScopeSet;
 
 /// What ToolHive's configuration comes to here.
@@ -20,8 +22,6 @@ pub struct Imported {
     /// The cached login, for [`Event::Restore`](crate::Event::Restore). Its refresh token is spent when
     /// it is taken up.
     pub cached: Option<CachedLogin>,
-    /// Header fields that the server takes.
-    pub headers: Vec<Header>,
     /// Environment variables that the client takes: they are the program's own.
     pub env_vars: Vec<EnvVar>,
     /// Show the person the URL instead of opening a browser.
@@ -59,6 +59,20 @@ impl RemoteConfig {
         if !self.use_pkce {
             warn("`use_pkce` is off, but PKCE is always used".into());
         }
+        let mut headers = BTreeMap::new();
+        for header in &self.headers {
+            let name = printable(&header.name);
+            match &header.default {
+                _ if is_forbidden(&header.name) => {
+                    warn(format!("the header field `{name}` is the token's or the transport's"));
+                }
+                Some(value) => drop(headers.insert(header.name.clone(), value.clone())),
+                None if header.required => {
+                    warn(format!("the header field `{name}` is required: give it in `headers`"));
+                }
+                None => {}
+            }
+        }
         let (client_secret, client_secret_from) =
             source(self.client_secret.as_ref(), self.client_secret_file.as_ref());
         let (bearer_token, bearer_token_from) =
@@ -78,6 +92,7 @@ impl RemoteConfig {
             authorize_url: self.authorize_url.clone(),
             token_url: self.token_url.clone(),
             oauth_params,
+            headers,
             scope_param_name: self
                 .scope_param_name
                 .clone()
@@ -89,7 +104,6 @@ impl RemoteConfig {
         Imported {
             config,
             cached: self.cached_login(),
-            headers: self.headers.clone(),
             env_vars: self.env_vars.clone(),
             skip_browser: self.skip_browser,
             warnings,

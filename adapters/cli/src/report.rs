@@ -53,6 +53,8 @@ impl Report {
                 self.say(format_args!("warning: {notice}; chmod 600 it"));
             }
             Notice::Lenient(_)
+            | Notice::OtherPort { .. }
+            | Notice::NotRestored { .. }
             | Notice::RedirectIgnored { .. }
             | Notice::Retrying { .. }
             | Notice::GrantEnded { .. }

@@ -192,7 +192,7 @@ impl Login {
             CachedClient::MetadataDocument(url) => (Some(identity::document(url)), None),
             CachedClient::Registered(cached) => {
                 let secrets = (restore.client_secret.take(), restore.management_token.take());
-                let client = registration(cached, secrets, found, now);
+                let client = registration(&job, cached, secrets, found, now);
                 let identity = (!client.is_expired(now))
                     .then(|| registered(&client, ClientSource::Remembered));
                 (identity, Some(client))
@@ -205,7 +205,8 @@ impl Login {
         };
         notes.push(super::tell(&identity));
         let purchase = purchase(&job, found, &identity, now, endpoint);
-        let paid_with = PaidWith::RefreshToken(session.into_token());
+        let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
+        let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };
         let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
@@ -280,6 +281,7 @@ fn purchase(
 }
 
 fn registration(
+    job: &Job,
     cached: &CachedRegistration,
     (client_secret, management_token): (Option<Secret>, Option<Secret>),
     found: &Discovery,
@@ -304,9 +306,15 @@ fn registration(
         secret_expires_at: cached.secret_expires_at,
         auth_method,
         redirect_uri: cached.redirect_uri.clone().unwrap_or_default(),
+        wanted_port: job.config.callback_port.filter(|port| *port != 0),
         registered_at: now,
         management_token,
         management_uri,
+        // Not among what was cached: the server is asked for it before it is needed.
+        metadata: None,
+        changes: 0,
+        unrenewed: None,
         suspect: false,
+        confirmed: false,
     }
 }

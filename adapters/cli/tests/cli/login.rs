@@ -102,13 +102,19 @@ fn a_port_that_is_taken_is_told_with_what_to_do() {
     let stage = Stage::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
+    stage.authorization(|server| {
+        server.preregister("by-hand", None);
+    });
     stage
-        .run(&["login", "--callback-port", &port, stage.url()])
+        .run(&["login", "--client-id", "by-hand", "--callback-port", &port, stage.url()])
         .exits_with(1)
         .says(&port)
         .says("fault: this machine")
         .says("`--callback-port`");
     assert_eq!(stage.count(What::Authorizations), 0);
+    // A client that is registered for this login is registered with another.
+    let taken = format!("port {port} is taken");
+    stage.run(&["login", "--callback-port", &port, stage.url()]).exits_with(0).says(&taken);
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(super) fn pick(which: u8) -> Config {
         4 => Config { login_timeout_seconds: 0, ..base },
         5 => Config {
             redirect_uri: Some("https://app.example/callback".to_owned()),
+            headers: [("X-Api-Key".to_owned(), Secret::from("configured-header-key"))].into(),
             send_resource: SendResource::Never,
             ..base
         },
@@ -104,6 +105,9 @@ pub(super) fn playable(mut config: Config, made_of: &str) -> Config {
 
 /// The secrets of a configuration. Those that may be sent are for the one known server.
 pub(super) fn plant(config: &Config, secrets: &mut Secrets) {
+    for value in config.headers.values() {
+        secrets.add(value.expose(), Some(Home::At(text::origin(super::play::SERVER))));
+    }
     let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());
     let home = || issuer.cloned().map(Home::OfIssuer);
     for (secret, home) in [
