@@ -109,6 +109,7 @@ pub use secret::{Secret, SecretRef, SecretSource};
 pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
+pub use session::saved::{SavedClient, SavedLogin};
 pub use session::tokens::Generation;
 pub use session::trouble::SessionState;
 pub use time::{Mono, Now, UnixTime};
