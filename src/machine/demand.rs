@@ -138,8 +138,8 @@ impl AuthMachine {
         match lane {
             Some(lane) if lane.must_be_seen_through() => lane.detached = true,
             Some(lane) => {
-                let (doubt, expired) = (lane.doubt(), lane.expired());
-                self.chores.extend(doubt);
+                let (doubtful, expired) = (lane.earlier_client(), lane.expired());
+                self.chores.extend(doubtful.map(Change::Suspect));
                 self.answered = expired.or(self.answered.take());
                 self.drop_lane(name);
             }
