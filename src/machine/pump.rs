@@ -110,7 +110,11 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
-            Work::Finding(_) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
+            Work::Finding(_)
+            | Work::Upkeep(..)
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => {}
         }
     }
 
