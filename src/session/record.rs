@@ -12,7 +12,7 @@ use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
 use crate::session::client::Unrenewed;
 use crate::session::clock::ClockSkew;
-use crate::session::pending::{Ended, PendingLogin};
+use crate::session::pending::{EarlierClient, Ended, PendingLogin};
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
@@ -233,6 +233,14 @@ impl Record {
         theirs.step_ups.clone_from(&self.step_ups);
         theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
+    }
+
+    /// The next login registers afresh.
+    pub(crate) fn suspect(&mut self, earlier: &EarlierClient) {
+        let client = self.registrations.get_mut(&earlier.issuer);
+        if let Some(client) = client.filter(|client| client.client_id == earlier.client_id) {
+            client.suspect = true;
+        }
     }
 
     /// The registered clients as a login finds them: in doubt where that is wished, and where they
