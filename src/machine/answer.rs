@@ -214,7 +214,7 @@ impl AuthMachine {
                 lane.work = work;
                 self.seen_through(now, lane, reply);
             }
-            Work::Finding(_) | Work::Reading | Work::Over => {}
+            Work::Finding(_) | Work::Looking(_) | Work::Reading | Work::Over => {}
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) enum Work {
     Login(Box<Login>),
     /// A bearer token that is kept elsewhere.
     Finding(FindSecret),
+    /// Before a login is said to be required, for this reason: the store is read again.
+    Looking(String),
     /// Before the refresh: the store is locked and read again.
     Reading,
     /// The refresh itself, and the tokens that it is made from.
@@ -294,6 +296,7 @@ impl Lane {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
             Work::Finding(_)
+            | Work::Looking(_)
             | Work::Reading
             | Work::Leaving(..)
             | Work::LoggingOut(_)
@@ -307,7 +310,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Finding(_) | Work::Reading => false,
+            Work::Finding(_) | Work::Looking(_) | Work::Reading => false,
             Work::Refreshing(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => true,
         }
     }
