@@ -432,7 +432,7 @@ fn supplier(purpose: &Purpose) -> &'static str {
         Purpose::Registration | Purpose::Token | Purpose::Revocation => {
             "the authorization server's metadata"
         }
-        Purpose::Management => "the answer to the client's registration",
+        Purpose::Management | Purpose::Upkeep => "the answer to the client's registration",
     }
 }
 

@@ -114,7 +114,8 @@ impl Demand {
     }
 
     /// Only read the stored record: nothing is sent, nobody is asked. What was read is then in
-    /// [`AuthMachine::status`](crate::AuthMachine::status).
+    /// [`AuthMachine::status`](crate::AuthMachine::status). A host that goes on to lend a token that
+    /// was read demands one too, though it is there: from then on what renews it is looked after.
     pub fn load() -> Self {
         Self { goal: Goal::Load, ..Self::default() }
     }

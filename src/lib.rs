@@ -47,6 +47,9 @@
 //! # Ok::<(), mcp_auth::Error>(())
 //! ```
 //!
+//! What the server answers to requests of the program's own goes through [`AuthMachine::judge`]: it
+//! tells a refusal from any other answer.
+//!
 //! # What it guarantees
 //!
 //! - **Total.** No event in any state panics; a failure is a state that can be read.

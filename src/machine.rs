@@ -27,6 +27,7 @@ mod secret;
 mod send;
 mod store;
 mod turn;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
+use crate::wire::jwt::Person;
 use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
@@ -56,6 +58,7 @@ use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
 use turn::Turn;
+use upkeep::Care;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -113,6 +116,8 @@ pub struct AuthMachine {
     chores: VecDeque<Change>,
     /// The renewal that nobody asks for, if the settings want one.
     ahead: Option<Ahead>,
+    /// The upkeep of clients.
+    care: Care,
     /// What was last told.
     told: SessionState,
     clocks: clock::Told,
@@ -193,6 +198,7 @@ impl AuthMachine {
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
             ahead: None,
+            care: Care::default(),
             told: SessionState::Unknown,
             clocks: clock::Told::default(),
             attempt: None,
@@ -221,6 +227,7 @@ impl AuthMachine {
         }
         self.on_time(now);
         self.look_ahead(now);
+        self.look_after_clients(now);
         self.pump(now);
         let state = self.state(now);
         if std::mem::replace(&mut self.told, state) != state {
@@ -340,6 +347,8 @@ impl AuthMachine {
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
+            client_secret_expires_at: self.session.record.buyer().and_then(|c| c.secret_end()),
+            person: tokens.person.as_ref().map(Person::tamed),
             saved: self.store.is_saved(),
         })
     }
@@ -372,7 +381,8 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        let rest = self.ahead_at().into_iter().chain(self.lingers).chain(self.turn_at());
+        let ahead = self.ahead_at().into_iter().chain(self.care_at());
+        let rest = ahead.chain(self.lingers).chain(self.turn_at());
         lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
@@ -397,6 +407,11 @@ pub struct TokenStatus {
     pub expires_at: Option<crate::time::UnixTime>,
     /// Whether they can be renewed without a person.
     pub refreshable: bool,
+    /// When the secret of the registered client ends that renews them, if it does. It is renewed
+    /// before, where the server lets clients do that (RFC 7592).
+    pub client_secret_expires_at: Option<crate::time::UnixTime>,
+    /// Whom the server says they are about: for display, and for no decision.
+    pub person: Option<Person>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }

@@ -8,6 +8,7 @@ use crate::logout::{Credential, Ending};
 use crate::output::{HostError, Purpose};
 use crate::session::clock::ClockSkew;
 use crate::session::trouble::SessionState;
+use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
 
 /// Something that happened. Its `Display` is one line for people.
@@ -68,6 +69,27 @@ pub enum Notice {
     ClientRejected {
         /// Which.
         client_id: String,
+    },
+    /// The server still knows this client, and no browser needs to find out.
+    ClientConfirmed {
+        /// Which.
+        client_id: String,
+    },
+    /// The client's secret was renewed before its end (RFC 7592 §2.2).
+    SecretRenewed {
+        /// Whose.
+        client_id: String,
+        /// When the new one ends; `None` for never.
+        expires_at: Option<UnixTime>,
+    },
+    /// It was not. The old one is used while it lives.
+    SecretNotRenewed {
+        /// Whose.
+        client_id: String,
+        /// What failed.
+        why: String,
+        /// When it is tried again.
+        retry_in: Duration,
     },
     /// A secret is where others than its owner can read it.
     SecretExposed {
@@ -239,6 +261,17 @@ impl fmt::Display for Notice {
                 write!(f, "client {client_id} ({source})")
             }
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
+            Notice::ClientConfirmed { client_id } => {
+                write!(f, "the server still knows the client {client_id}")
+            }
+            Notice::SecretRenewed { client_id, .. } => {
+                write!(f, "the secret of the client {client_id} was renewed")
+            }
+            Notice::SecretNotRenewed { client_id, why, retry_in } => write!(
+                f,
+                "the secret of the client {client_id} was not renewed ({why}); trying again in {} s",
+                retry_in.as_secs()
+            ),
             Notice::SecretExposed { place } => {
                 write!(f, "{place} holds a secret that others can read")
             }

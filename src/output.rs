@@ -85,8 +85,10 @@ pub enum Purpose {
     Token,
     /// The end of a token at the revocation endpoint (RFC 7009).
     Revocation,
-    /// The end of a registration (RFC 7592).
+    /// The end of a registration (RFC 7592 §2.3).
     Management,
+    /// A registration is read or renewed (RFC 7592 §2.1, §2.2).
+    Upkeep,
 }
 
 impl fmt::Display for Purpose {
@@ -99,6 +101,7 @@ impl fmt::Display for Purpose {
             Purpose::Token => "token request",
             Purpose::Revocation => "token revocation",
             Purpose::Management => "client registration management",
+            Purpose::Upkeep => "client registration upkeep",
         })
     }
 }
@@ -124,6 +127,9 @@ impl Limits {
             Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
             Purpose::Registration => (30, 64 << 10, false),
             Purpose::Token => (60, 64 << 10, false),
+            // The store's lock is held meanwhile, and perhaps for a refresh after it. But the answer
+            // may hold a new secret.
+            Purpose::Upkeep => (20, 64 << 10, false),
             // The store's lock is held meanwhile, and somebody may wait for the command to end.
             Purpose::Revocation | Purpose::Management => (10, 64 << 10, false),
         };

@@ -9,10 +9,11 @@ use std::fmt::Write as _;
 
 use mcp_auth::{Demand, ErrorKind, Event};
 use mcp_auth_world::scenario::{Scenario, need};
-use mcp_auth_world::{What, assert_fails};
+use mcp_auth_world::{ClientAuthentication, What, assert_fails};
 use serde_json::Value;
 
-/// How a server treats a refresh token that comes a second time.
+/// How a server treats a refresh token that comes a second time; one with a grace period also takes
+/// a client's secret that it has replaced.
 #[derive(Clone, Copy)]
 struct Server {
     ends_the_login: bool,
@@ -49,8 +50,12 @@ enum Next {
     UsesIt,
     /// One token request, which is granted.
     Refreshes,
+    /// The client's secret is renewed first.
+    Renews,
     /// One token request, which is refused; then a person logs in, with the same client.
     IsRefused,
+    /// The same with a new client: the server doesn't take the secret on disk any more.
+    ClientIsRefused,
     /// No token request: a person logs in, with the same client.
     LogsIn,
     /// The same with a new client.
@@ -62,6 +67,8 @@ enum Next {
     /// The window that no client can close: the server has spent the token on disk, and nobody has
     /// the one that took its place. One token request, which a server with a grace period grants.
     Window,
+    /// The same for the client's secret.
+    ClientWindow,
 }
 
 impl Disk {
@@ -82,23 +89,30 @@ impl Next {
         match self {
             Next::UsesIt => "uses them, without any request",
             Next::Refreshes => "refreshes",
+            Next::Renews => "renews the client's secret, and refreshes",
+            Next::ClientIsRefused => {
+                "tries once to refresh, then needs a login, and registers for it"
+            }
             Next::IsRefused => "tries once to refresh, then needs a login",
             Next::LogsIn => "needs a login, as the same client",
             Next::Registers => "needs a login, and registers for it",
             Next::WaitsAndLogsIn => "needs a login, as the same client, a little later",
             Next::WaitsAndRegisters => "needs a login, and registers for it, a little later",
-            Next::Window => "as the server likes",
+            Next::Window | Next::ClientWindow => "as the server likes",
         }
     }
 
     fn at(self, server: Server) -> Next {
         match (self, server.grace) {
-            (Next::Window, Some(_)) => Next::Refreshes,
+            (Next::Window | Next::ClientWindow, Some(_)) => Next::Refreshes,
+            (Next::ClientWindow, None) => Next::ClientIsRefused,
             (Next::Window, None) => Next::IsRefused,
             (next, _) => next,
         }
     }
 }
+
+const DAY: u64 = 86_400;
 
 /// From this point of a flow on, and up to the next row's, this is promised.
 type Row = (&'static str, Disk, Next);
@@ -109,7 +123,7 @@ struct Flow {
     promise: &'static [Row],
 }
 
-const FLOWS: [Flow; 5] = [
+const FLOWS: [Flow; 6] = [
     Flow {
         name: "login",
         begin: |s| {
@@ -133,6 +147,27 @@ const FLOWS: [Flow; 5] = [
             ("before lock", Disk::Old, Next::Refreshes),
             ("POST auth.example.com/token unanswered", Disk::Old, Next::Window),
             ("save 2 unanswered", Disk::New, Next::UsesIt),
+        ],
+    },
+    Flow {
+        name: "renewal of the client's secret, then refresh",
+        begin: |s| {
+            let server = &mut s.world.authorization[0];
+            server.client_authentication = vec![ClientAuthentication::Basic];
+            server.registration.manageable = true;
+            server.registration.secret_lifetime = Some(7 * DAY);
+            log_in(s);
+            s.sleep(6 * DAY + 3600);
+            s.demand(Demand::background(need("whoami")));
+        },
+        promise: &[
+            ("before lock", Disk::Old, Next::Renews),
+            // Known to have been begun: it isn't tried again at once.
+            ("save unanswered", Disk::Old, Next::Refreshes),
+            ("PUT auth.example.com/register/… unanswered", Disk::Old, Next::ClientWindow),
+            ("save 2 unanswered", Disk::Old, Next::Refreshes),
+            ("POST auth.example.com/token unanswered", Disk::Old, Next::Window),
+            ("save 4 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -183,6 +218,12 @@ fn log_in(s: &mut Scenario) {
     assert_eq!(s.call_tool("whoami").status(), 200);
 }
 
+const REFRESHED: [&str; 2] = ["POST auth.example.com/token 200", "POST mcp.example.com/mcp 200"];
+
+fn is_update(line: &str) -> bool {
+    line.starts_with("PUT auth.example.com/register/") && line.ends_with(" 200")
+}
+
 /// A flow that was killed.
 struct Killed {
     s: Scenario,
@@ -196,6 +237,7 @@ fn killed(flow: &Flow, server: Server, number: usize) -> Option<Killed> {
     let mut s = Scenario::new();
     s.world.authorization[0].reuse_detection = server.ends_the_login;
     s.world.authorization[0].reuse_grace = server.grace;
+    s.world.authorization[0].registration.keeps_old_secrets = server.grace.is_some();
     (flow.begin)(&mut s);
     let before = tokens(&s);
     let (mut left, mut saves) = (number, 0);
@@ -208,8 +250,11 @@ fn killed(flow: &Flow, server: Server, number: usize) -> Option<Killed> {
             break is_here().then(|| "at the end".to_owned())?;
         };
         saves += usize::from(action == "save");
-        let name =
-            if action == "save" && saves > 1 { format!("save {saves}") } else { action.clone() };
+        let name = match action.split_once("/register/") {
+            Some((endpoint, _)) => format!("{endpoint}/register/…"),
+            None if action == "save" && saves > 1 => format!("save {saves}"),
+            None => action.clone(),
+        };
         // A redirect isn't asked for: it comes.
         if action != "redirect" {
             if is_here() {
@@ -279,8 +324,10 @@ impl Killed {
         let log = s.take_log();
         let next = if log == ["POST mcp.example.com/mcp 200"] {
             Next::UsesIt
-        } else if log == ["POST auth.example.com/token 200", "POST mcp.example.com/mcp 200"] {
+        } else if log == REFRESHED {
             Next::Refreshes
+        } else if log.first().is_some_and(|line| is_update(line)) && log[1..] == REFRESHED {
+            Next::Renews
         } else {
             assert_fails!(answer, ErrorKind::LoginRequired { .. });
             assert_eq!(count(s).2, browsers, "a browser that nobody welcomed");
@@ -295,6 +342,8 @@ impl Killed {
                 (0, 1, false) => Next::Registers,
                 (0, 1, true) => Next::WaitsAndRegisters,
                 (1, 0, false) => Next::IsRefused,
+                // Its secret in the header, then in the body.
+                (2, 1, false) => Next::ClientIsRefused,
                 other => panic!("{other:?} refreshes and registrations, and time to wait"),
             }
         };

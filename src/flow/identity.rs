@@ -153,9 +153,8 @@ pub(crate) fn recall(config: &Config, record: &Record, now: UnixTime) -> Option<
 fn buyer(config: &Config, record: &Record, tokens: &Tokens, now: UnixTime) -> Option<Identity> {
     match tokens.client_source.kind() {
         ClientSource::Registered => {
-            let known = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);
-            let mut buyers = known.filter(|known| known.bought(tokens) && !known.is_expired(now));
-            buyers.next().map(|known| registered(known, ClientSource::Remembered))
+            let buyer = record.buyer().filter(|buyer| !buyer.is_expired(now));
+            buyer.map(|known| registered(known, ClientSource::Remembered))
         }
         ClientSource::MetadataDocument => {
             let ours = config.client_metadata_url.as_ref() == Some(&tokens.client_id);

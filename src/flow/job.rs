@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::config::{Config, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::flow::identity::{self, Choice, Known};
+use crate::flow::identity::{self, Choice, Identity, Known};
+use crate::flow::upkeep::{Errand, Wish};
 use crate::flow::{HttpResult, Learned, Notes};
 use crate::notice::{ClientSource, Leniency, Notice, Proposal};
 use crate::output::CallbackPort;
@@ -52,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
     pub(crate) replaced_client: bool,
+    /// The client that was registered earlier was looked after.
+    pub(crate) looked_after: bool,
     /// Something was at an address that the settings allow.
     pub(crate) went_private: bool,
     /// The server has refused the resource indicator.
@@ -78,6 +81,7 @@ impl Job {
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,
+            looked_after: false,
             went_private: false,
             resource_refused: false,
         }
@@ -110,6 +114,25 @@ impl Job {
             document_rejected: self.document_rejected_by.contains(issuer),
             client_home: self.client_home.as_ref(),
         }
+    }
+
+    /// What is to be done first about the client that was registered earlier, once.
+    pub(super) fn wish(
+        &mut self,
+        found: &Discovery,
+        redirect_uri: &str,
+        choice: &Result<Choice, ErrorKind>,
+        now: UnixTime,
+    ) -> Option<Wish> {
+        let another = |identity: &Identity| identity.source.kind() != ClientSource::Registered;
+        if matches!(choice, Ok(Choice::Use(identity)) if another(identity)) {
+            return None;
+        }
+        let known = self.registrations.get(&found.issuer)?;
+        Errand::before_login(known, now).filter(|_| known.redirect_uri == redirect_uri)?;
+        let (issuer, client_id) = (found.issuer.clone(), known.client_id.clone());
+        let wish = Wish { issuer, client_id, doubtful: known.suspect };
+        (!std::mem::replace(&mut self.looked_after, true)).then_some(wish)
     }
 
     /// Where the browser comes back to. A client whose redirect URI is written down somewhere can have

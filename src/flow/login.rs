@@ -4,6 +4,8 @@
 mod client;
 mod restore;
 
+use std::collections::BTreeMap;
+
 use restore::Restore;
 
 use crate::error::{Error, ErrorKind};
@@ -38,6 +40,7 @@ enum Stage {
     Discover(Box<Discover>),
     Claim(Box<Discovery>),
     Listen(Box<Discovery>),
+    LookAfter(Place),
     Register(Register, Place),
     Keep(Identity, Place),
     /// Nobody is sent to log in where the client's secret can't be had afterwards.
@@ -207,6 +210,42 @@ impl Login {
         }
     }
 
+    /// What could be done about the client was done.
+    pub(crate) fn on_looked_after(
+        mut self,
+        clients: &BTreeMap<String, Registration>,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let known = &mut self.job.registrations;
+        known.retain(|issuer, _| clients.contains_key(issuer));
+        let others = clients
+            .iter()
+            .filter(|(issuer, client)| known.get(*issuer).is_none_or(|known| !known.is(client)));
+        let others: Vec<_> = others.map(|(issuer, c)| (issuer.clone(), c.clone())).collect();
+        known.extend(others);
+        self.adopt(clients);
+        match self.stage {
+            Stage::LookAfter(place) => Self::identify(self.job, place, now, notes),
+            _ => Err(stray("look after")),
+        }
+    }
+
+    /// What has become of the clients while the person was asked: a secret may be another by now.
+    pub(crate) fn adopt(&mut self, clients: &BTreeMap<String, Registration>) {
+        for (issuer, known) in &mut self.job.registrations {
+            let newer = clients.get(issuer).filter(|new| new.is(known) && new.is_newer_than(known));
+            let Some(newer) = newer else { continue };
+            known.clone_from(newer);
+            if let Stage::Authorize(sent) = &mut self.stage
+                && sent.identity.source.kind() == ClientSource::Registered
+                && (&sent.found.issuer, &sent.identity.client_id) == (issuer, &newer.client_id)
+            {
+                sent.identity = registered(newer, sent.identity.source);
+            }
+        }
+    }
+
     pub(crate) fn on_kept(self, notes: &mut Notes) -> Turn {
         match self.stage {
             Stage::Keep(identity, place) => Self::authorize(self.job, identity, place, notes),
@@ -336,8 +375,16 @@ impl Login {
         Ok(Step::Ask(Self { job, stage: Stage::Listen(found) }, Ask::Listen(spec)))
     }
 
-    fn identify(job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
-        match identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now)? {
+    fn identify(mut job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
+        let choice =
+            identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now);
+        if let Some(wish) = job.wish(&place.found, &place.redirect_uri, &choice, now) {
+            return Ok(Step::Ask(
+                Self { job, stage: Stage::LookAfter(place) },
+                Ask::LookAfter(wish),
+            ));
+        }
+        match choice? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
                 Self::authorize(job, identity, place, notes)

@@ -34,11 +34,13 @@ pub(crate) mod register;
 pub(crate) mod resource;
 pub(crate) mod secret;
 pub(crate) mod server;
+pub(crate) mod upkeep;
 
 use std::time::Duration;
 
 use url::Url;
 
+use crate::flow::upkeep::Wish;
 use crate::notice::Notice;
 use crate::output::{ListenSpec, Purpose, TransportError};
 use crate::secret::SecretRef;
@@ -62,6 +64,8 @@ pub(crate) enum Ask {
     Listen(ListenSpec),
     Browse(Url),
     Pause(Duration),
+    /// See to a registered client first.
+    LookAfter(Wish),
 }
 
 pub(crate) struct HttpAsk {

@@ -11,7 +11,9 @@ use crate::session::record::{Discovery, Registration};
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::failure::{Failure, OAuthError, describe};
-use crate::wire::registration::{self, ApplicationType, ClientMetadata, RegistrationReply};
+use crate::wire::registration::{
+    self, ApplicationType, ClientMetadata, Registered, RegistrationReply,
+};
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::AuthMethod;
 use crate::wire::url as address;
@@ -126,7 +128,8 @@ impl Register {
             address::parse("registration_client_uri", uri)
                 .is_ok_and(|uri| address::same_origin(&uri, &self.endpoint))
         });
-        Ok(Registration {
+        let metadata = Registered::asked(&self.client).updated_by(&reply.metadata);
+        let registration = Registration {
             issuer: self.issuer,
             client_id: reply.client_id,
             client_secret: reply.client_secret,
@@ -138,8 +141,13 @@ impl Register {
             registered_at: now,
             management_token: reply.registration_access_token,
             management_uri,
+            metadata: Some(metadata),
+            changes: 0,
+            unrenewed: None,
             suspect: false,
-        })
+            confirmed: false,
+        };
+        Ok(registration.without_needless_metadata())
     }
 }
 

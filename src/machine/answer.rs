@@ -12,6 +12,7 @@ use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
 use crate::machine::store::{Again, Loaded};
+use crate::machine::upkeep::Then;
 use crate::machine::{Answered, AuthMachine};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
@@ -102,9 +103,11 @@ impl AuthMachine {
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
     fn on_read(&mut self, now: Now, lane: Lane, loaded: Loaded) {
+        let wish = self.take_wish();
+        let mut then = Then::Renew;
         match loaded.map(|bytes| self.read_again(now, bytes, &mut Change::None)) {
             Ok(Again::Same | Again::Doomed(_)) => {}
-            Ok(Again::Newer) => return self.settle(&lane, Ok(())),
+            Ok(Again::Newer) => then = Then::Settle,
             Ok(Again::Gone) => {
                 return self.log_in_instead(now, lane, "the login was ended elsewhere");
             }
@@ -116,6 +119,11 @@ impl AuthMachine {
             // A store that can't be read doesn't take away what is in memory.
             Err(error) => self.tell(Notice::SaveFailed(error)),
         }
+        self.look_after(now, lane, wish, then);
+    }
+
+    /// Under the lock, and with a client that is as good as it gets.
+    pub(super) fn refresh(&mut self, now: Now, lane: Lane) {
         if let Some(left) = self.session.retry_in(now.mono) {
             return self.rest_too(now, lane, left);
         }
@@ -209,12 +217,17 @@ impl AuthMachine {
                     Err(failed) => self.refresh_failed(now, lane, &previous, failed),
                 }
             }
+            Work::Upkeep(Some(upkeep), then) => self.looked_after(now, lane, *upkeep, then, reply),
             Work::LoggingOut(logout) => self.server_told(now, lane, *logout, reply),
             work @ Work::Leaving(..) => {
                 lane.work = work;
                 self.seen_through(now, lane, reply);
             }
-            Work::Finding(_) | Work::Looking(_) | Work::Reading | Work::Over => {}
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Reading
+            | Work::Upkeep(None, _)
+            | Work::Over => {}
         }
     }
 
@@ -371,7 +384,8 @@ impl AuthMachine {
         let waits = |lane: &mut Lane| matches!(lane.state, State::Person(_));
         let page = match self.login.take_if(waits) {
             Some(mut lane) => match std::mem::replace(&mut lane.work, Work::Over) {
-                Work::Login(login) => {
+                Work::Login(mut login) => {
+                    login.adopt(&self.session.record.registrations);
                     let state = login.request().map(|(uri, state)| (uri.to_owned(), state.clone()));
                     match login.on_redirect(&url, now.wall, &mut notes) {
                         Ok((page, turn)) => {
@@ -442,6 +456,7 @@ impl AuthMachine {
 pub(super) fn ready(now: Now, ask: Ask) -> State {
     match ask {
         Ask::Pause(pause) => State::Paused(now.mono.plus(pause)),
+        Ask::LookAfter(wish) => State::LookedAfter(Some(wish)),
         Ask::Claim => State::Ready(Want::Claim),
         Ask::Keep(learned) => State::Ready(Want::Save(Change::Learn(learned), After::Kept)),
         ask => State::Ready(Want::Ask(ask)),

@@ -41,10 +41,11 @@ impl AuthMachine {
             Goal::Load => return,
             Goal::Inspect => return self.start_login(now, attempt, demand, ""),
             Goal::Login => {
+                self.care.wanted = true;
                 self.session.start_over();
                 return self.start_login(now, attempt, demand, "a new login was asked for");
             }
-            Goal::Token => {}
+            Goal::Token => self.care.wanted = true,
         }
         let quiet = self.session.retry_in(now.mono).is_some();
         let lent = self.session.grant(now, &demand.need, &self.config, quiet).is_some();
@@ -109,7 +110,11 @@ impl AuthMachine {
 
     pub(super) fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
         match &mut self.renewal {
-            Some(lane) => self.attempt = Some(lane.join(attempt, demand)),
+            Some(lane) => {
+                // It was begun before anybody was refused.
+                lane.after_refusal |= lane.for_client && self.session.refused();
+                self.attempt = Some(lane.join(attempt, demand));
+            }
             None => {
                 let after_refusal = self.session.refused();
                 let lane = Lane::new(LaneName::Renewal, attempt, demand, Work::Reading);
@@ -136,7 +141,10 @@ impl AuthMachine {
     fn detach(&mut self, name: LaneName) {
         let lane = self.lane(name);
         match lane {
-            Some(lane) if lane.must_be_seen_through() => lane.detached = true,
+            Some(lane) if lane.must_be_seen_through() => {
+                lane.detached = true;
+                lane.for_client = matches!(lane.work, Work::Upkeep(..));
+            }
             Some(lane) => {
                 let (doubt, expired) = (lane.doubt(), lane.expired());
                 self.chores.extend(doubt);

@@ -6,12 +6,14 @@ use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
 use crate::flow::secret::FindSecret;
+use crate::flow::upkeep::{Upkeep, Wish};
 use crate::flow::{Ask, Learned};
 use crate::logout;
 use crate::machine::Answered;
+use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
 use crate::output::{CallId, Page, Purpose};
-use crate::session::record::Record;
+use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
 use crate::time::{Mono, Now, UnixTime};
@@ -33,6 +35,8 @@ pub(super) struct Lane {
     pub(super) detached: bool,
     /// A refusal with 401 caused it.
     pub(super) after_refusal: bool,
+    /// It was begun for a client's sake; while it is detached, nothing else follows.
+    pub(super) for_client: bool,
     pub(super) work: Work,
     pub(super) state: State,
 }
@@ -45,6 +49,8 @@ pub(super) enum Work {
     Looking(String),
     /// Before the refresh: the store is locked and read again.
     Reading,
+    /// Before that: a client's upkeep, while it is out, and what follows.
+    Upkeep(Option<Box<Upkeep>>, Then),
     /// The refresh itself, and the tokens that it is made from.
     Refreshing(Box<Exchange>, Box<Tokens>),
     /// A logout that finds out what is there to end: what is known so far, and the work whose
@@ -67,6 +73,8 @@ pub(super) enum State {
     Person(Mono),
     /// Time.
     Paused(Mono),
+    /// Somebody who sees to the client: what for, until it is begun.
+    LookedAfter(Option<Wish>),
     /// Another program's person, seen to again at this moment.
     Waiting(Mono),
 }
@@ -96,6 +104,8 @@ pub(super) enum Change {
     Trouble(Generation, Box<Trouble>),
     /// It isn't tried again.
     GiveUp(Generation),
+    /// What has become of a client.
+    Client(Box<Registration>),
     /// A browser never came back from this issuer with this client.
     Suspect(String, String),
     /// The refresh token of this generation, and of no other, is dead; so is the access token, if
@@ -163,6 +173,7 @@ impl Change {
                     tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
                 }
             }
+            Change::Client(client) => record.update(*client),
             Change::Suspect(issuer, client_id) => {
                 let client = record.registrations.get_mut(&issuer);
                 if let Some(client) = client.filter(|client| client.client_id == client_id) {
@@ -189,8 +200,10 @@ pub(super) enum After {
     Done,
     /// The grant has ended: a login, if the demand allows it.
     LogIn(String),
-    /// The refresh is sent.
+    /// The refresh, or the upkeep, is sent.
     Send(Ask),
+    /// The upkeep is over, or goes on with this client.
+    Upkept(Option<Wish>),
     /// The renewal has failed: its attempt waits for the next try, or ends with this.
     Rest(Error),
     /// The attempt has failed.
@@ -243,7 +256,8 @@ pub(super) struct Orphan {
 impl Lane {
     pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
         let state = State::Ready(Want::Read);
-        Self { name, attempt, demand, detached: false, after_refusal: false, work, state }
+        let (detached, after_refusal, for_client) = (false, false, false);
+        Self { name, attempt, demand, detached, after_refusal, for_client, work, state }
     }
 
     /// One more waits for it; one that nobody waited for any more becomes the joiner's own: the
@@ -298,6 +312,7 @@ impl Lane {
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Reading
+            | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)
             | Work::Over => return None,
@@ -311,7 +326,11 @@ impl Lane {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
             Work::Finding(_) | Work::Looking(_) | Work::Reading => false,
-            Work::Refreshing(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => true,
+            Work::Upkeep(..)
+            | Work::Refreshing(..)
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => true,
         }
     }
 }

@@ -247,6 +247,9 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
             let learned = Learned::default();
             Some(obtained(reply, purchase, Some(&previous), Base::Any, learned, now))
         }
+        Work::Upkeep(Some(upkeep), _) => {
+            Some(Change::Client(Box::new(upkeep.on_http(now, reply, &mut notes))))
+        }
         _ => None,
     }
 }

@@ -110,8 +110,12 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
-            Work::Finding(_) | Work::Looking(_) => {}
-            Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Upkeep(..)
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => {}
         }
     }
 

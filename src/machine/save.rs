@@ -181,6 +181,20 @@ impl AuthMachine {
                 self.claimed(now, lane);
             }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            // Read again for this save, the store may have held another state of the client.
+            (Some(After::Send(ask)), Work::Upkeep(Some(upkeep), then))
+                if result.is_ok() && self.session.record.knows(upkeep.client()) =>
+            {
+                lane.work = Work::Upkeep(Some(upkeep), then);
+                lane.state = ready(now, ask);
+                self.put_lane(lane);
+            }
+            (Some(After::Send(_)), Work::Upkeep(_, then)) => {
+                self.look_after(now, lane, None, then);
+            }
+            (Some(After::Upkept(wish)), Work::Upkeep(_, then)) => {
+                self.look_after(now, lane, wish, then);
+            }
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
                 // Read again for this save, the store may have held newer ones.
                 let there = self.session.record.tokens.as_ref();

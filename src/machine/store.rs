@@ -340,6 +340,7 @@ impl AuthMachine {
         let ours_is_newer = self.ours_is_newer(&theirs);
         self.store.saw(Some(&theirs));
         if ours_is_newer {
+            self.session.record.catch_up(&theirs);
             return Again::Same;
         }
         let ours = &self.session.record;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -53,6 +54,8 @@ struct Handle {
     office: Arc<Office>,
     timeout: Duration,
     max_body: usize,
+    /// Somebody has asked for a token.
+    demanded: AtomicBool,
 }
 
 impl Drop for Handle {
@@ -82,7 +85,7 @@ impl Session {
         if let Some(cached) = builder.cached {
             office.desk().feed(Event::Restore(cached));
         }
-        Ok(Self(Arc::new(Handle { office, timeout, max_body })))
+        Ok(Self(Arc::new(Handle { office, timeout, max_body, demanded: AtomicBool::new(false) })))
     }
 
     /// A token for `need`: the one at hand, a refreshed one, or, where a person is
@@ -317,12 +320,21 @@ impl Session {
         asking: Asking,
     ) -> Result<Option<Grant>, Error> {
         for demands in 0.. {
-            match self.0.office.desk().machine.token(now(), need) {
-                TokenState::Ready(grant) => return Ok(Some(grant)),
+            let state = self.0.office.desk().machine.token(now(), need);
+            match state {
+                TokenState::Ready(grant) => {
+                    // The machine is told once that its tokens are in use: it looks after them.
+                    if !self.0.demanded.swap(true, Ordering::Relaxed) {
+                        let demand = Demand::background(need.clone());
+                        self.0.office.at_desk(|desk| desk.feed(Event::Demand(demand)));
+                    }
+                    return Ok(Some(grant));
+                }
                 TokenState::NotRequired => return Ok(None),
                 _ if demands == MAX_DEMANDS => break,
                 _ => {}
             }
+            self.0.demanded.store(true, Ordering::Relaxed);
             self.attempt(
                 until,
                 match asking {

@@ -310,6 +310,11 @@ fn registration(
         registered_at: now,
         management_token,
         management_uri,
+        // Not among what was cached: the server is asked for it before it is needed.
+        metadata: None,
+        changes: 0,
+        unrenewed: None,
         suspect: false,
+        confirmed: false,
     }
 }

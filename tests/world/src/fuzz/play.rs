@@ -8,19 +8,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_auth::output::Output;
+use mcp_auth::output::{Output, Purpose};
 use mcp_auth::{
     AttemptId, AuthMachine, Challenged, Config, Demand, Entropy, Event, Mono, Need, Now,
     Redirected, TokenState, UnixTime, Verdict,
 };
 
-use super::host::{Exchange, Pending, Program};
+use super::host::{self, Exchange, Pending, Program};
 use super::op::{NEEDS, Op};
 use super::secrets::Secrets;
 use super::{settings, twist};
 use crate::World;
 use crate::marks::Marks;
-use crate::text::Form;
+use crate::text::{Form, Response};
 
 pub(super) const SERVER: &str = "https://mcp.example.com/mcp";
 const START: u64 = 1_790_000_000;
@@ -263,6 +263,40 @@ impl Play {
         None
     }
 
+    /// Goes on, in a login whose client has a secret that ends, to the moment at which that is to be
+    /// renewed; the client's name.
+    pub(super) fn wait_for_upkeep(&mut self) -> Option<String> {
+        self.world.authorization.iter_mut().for_each(twist::expiring_secrets);
+        self.demand(0, true, false, false, 0);
+        self.run(0);
+        self.advance(90_000);
+        self.demand(0, false, false, false, 0);
+        for _ in 0..64 {
+            if let Some(Pending { call: Exchange::Http(call), .. }) = &self.programs[0].exchange
+                && call.purpose() == Purpose::Upkeep
+            {
+                return call.request().uri().path().rsplit('/').next().map(str::to_owned);
+            }
+            self.step(0);
+        }
+        None
+    }
+
+    /// What is to be renewed is answered with this.
+    pub(super) fn answer_upkeep(&mut self, response: Response) {
+        let Some(pending) = self.programs[0].exchange.take() else { return };
+        let reply = pending.reply(|call| match call {
+            Exchange::Http(call) => host::answered(call, Some(response), 0),
+            Exchange::Load(_) | Exchange::Save(_) | Exchange::Secret(_) => {
+                panic!("nothing is renewed")
+            }
+        });
+        self.deliver(0, reply);
+        self.run(0);
+        self.demand(0, false, false, false, 0);
+        self.run(0);
+    }
+
     /// Something comes to the callback address.
     pub(super) fn arrive(&mut self, url: &str) -> Arrival {
         self.redirected(0, url);
@@ -389,8 +423,10 @@ impl Play {
                 self.pass_deadline(at);
             }
             assert!(!self.is_running(at), "an attempt that outlives its deadlines");
-            // One that renews ahead never runs out of deadlines.
-            let most = if self.config.refresh_proactively { 16 } else { MOST_DEADLINES };
+            // One that renews ahead never runs out of deadlines, nor does one whose secret ends.
+            let mut servers = self.world.authorization.iter();
+            let ends = servers.any(|server| server.registration.secret_lifetime.is_some());
+            let most = if ends || self.config.refresh_proactively { 16 } else { MOST_DEADLINES };
             for _ in 0..most {
                 self.run(at);
                 if self.programs[at].deadline.is_none() {

@@ -31,8 +31,8 @@ pub(super) enum Home {
     OfRegistration(String),
     /// To the revocation endpoint of whoever has its token endpoint at this origin, to be revoked.
     Revoked(String),
-    /// To this origin, to delete the registration that it is for.
-    Deleted(String),
+    /// To this origin, to manage the registration that it is for.
+    Managed(String),
 }
 
 /// All secrets that came up, and what the servers said about themselves.
@@ -80,7 +80,7 @@ impl Secrets {
             Purpose::ServerMetadata => {
                 self.servers.extend(ServerMetadata::parse(body).map(|server| (origin, server)));
             }
-            Purpose::Registration => {
+            Purpose::Registration | Purpose::Upkeep => {
                 let Ok(reply) = RegistrationReply::parse(status, headers, body, now) else {
                     return;
                 };
@@ -88,7 +88,7 @@ impl Secrets {
                     self.add(secret.expose(), Some(Home::OfRegistration(origin.clone())));
                 }
                 if let Some(token) = reply.registration_access_token {
-                    self.add(token.expose(), Some(Home::Deleted(origin)));
+                    self.add(token.expose(), Some(Home::Managed(origin)));
                 }
             }
             Purpose::Token => {
@@ -171,7 +171,9 @@ impl Secrets {
             Home::OfAuthorization(at) => of(at, |s| &s.authorization_endpoint),
             Home::OfRegistration(at) => of(at, |s| &s.registration_endpoint),
             Home::Revoked(at) => purpose == Purpose::Revocation && of(at, |s| &s.token_endpoint),
-            Home::Deleted(at) => purpose == Purpose::Management && at == origin,
+            Home::Managed(at) => {
+                matches!(purpose, Purpose::Management | Purpose::Upkeep) && at == origin
+            }
         }
     }
 }

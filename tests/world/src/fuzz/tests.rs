@@ -23,8 +23,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_seed_keeps_the_laws() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 10] = [
+    let targets: [(&str, Target); 11] = [
         ("challenge", super::challenge),
+        ("claims", super::claims),
         ("config", super::config),
         ("machine", super::machine),
         ("reach", super::reach),
@@ -76,6 +77,22 @@ fn a_story_logs_out_at_the_servers_too() {
     }
     assert_eq!(play.world.count(What::Revocations), 2);
     assert_eq!(play.world.count(What::CodeExchanges), 2);
+    play.end();
+}
+
+#[test]
+fn a_story_renews_a_secret_once_for_two_programs() {
+    let mut play = Play::new(Config::default()).unwrap();
+    let background = Op::Demand { welcome: false, fresh: false, inspect: false, need: 0 };
+    for op in [Op::World(32), DEMAND, Op::Run, Op::Advance(6)] {
+        play.perform(0, op);
+    }
+    for at in [1, 0] {
+        play.perform(at, background);
+        play.perform(at, Op::Run);
+    }
+    assert_eq!(play.world.count(What::RegistrationUpdates), 1);
+    assert_eq!(play.world.registrations(), 1);
     play.end();
 }
 

@@ -20,7 +20,10 @@
 //! - nobody opens a browser without having said so on disk, if that works; nobody says so while
 //!   another does, unless that has fallen silent; and at rest, all that want a new login open one
 //!   browser between them;
-//! - who knows of a registered client registers no other, unless its port is taken;
+//! - who knows of a registered client registers no other, unless its port is taken or its secret
+//!   ends;
+//! - where it ends, it is renewed under the lock, and nobody shows a token to manage it with that
+//!   another program has spent, unless what took its place was lost;
 //! - if nothing was lost, a new program gets a token without a person, and no server saw a reuse.
 //!
 //! A seed always tells the same story: [`tell`] tells it in words.
@@ -37,7 +40,7 @@ use mcp_auth::{AttemptId, Demand, Error, Mono, Need};
 
 use super::{Scenario, need};
 use crate::marks::Marks;
-use crate::{Person, What};
+use crate::{ClientAuthentication, Person, What};
 use calamity::Calamities;
 use dice::Dice;
 use ledger::Ledger;
@@ -73,6 +76,10 @@ struct Crowd {
     members: Vec<Member>,
     /// The servers have ended logins of themselves.
     revoked: bool,
+    /// The client has a secret that ends.
+    secret_ends: bool,
+    /// What a renewal of that secret brought was lost, or it failed.
+    client_lost: bool,
     story: Option<Story>,
 }
 
@@ -104,9 +111,12 @@ struct Member {
     unsaved: bool,
     /// The callback ports of the clients that it knew of when it did, and that were free.
     clients: Vec<u16>,
+    /// The server has renewed the client's secret for it, and that is not on disk yet.
+    renewed: bool,
 }
 
 const TOOL: &str = "whoami";
+const DAY: u64 = 86_400;
 /// In seconds: after that, a renewal that has failed is tried again.
 const LATER: u64 = 610;
 const TURNS: [usize; 4] = [40, 80, 150, 300];
@@ -124,9 +134,31 @@ impl Crowd {
         let programs = 2 + dice.below(4);
         let member = |ledger: &mut Ledger| Member { run: ledger.run(), ..Member::default() };
         let members = (0..programs).map(|_| member(&mut ledger)).collect();
-        let allowed = Calamities::roll(&mut dice);
-        let marks = Marks::default();
-        let mut crowd = Self { s, dice, ledger, marks, allowed, members, revoked: false, story };
+        let mut allowed = Calamities::roll(&mut dice);
+        // By dice of its own: the other stories stay what they are.
+        let secret_ends = Dice::new(!seed).percent(20);
+        if secret_ends {
+            // The servers' would jump too, over all the time that there is to renew it in.
+            allowed.clocks = false;
+            let server = &mut s.world.authorization[0];
+            server.client_authentication = vec![ClientAuthentication::Basic];
+            server.registration.manageable = true;
+            server.registration.secret_lifetime = Some(2 * DAY);
+            server.registration.keeps_old_secrets = true;
+        }
+        let (marks, revoked, client_lost) = (Marks::default(), false, false);
+        let mut crowd = Self {
+            s,
+            dice,
+            ledger,
+            marks,
+            allowed,
+            members,
+            revoked,
+            secret_ends,
+            client_lost,
+            story,
+        };
         crowd.say(|c| {
             let server = &c.s.world.authorization[0];
             format!(
@@ -135,13 +167,13 @@ impl Crowd {
                 if server.reuse_detection { "ends the login" } else { "refuses" },
                 if server.reuse_grace.is_some() { ", but for 30 s" } else { "" },
                 c.allowed
-            )
+            ) + if c.secret_ends { " The client's secret ends." } else { "" }
         });
         crowd
     }
 
     fn play(mut self) {
-        if self.dice.percent(60) {
+        if self.secret_ends || self.dice.percent(60) {
             self.say(|_| "It begins with a login that all know of.".to_owned());
             self.ask_at(0, true);
             self.calm_all();
@@ -149,7 +181,9 @@ impl Crowd {
                 self.ask_at(at, false);
                 self.calm_all();
             }
-            if self.dice.percent(70) {
+            if self.secret_ends {
+                self.time_passes(DAY + 3600);
+            } else if self.dice.percent(70) {
                 self.time_passes(4000);
             }
         }
@@ -165,7 +199,7 @@ impl Crowd {
         self.relieve();
         self.calm_all();
         assert_eq!(self.s.store.locked_by, None, "a lock that nobody needs any more");
-        let nothing_lost = !self.ledger.is_excused() && !self.revoked;
+        let nothing_lost = !self.ledger.is_excused() && !self.revoked && !self.client_lost;
         if nothing_lost {
             let twice = self.s.world.token_requests().any(|t| t.reused && t.refresh.is_some());
             assert!(!twice, "a refresh token was used twice");
@@ -174,7 +208,8 @@ impl Crowd {
         self.s.sleep(LATER);
         // What is there now, a new program finds.
         let worn_out = ledger::is_worn_out(self.s.store.bytes.as_deref());
-        let there = self.ledger.anything_saved() && !self.ledger.has_logged_out();
+        let stays = !self.ledger.has_logged_out() && self.members.iter().all(|m| !m.forgetting);
+        let there = self.ledger.anything_saved() && stays;
         if nothing_lost && there && !worn_out {
             self.say(|_| "A new program asks for a token; nobody is there to log in.".to_owned());
             let at = self.members.len();
@@ -273,7 +308,9 @@ impl Crowd {
             self.members[at].attempts.iter().any(|(attempt, _)| machine.is_running(*attempt));
         let saved = machine.status().is_none_or(|status| status.saved);
         let saved = saved && !self.members[at].forgetting;
-        let deadline = self.members[at].deadline.filter(|_| runs || !saved)?;
+        // A renewal that nobody waits for any more may pause for a second, under the lock.
+        let locks = self.s.store.locked_by == Some(at);
+        let deadline = self.members[at].deadline.filter(|_| runs || !saved || locks)?;
         Some(self.s.now().mono.until(deadline))
     }
 

@@ -5,6 +5,7 @@ use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
 use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
+use crate::laws::What;
 use crate::log::{Detail, Outcome};
 use crate::marks::{Saved, client_ports};
 use crate::scenario::program::{Kind, Open, OpenState};
@@ -121,8 +122,12 @@ impl Crowd {
         match call.purpose() {
             Purpose::Registration => {
                 let Member { clients, cut_off, unsaved, .. } = &self.members[at];
-                let knew = !clients.is_empty() && !cut_off && !unsaved;
+                let knew = !clients.is_empty() && !cut_off && !unsaved && !self.secret_ends;
                 assert!(!knew, "{at} registers, and there was a client when it began");
+            }
+            Purpose::Upkeep => {
+                let holder = self.s.store.locked_by;
+                assert_eq!(holder, Some(at), "{at} sees to the client without the lock");
             }
             Purpose::Token => {
                 let form = Form::parse(call.request().body());
@@ -134,7 +139,10 @@ impl Crowd {
                 if !self.ledger.sent(&refresh) {
                     return;
                 }
-                let rival = (0..self.members.len()).filter(|other| *other != at).find(|other| {
+                // Who has logged out needs the lock no more, whatever is still out.
+                let others = (0..self.members.len())
+                    .filter(|other| *other != at && !self.members[*other].forgetting);
+                let rival = others.into_iter().find(|other| {
                     self.s.programs.get(*other).into_iter().flatten().any(|program| {
                         let now = mcp_auth::Mono(self.s.mono.saturating_sub(program.started));
                         program.open.iter().any(|open| match &open.state {
@@ -195,6 +203,7 @@ impl Crowd {
             if let Some(number) = late.brings {
                 self.ledger.excuse(number, "the answer came too late");
             }
+            self.client_lost |= late.label.contains("/register/");
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
             match &late.state {
@@ -203,6 +212,7 @@ impl Crowd {
                     self.s.store.release(at);
                 }
                 OpenState::Asked(Action::Save(call)) => {
+                    self.client_lost |= self.members[at].renewed;
                     let record = call.record().map(<[u8]>::to_vec);
                     self.save_failed(at, record.as_deref());
                 }
@@ -291,7 +301,9 @@ impl Crowd {
                 member.overtaken = record;
                 return;
             }
+            self.client_lost |= self.secret_ends && !done;
             if done {
+                self.members[at].renewed = false;
                 let server = &self.s.world.authorization[0];
                 let takes = |refresh: &str| server.takes_refresh_token(self.s.wall, refresh);
                 let forgot = self.members[at].forgot;
@@ -309,6 +321,13 @@ impl Crowd {
             if let Some(open) = self.s.program().open.get_mut(index) {
                 open.record = Some((bytes, true));
             }
+        }
+        let update = self.s.world.log.get(logged..).and_then(<[_]>::first);
+        if let Some(update) = update.filter(|exchange| exchange.is(What::RegistrationUpdates)) {
+            let spent = update.answer == Ok(401);
+            assert!(!spent || self.client_lost, "{at} shows a token that another has spent");
+            self.members[at].renewed = update.answer == Ok(200);
+            self.client_lost |= update.answer != Ok(200);
         }
         let brings = self.s.world.log.get(logged..).and_then(<[_]>::first).and_then(|exchange| {
             match &exchange.detail {
@@ -462,6 +481,7 @@ impl Crowd {
             });
             format!("{at} is killed ({})", open.unwrap_or_default())
         });
+        self.client_lost |= self.members[at].renewed;
         self.s.switch_to(at).crash();
         self.ledger.ended(self.members[at].run, "its receiver was killed");
         self.members[at] = Member { run: self.ledger.run(), ..Member::default() };
