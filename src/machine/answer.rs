@@ -223,7 +223,11 @@ impl AuthMachine {
                 lane.work = work;
                 self.seen_through(now, lane, reply);
             }
-            Work::Finding(_) | Work::Reading | Work::Upkeep(None, _) | Work::Over => {}
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Reading
+            | Work::Upkeep(None, _)
+            | Work::Over => {}
         }
     }
 

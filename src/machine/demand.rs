@@ -4,14 +4,13 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Goal};
 use crate::flow::Notes;
 use crate::flow::discover::Evidence;
-use crate::flow::job::{Job, login_required};
+use crate::flow::job::Job;
 use crate::flow::login::Login;
 use crate::machine::AuthMachine;
-use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
+use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::turn::end_of;
 use crate::output::Output;
 use crate::session::Requirement;
-use crate::session::pending::PendingLogin;
 use crate::session::policy::Plan;
 use crate::time::Now;
 
@@ -83,10 +82,11 @@ impl AuthMachine {
         let hopeless = self.session.requirement == Requirement::Required && cached.is_none();
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
-            let scopes = self.session.lacking(&demand.need);
-            let there = self.session.record.login.as_ref();
-            let elsewhere = there.is_some_and(PendingLogin::is_pending);
-            return self.fail(attempt, login_required(why, elsewhere, scopes));
+            // Another program's person may have logged in meanwhile.
+            let work = Work::Looking(why.to_owned());
+            let lane = Lane::new(LaneName::Login, attempt, demand, work);
+            self.login = Some(Lane { state: State::Ready(Want::Look), ..lane });
+            return;
         }
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
         let mut job = Job {

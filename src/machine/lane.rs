@@ -46,6 +46,8 @@ pub(super) enum Work {
     Login(Box<Login>),
     /// A bearer token that is kept elsewhere.
     Finding(FindSecret),
+    /// Before a login is said to be required, for this reason: the store is read again.
+    Looking(String),
     /// Before the refresh: the store is locked and read again.
     Reading,
     /// Before that: a client's upkeep, while it is out, and what follows.
@@ -305,6 +307,7 @@ impl Lane {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
             Work::Finding(_)
+            | Work::Looking(_)
             | Work::Reading
             | Work::Upkeep(..)
             | Work::Leaving(..)
@@ -319,7 +322,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Finding(_) | Work::Reading => false,
+            Work::Finding(_) | Work::Looking(_) | Work::Reading => false,
             Work::Upkeep(..)
             | Work::Refreshing(..)
             | Work::Leaving(..)

@@ -111,6 +111,7 @@ impl AuthMachine {
                 self.renewal = Some(lane);
             }
             Work::Finding(_)
+            | Work::Looking(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)
@@ -150,9 +151,8 @@ impl AuthMachine {
 
     /// Turns wants into actions, one exchange and one prompt at a time.
     pub(super) fn pump(&mut self, now: Now) {
-        if self.exchange.is_none() {
-            self.pump_exchange(now);
-        }
+        // What needs no exchange after all leaves it to the next.
+        while self.exchange.is_none() && self.pump_exchange(now) {}
         let wants_prompt = self.login.as_ref().is_some_and(|lane| {
             matches!(lane.state, State::Ready(Want::Ask(Ask::Listen(_) | Ask::Browse(_))))
         });
@@ -161,21 +161,22 @@ impl AuthMachine {
         }
     }
 
-    fn pump_exchange(&mut self, now: Now) {
+    /// Whether something was begun.
+    fn pump_exchange(&mut self, now: Now) -> bool {
         if !self.store.loaded && self.waiting.is_some() {
             let id = self.fly(now, STORE_DEADLINE, None, Flight::Load);
-            return self.act(Action::Load(LoadCall { id, lock: false }));
+            self.act(Action::Load(LoadCall { id, lock: false }));
+            return true;
         }
         if let Some(change) = self.chores.pop_front() {
-            return self.save(now, None, change, None);
+            self.save(now, None, change, None);
+            return true;
         }
         if self.turn.is_owed() {
-            return self.say_so(now, None, After::Beat);
+            self.say_so(now, None, After::Beat);
+            return true;
         }
-        let locked = self.store.locked;
         let is_turn = |lane: &Lane| match &lane.state {
-            // Nothing changes there while we hold the lock.
-            State::Ready(Want::Look) => !locked,
             State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_) | Ask::Secret(_)),
             State::Ready(_) => true,
             _ => false,
@@ -184,12 +185,15 @@ impl AuthMachine {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
                 self.save(now, None, self.store.retry(), None);
-            } else if self.turn.take_beat(now.mono) {
+                return true;
+            }
+            let due = self.turn.take_beat(now.mono);
+            if due {
                 self.say_so(now, None, After::Beat);
             }
-            return;
+            return due;
         };
-        let Some(lane) = self.lane(name) else { return };
+        let Some(lane) = self.lane(name) else { return false };
         match std::mem::replace(&mut lane.state, State::Exchanging) {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
@@ -198,10 +202,7 @@ impl AuthMachine {
             State::Ready(Want::Claim) => {
                 self.say_so(now, Some(name), After::Claimed);
             }
-            State::Ready(Want::Look) => {
-                let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Look);
-                self.act(Action::Load(LoadCall { id, lock: false }));
-            }
+            State::Ready(Want::Look) => self.look(now, name),
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }
@@ -212,6 +213,7 @@ impl AuthMachine {
             State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,
         }
+        true
     }
 
     fn pump_prompt(&mut self, now: Now) {

@@ -29,7 +29,11 @@ impl AuthMachine {
                 self.logout_stepped(lane, step);
             }
             Work::Finding(find) => self.on_fixed_found(now, lane, find, result),
-            Work::Reading | Work::Upkeep(..) | Work::Leaving(..) | Work::Over => {}
+            Work::Looking(_)
+            | Work::Reading
+            | Work::Upkeep(..)
+            | Work::Leaving(..)
+            | Work::Over => {}
         }
     }
 }

@@ -19,13 +19,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::{Error, ErrorKind};
-use crate::event::Goal;
+use crate::event::{AttemptId, Demand, Goal};
 use crate::flow::Notes;
+use crate::flow::job::login_required;
 use crate::machine::AuthMachine;
-use crate::machine::lane::{After, Change, Lane, LaneName, State, Want, Work};
-use crate::machine::store::Loaded;
+use crate::machine::lane::{After, Change, Flight, Lane, LaneName, State, Want, Work};
+use crate::machine::store::{Again, Loaded};
 use crate::notice::Notice;
+use crate::output::{Action, LoadCall, STORE_DEADLINE};
 use crate::session::pending::{BEAT, EarlierClient, Ended, PendingLogin, Sight, Watch};
+use crate::session::policy::Plan;
 use crate::session::record::Record;
 use crate::time::{Mono, Now};
 
@@ -138,11 +141,29 @@ impl AuthMachine {
         None
     }
 
+    /// Looks whether another program's person has done what ours would be asked for.
+    pub(super) fn look(&mut self, now: Now, lane: LaneName) {
+        if self.store.locked {
+            // By a renewal that pauses: nothing has changed.
+            return self.looked(now, Some(lane), false);
+        }
+        let id = self.fly(now, STORE_DEADLINE, Some(lane), Flight::Look);
+        self.act(Action::Load(LoadCall { id, lock: false }));
+    }
+
     pub(super) fn on_look(&mut self, now: Now, lane: Option<LaneName>, loaded: Loaded) {
-        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
+        if lane.is_none() {
+            return;
+        }
         // What can't be read is as it was, and has ended in the end.
-        if let Ok(bytes) = loaded {
-            self.read_again(now, bytes, &mut Change::None);
+        let again = loaded.map(|bytes| self.read_again(now, bytes, &mut Change::None));
+        self.looked(now, lane, matches!(again, Ok(Again::Newer)));
+    }
+
+    fn looked(&mut self, now: Now, lane: Option<LaneName>, newer: bool) {
+        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
+        if let Work::Looking(why) = &lane.work {
+            return self.nobody_to_ask(now, lane.attempt, lane.demand, &why.clone(), newer);
         }
         let Turn::Theirs(watch, until) = std::mem::take(&mut self.turn) else {
             return self.put_lane(lane);
@@ -160,6 +181,30 @@ impl AuthMachine {
             _ => State::Ready(Want::Claim),
         };
         self.put_lane(lane);
+    }
+
+    /// Unless somebody has joined. `newer`: another program's tokens were found.
+    fn nobody_to_ask(
+        &mut self,
+        now: Now,
+        attempt: AttemptId,
+        demand: Demand,
+        why: &str,
+        newer: bool,
+    ) {
+        if self.session.grant(now, &demand.need, &self.config, false).is_some() {
+            return;
+        }
+        if demand.browser_welcome {
+            return self.start_login(now, attempt, demand, why);
+        }
+        if newer && let Plan::Refresh = self.session.plan(now, &demand.need, &self.config) {
+            return self.renew(now, attempt, demand);
+        }
+        let scopes = self.session.lacking(&demand.need);
+        let there = self.session.record.login.as_ref();
+        let elsewhere = there.is_some_and(PendingLogin::is_pending);
+        self.fail(attempt, login_required(why, elsewhere, scopes));
     }
 
     /// Whose turn is it? If it is ours, the mark that says so is about to be saved.

@@ -238,6 +238,7 @@ impl Crowd {
                 }
                 _ => {}
             }
+            self.members[at].cut_off |= ["load", "lock", "save"].contains(&late.label.as_str());
             self.say(|_| format!("nobody answers {at} in time"));
         }
     }
@@ -416,6 +417,7 @@ impl Crowd {
         if label == "load" && record.is_none() {
             self.cannot_read_again(at);
         }
+        self.members[at].cut_off |= (label == "load" || label == "lock") && record.is_none();
         if label == "load" || label == "lock" {
             self.members[at].overtaken = None;
         }
