@@ -40,6 +40,8 @@ pub(super) struct Program {
     pub(super) run: usize,
     /// It has said on disk that it asks its person.
     pub(super) has_turn: bool,
+    /// It has asked for a listener since.
+    pub(super) listens: bool,
     /// The store has failed it, or shown it what isn't there.
     pub(super) misled: bool,
     /// Somebody has logged out of it.
@@ -104,6 +106,7 @@ impl Program {
             deadline: None,
             run,
             has_turn: false,
+            listens: false,
             misled: false,
             forgot: false,
             laws: Laws::default(),

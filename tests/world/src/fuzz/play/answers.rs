@@ -39,7 +39,9 @@ impl Play {
                     let excused = self.planted || misled || program.forgot;
                     let before = before.as_deref();
                     let saved = Saved { run: program.run, at: mono, before, after, excused };
-                    program.has_turn |= self.marks.saved(&saved);
+                    if self.marks.saved(&saved) {
+                        (program.has_turn, program.listens) = (true, false);
+                    }
                     host::saved(call, Ok(()))
                 }
                 Exchange::Secret(call) => {

@@ -67,7 +67,12 @@ impl Play {
                     let owner = self.lock.take();
                     assert_eq!(owner.map(|(owner, _)| owner), Some(at), "released another's lock");
                 }
-                Output::Dismiss => self.programs[at].has_turn = false,
+                Output::Dismiss => {
+                    // The listener of a login that has failed is kept for a late person: another
+                    // login may have the turn by now.
+                    let program = &mut self.programs[at];
+                    program.has_turn &= !std::mem::take(&mut program.listens);
+                }
                 Output::Show { .. } => panic!("a page for nobody"),
                 _ => {}
             }
@@ -89,7 +94,10 @@ impl Play {
                 self.secrets.assert_home(call.request(), call.purpose());
                 Exchange::Http(call)
             }
-            Action::Listen(call) => return self.prompted(at, Prompt::Listen(call)),
+            Action::Listen(call) => {
+                program.listens = true;
+                return self.prompted(at, Prompt::Listen(call));
+            }
             Action::Browse(call) => {
                 let url = call.url().to_string();
                 let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
