@@ -44,10 +44,12 @@ use crate::secret::Secret;
 use crate::session::grant::{Grant, Site};
 use crate::session::policy::Plan;
 use crate::session::record::Discovery;
+use crate::session::saved;
 use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
+use crate::toolhive::CachedSession;
 use crate::wire::jwt::Person;
 use crate::wire::{headers, url as address};
 
@@ -351,6 +353,12 @@ impl AuthMachine {
             person: tokens.person.as_ref().map(Person::tamed),
             saved: self.store.is_saved(),
         })
+    }
+
+    /// The refresh token at hand, and whom it belongs to: what another program would need to take
+    /// the login up.
+    pub fn cached_session(&self) -> Option<CachedSession> {
+        self.session.record.tokens.as_ref().and_then(saved::session)
     }
 
     fn lanes(&self) -> impl Iterator<Item = &Lane> {

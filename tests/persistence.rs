@@ -258,6 +258,7 @@ mod a_record_of_an_older_version {
         let saves = s.store.saves;
         s.restart();
         s.take_log();
+        let saves = s.store.saves;
         assert_eq!(s.call_tool_in_background("whoami").status(), 200);
         assert_eq!((s.take_log(), s.store.saves), (LENT.map(str::to_owned).to_vec(), saves));
         // Its refresh token is good, and its client is known.

@@ -2,9 +2,8 @@
 //! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
 mod client;
+mod pay;
 mod restore;
-
-use std::collections::BTreeMap;
 
 use restore::Restore;
 
@@ -12,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
 use crate::flow::discover::{Discover, Discovered, Evidence};
-use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
+use crate::flow::exchange::Exchange;
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
@@ -21,7 +20,7 @@ use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{ListenSpec, Page};
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery, Record, Registration};
+use crate::session::record::{Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
@@ -207,42 +206,6 @@ impl Login {
                 Self::identify(self.job, Place { found, redirect_uri }, now, notes)
             }
             _ => Err(stray("listen")),
-        }
-    }
-
-    /// What could be done about the client was done.
-    pub(crate) fn on_looked_after(
-        mut self,
-        clients: &BTreeMap<String, Registration>,
-        now: UnixTime,
-        notes: &mut Notes,
-    ) -> Turn {
-        let known = &mut self.job.registrations;
-        known.retain(|issuer, _| clients.contains_key(issuer));
-        let others = clients
-            .iter()
-            .filter(|(issuer, client)| known.get(*issuer).is_none_or(|known| !known.is(client)));
-        let others: Vec<_> = others.map(|(issuer, c)| (issuer.clone(), c.clone())).collect();
-        known.extend(others);
-        self.adopt(clients);
-        match self.stage {
-            Stage::LookAfter(place) => Self::identify(self.job, place, now, notes),
-            _ => Err(stray("look after")),
-        }
-    }
-
-    /// What has become of the clients while the person was asked: a secret may be another by now.
-    pub(crate) fn adopt(&mut self, clients: &BTreeMap<String, Registration>) {
-        for (issuer, known) in &mut self.job.registrations {
-            let newer = clients.get(issuer).filter(|new| new.is(known) && new.is_newer_than(known));
-            let Some(newer) = newer else { continue };
-            known.clone_from(newer);
-            if let Stage::Authorize(sent) = &mut self.stage
-                && sent.identity.source.kind() == ClientSource::Registered
-                && (&sent.found.issuer, &sent.identity.client_id) == (issuer, &newer.client_id)
-            {
-                sent.identity = registered(newer, sent.identity.source);
-            }
         }
     }
 
@@ -445,80 +408,11 @@ impl Login {
         };
         Ok(Step::Ask(Self { job, stage: Stage::Authorize(Box::new(authorize)) }, Ask::Browse(url)))
     }
-
-    fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
-        let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
-        let earlier = job.earlier_of(&found);
-        let purchase = Purchase {
-            scope_on_refresh: job.config.scope_on_refresh
-                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
-            issuer: found.issuer.clone(),
-            token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
-            client_id: identity.client_id.clone(),
-            client_source: identity.source.kind(),
-            requested,
-            logged_in_at: now,
-            resource,
-            auth_method: None,
-        };
-        let verifier = pkce.verifier().clone();
-        let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
-        let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
-        Ok(Step::Ask(Self { job, stage }, ask))
-    }
-
-    fn exchanged(
-        job: Job,
-        exchange: Exchange,
-        place: Place,
-        now: UnixTime,
-        reply: HttpResult,
-        notes: &mut Notes,
-    ) -> Turn {
-        let (identity, url) = (exchange.identity.clone(), exchange.url());
-        match exchange.on_http(now, reply, notes) {
-            Ok(Step::Ask(exchange, ask)) => {
-                Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
-            }
-            Ok(Step::Done(Bought { reply, purchase })) => {
-                let mut learned = job.learned_with(&place.found);
-                learned.client_home = home(&identity, &purchase);
-                // Also one that was registered earlier: another program may have put its own in the
-                // record since, and only this one can renew these tokens.
-                if identity.source.kind() == ClientSource::Registered {
-                    let mut client = job.registrations.get(&purchase.issuer).cloned();
-                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
-                        client.auth_method = method;
-                    }
-                    learned.registered = client;
-                }
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
-            }
-            Err(Failed::Refused(error)) => {
-                let rejected = rejects_client(&error);
-                let otherwise = ErrorKind::TokenRefused { url, error };
-                if rejected {
-                    Self::replace_client(job, identity, place, otherwise, now, notes)
-                } else {
-                    Err(otherwise.into())
-                }
-            }
-            Err(failed) => Err(failed.into_error(url)),
-        }
-    }
 }
 
 /// Both mean the client; a server that forgot a registration says either.
 pub(crate) fn rejects_client(error: &OAuthError) -> bool {
     error.is_unknown_client() || error.error == "unauthorized_client"
-}
-
-fn home(identity: &Identity, purchase: &Purchase) -> Option<ClientHome> {
-    (identity.source == ClientSource::Configured).then(|| ClientHome {
-        client_id: identity.client_id.clone(),
-        issuer: purchase.issuer.clone(),
-    })
 }
 
 fn tell(identity: &Identity) -> Notice {

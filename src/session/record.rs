@@ -273,8 +273,18 @@ impl Record {
         }
     }
 
-    /// Reads a stored record.
+    /// Reads a stored record of this server.
     pub(crate) fn parse(bytes: &[u8], server: &str) -> Result<Self, Malformed> {
+        let record = Self::read(bytes)?;
+        if record.server != server {
+            let got = "a record of another server";
+            return Err(Malformed::new("the stored record", server, got));
+        }
+        Ok(record)
+    }
+
+    /// Reads a stored record of any server.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         #[derive(Deserialize)]
         struct Header {
             version: Option<u64>,
@@ -294,9 +304,6 @@ impl Record {
             None => return Err(bad(&expected(), "no version")),
         };
         let record: Self = record.map_err(at)?;
-        if record.server != server {
-            return Err(bad(server, "a record of another server"));
-        }
         // Nobody counts so far: from there on no new tokens could be told from old ones.
         if record.next_generation() == Generation::LAST {
             return Err(bad("a generation that was counted", "the last one"));

@@ -146,6 +146,11 @@ pub const CHECKS: &[Check] = &[
         assert!(matches!(error.kind(), ErrorKind::ProbeFailed { .. }), "{error}");
         assert!(error.advice().contains("Use https://mcp.vercel.com as"), "{}", error.advice());
         assert_eq!((s.browser_opened(), s.world.registrations()), (0, 0));
+        // Unless the settings insist.
+        assert!(error.advice().contains("`issuer`"));
+        s.config.issuer = Some("https://vercel.com".to_owned());
+        s.restart();
+        s.log_in().unwrap();
         // There, it does.
         let mut s = vercel();
         s.server = None;

@@ -1,5 +1,6 @@
 //! Whole logins and calls, over real sockets on the loopback address.
 
+mod handler;
 mod this_machine;
 mod town;
 

@@ -16,6 +16,7 @@
 pub mod contract;
 mod error;
 mod files;
+mod hooked;
 mod interface;
 mod lock;
 mod memory;
@@ -32,6 +33,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use error::StoreError;
+pub use hooked::HookedStore;
 pub use interface::{Lock, Store};
 pub use lock::Guard;
 pub use memory::MemoryStore;
