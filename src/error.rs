@@ -308,7 +308,7 @@ impl Error {
             }
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
             K::ProbeFailed { instead: Some(instead), .. } => {
-                format!("Use {instead} as the server's URL: that is what its metadata describes.")
+                format!("Use {instead} as the server's URL: that is what its metadata describes. If this one is right all the same, name its authorization server (`issuer`).")
             }
             K::ProbeFailed { .. } => {
                 "Check that the URL is the MCP endpoint; if the server needs a login all the same, name its authorization server (`issuer`).".into()

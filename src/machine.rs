@@ -44,10 +44,13 @@ use crate::secret::Secret;
 use crate::session::grant::{Grant, Site};
 use crate::session::policy::Plan;
 use crate::session::record::Discovery;
+use crate::session::saved;
 use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
+use crate::toolhive::CachedSession;
+use crate::wire::jwt::Person;
 use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
@@ -347,8 +350,15 @@ impl AuthMachine {
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
             client_secret_expires_at: self.session.record.buyer().and_then(|c| c.secret_end()),
+            person: tokens.person.as_ref().map(Person::tamed),
             saved: self.store.is_saved(),
         })
+    }
+
+    /// The refresh token at hand, and whom it belongs to: what another program would need to take
+    /// the login up.
+    pub fn cached_session(&self) -> Option<CachedSession> {
+        self.session.record.tokens.as_ref().and_then(saved::session)
     }
 
     fn lanes(&self) -> impl Iterator<Item = &Lane> {
@@ -408,6 +418,8 @@ pub struct TokenStatus {
     /// When the secret of the registered client ends that renews them, if it does. It is renewed
     /// before, where the server lets clients do that (RFC 7592).
     pub client_secret_expires_at: Option<crate::time::UnixTime>,
+    /// Whom the server says they are about: for display, and for no decision.
+    pub person: Option<Person>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }

@@ -70,6 +70,14 @@ fn set_mark(s: &mut Scenario, mark: serde_json::Value) {
     s.store.overwrite(&record.to_string());
 }
 
+/// The first of two has failed, and the second has a token; why the first has.
+fn only_the_second_is_served(s: &mut Scenario, attempts: &[(usize, AttemptId)]) -> Error {
+    let mut ended = s.settle_together(attempts);
+    ended.pop().unwrap().unwrap();
+    at_rest(s);
+    ended.pop().unwrap().unwrap_err()
+}
+
 fn error(result: &Result<(), Error>) -> &ErrorKind {
     result.as_ref().unwrap_err().kind()
 }
@@ -261,11 +269,9 @@ mod the_program_that_asks {
         let iss = "https%3A%2F%2Fauth.example.com";
         s.redirect(&format!("{back}?error=server_error&state={state}&iss={iss}"));
         s.person = Person::Approves;
-        let ended = s.settle_together(&attempts);
-        assert!(matches!(error(&ended[0]), ErrorKind::Denied(_)));
-        ended[1].clone().unwrap();
+        let first = only_the_second_is_served(&mut s, &attempts);
+        assert!(matches!(first.kind(), ErrorKind::Denied(_)));
         assert_eq!((s.browser_opened(), s.world.registrations()), (2, 1));
-        at_rest(&mut s);
     }
 
     #[test]
@@ -277,12 +283,10 @@ mod the_program_that_asks {
         let second = s.switch_to(1).demand(interactive());
         s.together(50);
         s.person = Person::Approves;
-        let ended = s.settle_together(&[(0, first), (1, second)]);
-        assert!(matches!(error(&ended[0]), ErrorKind::NobodyCame { .. }));
-        ended[1].clone().unwrap();
+        let first = only_the_second_is_served(&mut s, &[(0, first), (1, second)]);
+        assert!(matches!(first.kind(), ErrorKind::NobodyCame { .. }));
         // The first still listens for who comes late, so the second has another port.
         assert_eq!((s.browser_opened(), s.world.registrations()), (2, 2));
-        at_rest(&mut s);
     }
 
     #[test]
@@ -297,11 +301,9 @@ mod the_program_that_asks {
         s.deliver("browse");
         s.browser_is_missing = false;
         let first = s.machine().last_attempt().unwrap();
-        let ended = s.settle_together(&[(0, first), (1, second)]);
-        assert!(matches!(error(&ended[0]), ErrorKind::Browser(_)));
-        ended[1].clone().unwrap();
+        let first = only_the_second_is_served(&mut s, &[(0, first), (1, second)]);
+        assert!(matches!(first.kind(), ErrorKind::Browser(_)));
         assert_eq!((s.browser_opened(), s.world.registrations()), (1, 1));
-        at_rest(&mut s);
     }
 
     #[test]
@@ -310,11 +312,9 @@ mod the_program_that_asks {
         s.handle(Event::Cancel(attempts[0].1));
         s.person = Person::Approves;
         s.together(3);
-        let ended = s.settle_together(&attempts);
-        assert!(matches!(error(&ended[0]), ErrorKind::Cancelled));
-        ended[1].clone().unwrap();
+        let first = only_the_second_is_served(&mut s, &attempts);
+        assert!(matches!(first.kind(), ErrorKind::Cancelled));
         assert_eq!((s.browser_opened(), s.world.registrations()), (2, 1));
-        at_rest(&mut s);
     }
 
     #[test]
@@ -336,11 +336,9 @@ mod the_program_that_asks {
             s.handle(event);
             s.person = Person::Approves;
             s.together(5);
-            let ended = s.settle_together(&attempts);
-            assert!(matches!(error(&ended[0]), ErrorKind::Cancelled));
-            ended[1].clone().unwrap();
+            let first = only_the_second_is_served(&mut s, &attempts);
+            assert!(matches!(first.kind(), ErrorKind::Cancelled));
             assert_eq!(s.browser_opened(), 2);
-            at_rest(&mut s);
         }
     }
 
@@ -621,6 +619,25 @@ mod meanwhile {
             assert_eq!(s.switch_to(1).call_tool_in_background("write_note").status(), 200);
             assert_eq!(s.browser_opened(), 2);
         }
+    }
+
+    #[test]
+    fn a_program_that_was_taken_for_dead_renews_and_leaves_the_turn_to_the_other() {
+        let (mut s, attempts) = both_want_more();
+        s.switch_to(1).advance(60);
+        assert_eq!(s.browser_opened(), 3, "it has taken over");
+        let theirs = mark(&s).unwrap();
+        let token = s.switch_to(0).grant().access_token();
+        s.world.resource.revoke(token.expose());
+        assert_eq!(s.try_tool("whoami"), 401);
+        let renewal = s.demand(Demand::background(need("whoami")));
+        for _ in 0..20 {
+            s.advance_one();
+        }
+        s.settle(renewal).unwrap();
+        assert_eq!(mark(&s).unwrap()["by"], theirs["by"]);
+        assert!(s.goes_back_to_tab(2, &Person::Approves));
+        all_are_served(&mut s, &attempts);
     }
 
     #[test]

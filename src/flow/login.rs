@@ -2,6 +2,7 @@
 //! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
 mod client;
+mod pay;
 mod restore;
 
 use restore::Restore;
@@ -10,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
 use crate::flow::discover::{Discover, Discovered, Evidence};
-use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
+use crate::flow::exchange::Exchange;
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
@@ -19,7 +20,7 @@ use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{ListenSpec, Page};
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery, Record, Registration};
+use crate::session::record::{Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
@@ -407,80 +408,11 @@ impl Login {
         };
         Ok(Step::Ask(Self { job, stage: Stage::Authorize(Box::new(authorize)) }, Ask::Browse(url)))
     }
-
-    fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
-        let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
-        let earlier = job.earlier_of(&found);
-        let purchase = Purchase {
-            scope_on_refresh: job.config.scope_on_refresh
-                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
-            issuer: found.issuer.clone(),
-            token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
-            client_id: identity.client_id.clone(),
-            client_source: identity.source.kind(),
-            requested,
-            logged_in_at: now,
-            resource,
-            auth_method: None,
-        };
-        let verifier = pkce.verifier().clone();
-        let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
-        let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
-        Ok(Step::Ask(Self { job, stage }, ask))
-    }
-
-    fn exchanged(
-        job: Job,
-        exchange: Exchange,
-        place: Place,
-        now: UnixTime,
-        reply: HttpResult,
-        notes: &mut Notes,
-    ) -> Turn {
-        let (identity, url) = (exchange.identity.clone(), exchange.url());
-        match exchange.on_http(now, reply, notes) {
-            Ok(Step::Ask(exchange, ask)) => {
-                Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
-            }
-            Ok(Step::Done(Bought { reply, purchase })) => {
-                let mut learned = job.learned_with(&place.found);
-                learned.client_home = home(&identity, &purchase);
-                // Also one that was registered earlier: another program may have put its own in the
-                // record since, and only this one can renew these tokens.
-                if identity.source.kind() == ClientSource::Registered {
-                    let mut client = job.registrations.get(&purchase.issuer).cloned();
-                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
-                        client.auth_method = method;
-                    }
-                    learned.registered = client;
-                }
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
-            }
-            Err(Failed::Refused(error)) => {
-                let rejected = rejects_client(&error);
-                let otherwise = ErrorKind::TokenRefused { url, error };
-                if rejected {
-                    Self::replace_client(job, identity, place, otherwise, now, notes)
-                } else {
-                    Err(otherwise.into())
-                }
-            }
-            Err(failed) => Err(failed.into_error(url)),
-        }
-    }
 }
 
 /// Both mean the client; a server that forgot a registration says either.
 pub(crate) fn rejects_client(error: &OAuthError) -> bool {
     error.is_unknown_client() || error.error == "unauthorized_client"
-}
-
-fn home(identity: &Identity, purchase: &Purchase) -> Option<ClientHome> {
-    (identity.source == ClientSource::Configured).then(|| ClientHome {
-        client_id: identity.client_id.clone(),
-        issuer: purchase.issuer.clone(),
-    })
 }
 
 fn tell(identity: &Identity) -> Notice {

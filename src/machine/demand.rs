@@ -146,8 +146,8 @@ impl AuthMachine {
                 lane.for_client = matches!(lane.work, Work::Upkeep(..));
             }
             Some(lane) => {
-                let (doubt, expired) = (lane.doubt(), lane.expired());
-                self.chores.extend(doubt);
+                let (doubtful, expired) = (lane.earlier_client(), lane.expired());
+                self.chores.extend(doubtful.map(Change::Suspect));
                 self.answered = expired.or(self.answered.take());
                 self.drop_lane(name);
             }

@@ -13,6 +13,7 @@ use crate::machine::Answered;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
 use crate::output::{CallId, Page, Purpose};
+use crate::session::pending::EarlierClient;
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
@@ -104,8 +105,8 @@ pub(super) enum Change {
     GiveUp(Generation),
     /// What has become of a client.
     Client(Box<Registration>),
-    /// A browser never came back from this issuer with this client.
-    Suspect(String, String),
+    /// A browser never came back with this client.
+    Suspect(EarlierClient),
     /// The refresh token of this generation, and of no other, is dead; so is the access token, if
     /// that was refused too.
     EndGrant {
@@ -172,12 +173,7 @@ impl Change {
                 }
             }
             Change::Client(client) => record.update(*client),
-            Change::Suspect(issuer, client_id) => {
-                let client = record.registrations.get_mut(&issuer);
-                if let Some(client) = client.filter(|client| client.client_id == client_id) {
-                    client.suspect = true;
-                }
-            }
+            Change::Suspect(client) => record.suspect(&client),
         }
     }
 }
@@ -281,13 +277,14 @@ impl Lane {
         }
     }
 
-    /// The person was sent to a server with a client that is older than this login, and hasn't come
-    /// back: perhaps the server has forgotten it, and told the person instead of us.
-    pub(super) fn doubt(&self) -> Option<Change> {
+    /// The client that the person was sent away with, if it is older than this login. Should they
+    /// not come back, perhaps the server has forgotten it, and told them instead of us.
+    pub(super) fn earlier_client(&self) -> Option<EarlierClient> {
         let (State::Person(_), Work::Login(login)) = (&self.state, &self.work) else { return None };
         let (issuer, client) = login.sent()?;
         let earlier = client.source == ClientSource::Remembered;
-        earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
+        let (issuer, client_id) = (issuer.to_owned(), client.client_id.clone());
+        earlier.then_some(EarlierClient { issuer, client_id })
     }
 
     /// The person's answer, should it still come when the login was given up on.

@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
@@ -130,15 +130,14 @@ impl AuthMachine {
             Work::Login(login) => login.sent().map(|(_, client)| client),
             _ => None,
         };
-        let doubt = lane.doubt();
-        let earlier_client =
-            sent.filter(|_| doubt.is_some()).map(|client| printable(&client.client_id));
         let client = sent.map(|client| client.source);
+        let earlier = lane.earlier_client();
+        let earlier_client = earlier.as_ref().map(|earlier| printable(&earlier.client_id));
         let error = ErrorKind::NobodyCame { within, earlier_client, client }.into();
-        let Some(doubt) = doubt else { return self.settle(&lane, Err(error)) };
+        let Some(earlier) = earlier else { return self.settle(&lane, Err(error)) };
         self.end_turn(None);
         lane.work = Work::Over;
-        lane.state = State::Ready(Want::Save(doubt, After::Failed(error)));
+        lane.state = State::Ready(Want::Save(Change::Suspect(earlier), After::Failed(error)));
         self.put_lane(lane);
     }
 
@@ -228,6 +227,7 @@ impl AuthMachine {
             }
             State::Ready(Want::Ask(Ask::Browse(url))) => {
                 lane.state = State::Person(person);
+                self.turn.sent(lane.earlier_client());
                 let id = self.prompt(person);
                 self.tell(Notice::Browsing);
                 self.act(Action::Browse(BrowseCall { id, url }));

@@ -25,7 +25,7 @@ use crate::machine::AuthMachine;
 use crate::machine::lane::{After, Change, Lane, LaneName, State, Want, Work};
 use crate::machine::store::Loaded;
 use crate::notice::Notice;
-use crate::session::pending::{BEAT, Ended, PendingLogin, Sight, Watch};
+use crate::session::pending::{BEAT, EarlierClient, Ended, PendingLogin, Sight, Watch};
 use crate::session::record::Record;
 use crate::time::{Mono, Now};
 
@@ -79,6 +79,13 @@ impl Turn {
     pub(super) fn adopted(&mut self) {
         if let Turn::Ours { adopted, .. } = self {
             *adopted = true;
+        }
+    }
+
+    /// The person was sent away, with that client.
+    pub(super) fn sent(&mut self, client: Option<EarlierClient>) {
+        if let Turn::Ours { mark, .. } = self {
+            mark.sent = client;
         }
     }
 
@@ -182,7 +189,10 @@ impl AuthMachine {
             self.put_lane(lane);
             return false;
         }
-        self.session.record.login = None;
+        let gone = self.session.record.login.take().filter(PendingLogin::is_pending);
+        if let Some(client) = gone.and_then(|gone| gone.sent) {
+            self.session.record.suspect(&client);
+        }
         self.take_turn(now);
         self.put_lane(lane);
         true

@@ -6,6 +6,7 @@ pub(crate) mod grant;
 pub(crate) mod pending;
 pub(crate) mod policy;
 pub(crate) mod record;
+pub(crate) mod saved;
 pub(crate) mod tokens;
 pub(crate) mod trouble;
 

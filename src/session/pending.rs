@@ -28,9 +28,20 @@ pub(crate) struct PendingLogin {
     beat: u64,
     /// In seconds: the program is gone if it was silent for so long.
     life: u64,
+    /// What its person was sent away with, where that is an older client: a program that is gone may
+    /// have been ended because the server showed them an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sent: Option<EarlierClient>,
     /// It is over. Left for those who have waited for it, until another takes its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended: Option<Ended>,
+}
+
+/// A client that was registered before the login that it is used for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EarlierClient {
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
 }
 
 /// What those who wait for a login have to know of its end.
@@ -45,7 +56,7 @@ pub(crate) enum Ended {
 
 impl PendingLogin {
     pub(crate) fn new(by: String) -> Self {
-        Self { by, beat: 0, life: FIRST_LIFE.as_secs(), ended: None }
+        Self { by, beat: 0, life: FIRST_LIFE.as_secs(), sent: None, ended: None }
     }
 
     pub(crate) fn renewed(&mut self) {

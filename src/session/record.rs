@@ -1,5 +1,7 @@
 //! What is saved: one versioned JSON record for a server and account.
 
+mod migrate;
+
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +12,7 @@ use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
 use crate::session::client::Unrenewed;
 use crate::session::clock::ClockSkew;
-use crate::session::pending::{Ended, PendingLogin};
+use crate::session::pending::{EarlierClient, Ended, PendingLogin};
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
@@ -19,8 +21,9 @@ use crate::wire::scope::ScopeSet;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
 
-/// The version that is written, and the only one so far. A record of a newer program is kept aside.
-const VERSION: u64 = 1;
+/// The version that is written. Older ones are read as if they were of this one, and written back as
+/// that with the next save; a record of a newer program is kept aside.
+const VERSION: u64 = 2;
 
 /// Everything about one server that must survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +235,14 @@ impl Record {
         theirs
     }
 
+    /// The next login registers afresh.
+    pub(crate) fn suspect(&mut self, earlier: &EarlierClient) {
+        let client = self.registrations.get_mut(&earlier.issuer);
+        if let Some(client) = client.filter(|client| client.client_id == earlier.client_id) {
+            client.suspect = true;
+        }
+    }
+
     /// The registered clients as a login finds them: in doubt where that is wished, and where they
     /// were of no use to anybody for so long that the server may have cleared them away.
     pub(crate) fn clients(
@@ -262,8 +273,18 @@ impl Record {
         }
     }
 
-    /// Reads a stored record.
+    /// Reads a stored record of this server.
     pub(crate) fn parse(bytes: &[u8], server: &str) -> Result<Self, Malformed> {
+        let record = Self::read(bytes)?;
+        if record.server != server {
+            let got = "a record of another server";
+            return Err(Malformed::new("the stored record", server, got));
+        }
+        Ok(record)
+    }
+
+    /// Reads a stored record of any server.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         #[derive(Deserialize)]
         struct Header {
             version: Option<u64>,
@@ -274,15 +295,15 @@ impl Record {
             bad("a JSON record", &format!("an error at {}:{}", e.line(), e.column()))
         };
         let header: Header = serde_json::from_slice(bytes).map_err(at)?;
-        match header.version {
-            Some(VERSION) => {}
-            Some(version) => return Err(bad("version 1", &format!("version {version}"))),
-            None => return Err(bad("version 1", "no version")),
-        }
-        let record: Self = serde_json::from_slice(bytes).map_err(at)?;
-        if record.server != server {
-            return Err(bad(server, "a record of another server"));
-        }
+        let expected = || format!("version {} to {VERSION}", migrate::OLDEST);
+        let record = match header.version {
+            Some(VERSION) => serde_json::from_slice(bytes),
+            Some(older @ migrate::OLDEST..VERSION) => migrate::migrated(bytes, older)
+                .and_then(|bytes| serde_json::from_slice(bytes.expose())),
+            Some(version) => return Err(bad(&expected(), &format!("version {version}"))),
+            None => return Err(bad(&expected(), "no version")),
+        };
+        let record: Self = record.map_err(at)?;
         // Nobody counts so far: from there on no new tokens could be told from old ones.
         if record.next_generation() == Generation::LAST {
             return Err(bad("a generation that was counted", "the last one"));

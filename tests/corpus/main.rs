@@ -13,8 +13,6 @@
 //! cargo test --test corpus CH-0       # those whose name contains this
 //! ```
 
-#![allow(dead_code, reason = "until every area is finished")]
-
 mod as_metadata;
 mod callback;
 mod challenge;

@@ -168,6 +168,21 @@ pub struct StoreArgs {
     /// Which of several accounts at one server [default: default]
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,
+    /// Seal the login with a key from the system's keyring, from its next save on; `only`: and
+    /// accept no plain one; `off`: write it plain again [default: as it is, a new one plain]
+    #[cfg(feature = "keyring")]
+    #[arg(
+        long,
+        value_name = "on|only|off",
+        env = "MCP_AUTH_KEYRING",
+        require_equals = true,
+        num_args = 0..=1,
+        default_missing_value = "on",
+        hide_possible_values = true,
+        hide_env_values = true,
+        value_parser = keyring(),
+    )]
+    pub keyring: Option<mcp_auth_keyring::Policy>,
 }
 
 /// How results are told.
@@ -281,6 +296,16 @@ fn send_resource() -> impl TypedValueParser<Value = SendResource> {
         "auto" => SendResource::Auto,
         "never" => SendResource::Never,
         _ => SendResource::Always,
+    })
+}
+
+#[cfg(feature = "keyring")]
+fn keyring() -> impl TypedValueParser<Value = mcp_auth_keyring::Policy> {
+    use mcp_auth_keyring::Policy;
+    PossibleValuesParser::new(["on", "only", "off"]).map(|mode| match mode.as_str() {
+        "only" => Policy::SealedOnly,
+        "off" => Policy::Unseal,
+        _ => Policy::Seal,
     })
 }
 

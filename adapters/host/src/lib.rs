@@ -9,6 +9,7 @@
 //! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
 //!
+//! [`tokens`] has the traits of token sources, and hooks for whoever keeps refresh tokens elsewhere.
 //! [`settings`] reads and writes configuration files: JSON, and with the feature `yaml` YAML, in our
 //! form or ToolHive's.
 //!
@@ -26,3 +27,4 @@ pub mod serve;
 pub mod settings;
 pub mod store;
 pub mod system;
+pub mod tokens;

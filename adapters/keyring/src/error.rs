@@ -105,6 +105,18 @@ pub enum KeyringError {
     Store(#[from] StoreError),
 }
 
+impl KeyringError {
+    /// The same for another caller, as far as a keyring says it.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Locked { why } => Self::Locked { why: why.clone() },
+            Self::Silent { waited } => Self::Silent { waited: *waited },
+            Self::Unavailable { why } => Self::Unavailable { why: why.clone() },
+            other => Self::Unavailable { why: other.to_string() },
+        }
+    }
+}
+
 impl From<KeyringError> for HostError {
     fn from(error: KeyringError) -> Self {
         match error {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcp_auth::Revision;
 use mcp_auth_host::store::{Entry, FileStore, Stored};
@@ -24,13 +24,23 @@ const FILE: &str = "key";
 /// How long another process may take to make the key: as long as the keyring itself.
 const PATIENCE: Duration = Duration::from_secs(70);
 
+/// How long a refusal counts: a person who has just closed one dialog isn't shown another for each
+/// login that there is.
+const REST: Duration = Duration::from_secs(2);
+
 /// The keys of one store. One that was asked for once is known from then on: the keyring may be
 /// locked later.
 pub(crate) struct Keys {
     keyring: Box<dyn Keyring>,
     files: FileStore,
     name: Entry,
-    known: Mutex<BTreeMap<KeyId, Arc<Key>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    keys: BTreeMap<KeyId, Arc<Key>>,
+    refused: Option<(Instant, KeyringError)>,
 }
 
 impl Keys {
@@ -71,14 +81,18 @@ impl Keys {
 
     fn find(&self, id: &KeyId, path: &Path) -> Result<Option<Arc<Key>>, KeyringError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = known.get(id) {
+        if let Some(key) = known.keys.get(id) {
             return Ok(Some(key.clone()));
         }
-        let Some(text) = self.keyring.get(id.as_str())? else { return Ok(None) };
+        let text = match &known.refused {
+            Some((at, error)) if at.elapsed() < REST => Err(error.again()),
+            _ => self.keyring.get(id.as_str()),
+        };
+        let Some(text) = text.inspect_err(|error| known.refused(error))? else { return Ok(None) };
         let other = || KeyringError::OtherKey { path: path.into(), key: id.to_string() };
         let key = Key::from_text(&text).filter(|key| key.id() == id).ok_or_else(other)?;
         let key = Arc::new(key);
-        known.insert(id.clone(), key.clone());
+        known.keys.insert(id.clone(), key.clone());
         Ok(Some(key))
     }
 
@@ -104,6 +118,14 @@ impl Keys {
         let there = Revision::of(self.name.load()?.as_deref());
         self.name.save(serde_json::json!(key.id().as_str()).to_string().as_bytes(), there)?;
         Ok(kept)
+    }
+}
+
+impl Known {
+    fn refused(&mut self, error: &KeyringError) {
+        if self.refused.as_ref().is_none_or(|(at, _)| at.elapsed() >= REST) {
+            self.refused = Some((Instant::now(), error.again()));
+        }
     }
 }
 

@@ -29,8 +29,7 @@
 //! # What it protects
 //!
 //! Whoever gets the files gets no tokens: from a backup, a synchronised folder, a disk. Which servers
-//! and accounts there are is not secret, so [`FileStore::list`](mcp_auth_host::store::FileStore::list)
-//! names them without the keyring. A program that runs as the same user may ask most keyrings for the
+//! and accounts there are is not secret: [`SealedStore::list`] names them without the keyring. A program that runs as the same user may ask most keyrings for the
 //! key, as this one does.
 //!
 //! Whoever can *write* to the files can remove a login or put back an older one of the same place. He

@@ -28,9 +28,9 @@ pub(crate) struct Key {
     id: KeyId,
 }
 
-/// Names a key, and says nothing else about it: a hash of it.
+/// Names a key, and says nothing else about it: a hash of it, 32 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub(crate) struct KeyId(String);
 
 /// Whose record it is.
@@ -142,6 +142,15 @@ impl KeyId {
     }
 }
 
+impl TryFrom<String> for KeyId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let is_name = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_name { Ok(Self(text)) } else { Err("not the name of a key") }
+    }
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -229,7 +238,8 @@ mod tests {
 
     #[test]
     fn what_is_no_seal_is_told_from_a_newer_one() {
-        for text in ["{}", "[1]", r#"{"version":1}"#, r#"{"version":"1"}"#, "null"] {
+        let strange_key = r#"{"version":1,"key":"\u001b[2J","nonce":"","text":""}"#;
+        for text in ["{}", "[1]", r#"{"version":1}"#, r#"{"version":"1"}"#, "null", strange_key] {
             assert!(matches!(parse(text), Err(KeyringError::Changed { .. })), "{text}");
         }
         let newer = parse(r#"{"version":2,"cipher":"a better one"}"#);

@@ -1,5 +1,6 @@
 //! The store: sealed files, and what is done about plain ones.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -35,13 +36,14 @@ pub struct SealedStore {
     policy: Policy,
 }
 
-/// The place of one login in a [`SealedStore`].
+/// The place of one login in a [`SealedStore`]. Clones are the same place.
+#[derive(Clone)]
 pub struct SealedEntry {
     file: Entry,
     keys: Arc<Keys>,
     policy: Policy,
     /// It was sealed when it was last read.
-    sealed: AtomicBool,
+    sealed: Arc<AtomicBool>,
 }
 
 impl SealedStore {
@@ -58,20 +60,28 @@ impl SealedStore {
         Self { policy, ..self }
     }
 
-    /// The files: [`FileStore::list`] names all logins, and asks no keyring.
-    pub fn files(&self) -> &FileStore {
-        &self.files
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        self.files.dir()
     }
 
     /// The place of `account`'s login at `server`: see [`FileStore::entry`].
     pub fn entry(&self, server: &str, account: &str) -> SealedEntry {
-        self.open(self.files.entry(server, account))
+        self.seal(self.files.entry(server, account))
     }
 
-    /// The place of a login that [`FileStore::list`] named.
-    pub fn open(&self, file: Entry) -> SealedEntry {
+    /// All logins, sealed or not: see [`FileStore::list`]. The keyring isn't asked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FileStore::list`].
+    pub fn list(&self) -> Result<Vec<Result<SealedEntry, StoreError>>, StoreError> {
+        Ok(self.files.list()?.into_iter().map(|file| Ok(self.seal(file?))).collect())
+    }
+
+    fn seal(&self, file: Entry) -> SealedEntry {
         let (keys, policy) = (self.keys.clone(), self.policy);
-        SealedEntry { file, keys, policy, sealed: AtomicBool::new(false) }
+        SealedEntry { file, keys, policy, sealed: Arc::default() }
     }
 }
 

@@ -98,7 +98,7 @@ fn nothing_secret_is_on_disk_and_the_logins_are_named_without_the_keyring() {
         assert!(!world.shows(secret), "{}", world.file("work"));
     }
     let asked = world.vault.asked();
-    let listed = world.store(Policy::Seal).files().list().unwrap();
+    let listed = world.store(Policy::Seal).list().unwrap();
     let listed: Vec<_> = listed.iter().flatten().map(|e| (e.server(), e.account())).collect();
     assert_eq!(listed, [(SERVER, "work")]);
     assert_eq!(world.vault.asked(), asked);
@@ -161,7 +161,26 @@ fn while_the_keyring_is_locked_nothing_is_read_and_nothing_replaced() {
     }
     assert_eq!(world.file("work"), before);
     world.vault.lock(false);
-    assert_eq!(entry.load().unwrap().unwrap(), RECORD);
+    assert_eq!(world.entry("work").load().unwrap().unwrap(), RECORD);
+}
+
+#[test]
+fn whoever_has_not_unlocked_the_keyring_is_not_asked_for_each_login_anew() {
+    let world = World::new();
+    for account in ["a", "b", "c"] {
+        put(&world.entry(account), RECORD).unwrap();
+    }
+    let asked = world.vault.asked();
+    world.vault.lock(true);
+    let store = world.store(Policy::Seal);
+    let load = |account| store.entry(SERVER, account).load();
+    for account in ["a", "b", "c"] {
+        assert!(told(load(account)).contains("unlock"));
+    }
+    assert_eq!(world.vault.asked(), asked + 1);
+    world.vault.lock(false);
+    thread::sleep(Duration::from_millis(2100));
+    assert_eq!(load("a").unwrap().unwrap(), RECORD);
 }
 
 #[test]
@@ -174,8 +193,8 @@ fn a_first_login_is_not_kept_where_the_keyring_is_locked_and_that_is_known_befor
     assert!(told(put(&entry, RECORD)).contains("unlock"));
     assert_eq!(entry.load().unwrap(), None);
     world.vault.lock(false);
-    put(&entry, RECORD).unwrap();
-    assert_eq!(entry.load().unwrap().unwrap(), RECORD);
+    put(&world.entry("work"), RECORD).unwrap();
+    assert_eq!(world.entry("work").load().unwrap().unwrap(), RECORD);
 }
 
 #[test]
@@ -345,10 +364,13 @@ fn as_found_leaves_each_login_as_it_is() {
 
 #[test]
 fn a_key_that_could_not_be_named_is_not_made() {
-    let world = World::new();
-    fs::create_dir(world.files().private("key").path()).unwrap();
-    assert!(told(put(&world.entry("work"), RECORD)).contains("plain file"));
-    assert!(world.vault.names().is_empty());
+    // What stands in the way of reading the name, and of writing it.
+    for obstacle in ["key", "key.turn"] {
+        let world = World::new();
+        fs::create_dir(world.files().dir().join(obstacle)).unwrap();
+        assert!(told(put(&world.entry("work"), RECORD)).contains("plain file"));
+        assert!(world.vault.names().is_empty(), "{obstacle}");
+    }
 }
 
 #[test]

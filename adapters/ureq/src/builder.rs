@@ -9,6 +9,7 @@ use mcp_auth::{CachedLogin, Config, Error, Notice};
 use mcp_auth_host::browser::{Browser, SystemBrowser};
 use mcp_auth_host::secrets::SecretProvider;
 use mcp_auth_host::store::{MemoryStore, Store};
+use mcp_auth_host::tokens::{ClientCredentialsPersister, Hooks, TokenPersister};
 
 use crate::network::{Lookup, Road};
 use crate::session::Session;
@@ -21,6 +22,7 @@ pub struct Builder {
     pub(crate) browser: Box<dyn Browser>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) cached: Option<CachedLogin>,
+    pub(crate) hooks: Hooks,
     pub(crate) on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) program: Option<String>,
@@ -39,6 +41,7 @@ impl Builder {
             browser: Box::new(SystemBrowser::new()),
             secrets: None,
             cached: None,
+            hooks: Hooks::default(),
             on_notice: Box::new(|_| {}),
             timeout: None,
             program: None,
@@ -79,6 +82,24 @@ impl Builder {
     #[must_use]
     pub fn restore(self, cached: CachedLogin) -> Self {
         Self { cached: Some(cached), ..self }
+    }
+
+    /// Is told each refresh token: the stored one when it is first read, and each new one once the
+    /// store has it, before a token is lent.
+    #[must_use]
+    pub fn token_persister(mut self, persister: impl TokenPersister + 'static) -> Self {
+        self.hooks.set_token_persister(persister);
+        self
+    }
+
+    /// Is told the client that is registered dynamically, likewise.
+    #[must_use]
+    pub fn client_credentials_persister(
+        mut self,
+        persister: impl ClientCredentialsPersister + 'static,
+    ) -> Self {
+        self.hooks.set_client_credentials_persister(persister);
+        self
     }
 
     /// Is told each transition, in order: for logs and progress lines. By the time a call returns,

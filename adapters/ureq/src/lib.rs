@@ -68,13 +68,17 @@ mod builder;
 mod driver;
 mod error;
 mod exchange;
+mod handler;
 mod hands;
 mod network;
 mod session;
+mod source;
 
 pub use builder::Builder;
 pub use error::SendError;
+pub use handler::Handler;
 pub use session::{Asking, Session};
+pub use source::SessionTokenSource;
 
 // What the builder takes.
-pub use mcp_auth_host::{browser, secrets, store};
+pub use mcp_auth_host::{browser, secrets, store, tokens};

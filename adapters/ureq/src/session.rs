@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use mcp_auth::output::Limits;
+use mcp_auth::toolhive::CachedSession;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
     AuthMachine, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
@@ -21,7 +22,10 @@ use crate::error::SendError;
 use crate::exchange::{default_config, exchange};
 use crate::hands::Hands;
 use crate::network::Network;
+use crate::source::SessionTokenSource;
 use mcp_auth_host::desk::{Desk, now};
+use mcp_auth_host::store::HookedStore;
+use mcp_auth_host::tokens::Hooks;
 
 /// How often one call demands a token. More than once only where another caller's attempt was
 /// joined and didn't bring what this one needs.
@@ -43,15 +47,17 @@ pub enum Asking {
 /// One login at one MCP server, for any number of threads. Clones are the same session.
 ///
 /// All methods but [`discovery`](Self::discovery), [`status`](Self::status),
-/// [`state`](Self::state), [`clock_skew`](Self::clock_skew), [`redirected`](Self::redirected) and
-/// [`cancel`](Self::cancel) block, for the builder's [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
-/// once, also while another thread waits for a person.
+/// [`state`](Self::state), [`clock_skew`](Self::clock_skew),
+/// [`cached_session`](Self::cached_session), [`redirected`](Self::redirected) and
+/// [`cancel`](Self::cancel) block, for the builder's [`timeout`](Builder::timeout) at the longest.
+/// Whoever needs a token that is there gets it at once, also while another thread waits for a person.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 
 /// All clones of a session: when the last one goes, the driver ends after its work.
 struct Handle {
     office: Arc<Office>,
+    hooks: Arc<Hooks>,
     timeout: Duration,
     max_body: usize,
     /// Somebody has asked for a token.
@@ -71,8 +77,9 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, store, browser, secrets, program, agent, max_body, .. } =
-            builder;
+        let Builder { server, config, browser, secrets, program, agent, max_body, .. } = builder;
+        let hooks = Arc::new(builder.hooks);
+        let store = Box::new(HookedStore::new(builder.store, hooks.clone()));
         let person = Duration::from_secs(config.login_timeout_seconds);
         let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
         let seed = mcp_auth_host::system::random_seed()
@@ -85,7 +92,8 @@ impl Session {
         if let Some(cached) = builder.cached {
             office.desk().feed(Event::Restore(cached));
         }
-        Ok(Self(Arc::new(Handle { office, timeout, max_body, demanded: AtomicBool::new(false) })))
+        let demanded = AtomicBool::new(false);
+        Ok(Self(Arc::new(Handle { office, hooks, timeout, max_body, demanded })))
     }
 
     /// A token for `need`: the one at hand, a refreshed one, or, where a person is
@@ -285,6 +293,22 @@ impl Session {
     /// `None` where it is right.
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         self.0.office.desk().machine.clock_skew().cloned()
+    }
+
+    /// The refresh token at hand, and whom it belongs to.
+    pub fn cached_session(&self) -> Option<CachedSession> {
+        self.0.office.desk().machine.cached_session()
+    }
+
+    /// Why a [persister](Builder::token_persister) has not kept something, if it hasn't. It is asked
+    /// again when the login is next read or saved.
+    pub fn not_persisted(&self) -> Option<HostError> {
+        self.0.hooks.failure()
+    }
+
+    /// Lends its tokens, and asks nobody for them.
+    pub fn token_source(&self) -> SessionTokenSource {
+        SessionTokenSource::new(self.clone())
     }
 
     /// How the session stands: authorized, retrying and until when, or in need of a person.

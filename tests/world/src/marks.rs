@@ -38,12 +38,16 @@ fn pending(record: Option<&[u8]>) -> Option<Mark> {
     Some(Mark { by: login["by"].as_str()?.into(), beat: number("beat")?, life: number("life")? })
 }
 
-/// The callback ports of the clients in a record of which nobody doubts that the server knows them.
+/// The callback ports of the clients in a record of which nobody doubts that the server knows them:
+/// that would be one with which a person never came back, or was sent away by a login that is pending.
 pub(crate) fn client_ports(record: Option<&[u8]>) -> Vec<u16> {
     let record: Option<Value> = record.and_then(|record| serde_json::from_slice(record).ok());
     let clients = record.as_ref().and_then(|record| record["registrations"].as_object());
     let good = clients.into_iter().flat_map(|all| all.values());
-    let good = good.filter(|client| client.get("suspect").is_none());
+    let sent = record.as_ref().and_then(|record| record["login"]["sent"]["client_id"].as_str());
+    let doubtful =
+        |client: &Value| client.get("suspect").is_some() || client["client_id"].as_str() == sent;
+    let good = good.filter(|client| !doubtful(client));
     let port = |uri: &str| url::Url::parse(uri).ok()?.port();
     good.filter_map(|client| port(client["redirect_uri"].as_str()?)).collect()
 }

@@ -23,9 +23,10 @@ pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
     if !tokens.saved {
         return Err(Failure::NotKept);
     }
+    let who = tokens.person.as_ref().map(|person| format!(" as {person}")).unwrap_or_default();
     let mut data = Stored::of(&session, Some(tokens)).data(server, account);
     data["status"] = "logged_in".into();
-    call.report.confirm(format_args!("Logged in to {server}."), data)?;
+    call.report.confirm(format_args!("Logged in to {server}{who}."), data)?;
     if let Some(skew) = session.clock_skew() {
         call.report.say(format_args!("warning: {skew}\nadvice: {}", skew.advice()));
     }

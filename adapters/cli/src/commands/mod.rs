@@ -18,13 +18,13 @@ use etcetera::BaseStrategy;
 use mcp_auth::Notice;
 use mcp_auth::output::Purpose;
 use mcp_auth_host::secrets::{EnvSecrets, TOOLHIVE_PREFIX};
-use mcp_auth_host::store::{Entry, FileStore};
 use mcp_auth_ureq::Session;
 
-use self::store::OneRun;
+use self::store::{Logins, OneRun, Place};
 use crate::args::{Args, Command, StoreArgs, Target};
 use crate::demo;
 use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::prompt::Prompt;
 use crate::report::Report;
 use crate::settings::Chosen;
@@ -63,19 +63,25 @@ struct Call {
 
 impl Call {
     /// A session that tells its steps as `-v` wants them.
-    fn session(self, entry: &Entry, chosen: Chosen) -> Result<Open, Failure> {
+    fn session(self, entry: &Place, chosen: Chosen) -> Result<Open, Failure> {
         let report = self.report;
         self.open(entry, chosen, None, move |notice| report.notice(notice))
     }
 
     /// The same, with a person at hand.
-    fn session_with(self, entry: &Entry, chosen: Chosen) -> Result<Open, Failure> {
+    fn session_with(self, entry: &Place, chosen: Chosen) -> Result<Open, Failure> {
         let report = self.report;
         let (prompt, verdicts, paste) = Prompt::new(&chosen.person, report);
+        let interrupt = Interrupt::default();
+        let armed = interrupt.clone();
         let open = self.open(entry, chosen, Some(prompt), move |notice| {
             report.notice(notice);
             verdicts.hear(notice);
+            if matches!(notice, Notice::Browsing) {
+                armed.arm();
+            }
         })?;
+        interrupt.belongs_to(&open.session);
         if let Some(paste) = paste {
             paste.read_for(Arc::downgrade(&open.session))?;
         }
@@ -84,7 +90,7 @@ impl Call {
 
     fn open(
         self,
-        entry: &Entry,
+        entry: &Place,
         chosen: Chosen,
         prompt: Option<Prompt>,
         tell: impl Fn(&Notice) + Send + Sync + 'static,
@@ -156,7 +162,7 @@ impl Drop for Ended {
 }
 
 impl StoreArgs {
-    fn open(&self) -> Result<FileStore, Failure> {
+    fn open(&self) -> Result<Logins, Failure> {
         let dir = match &self.store {
             Some(dir) => dir.clone(),
             None => etcetera::base_strategy::choose_native_strategy()
@@ -164,7 +170,7 @@ impl StoreArgs {
                 .data_dir()
                 .join("mcp-auth"),
         };
-        Ok(FileStore::open(dir)?)
+        store::open(dir, self)
     }
 
     fn account(&self) -> &str {
@@ -173,7 +179,7 @@ impl StoreArgs {
 }
 
 impl Target {
-    fn entry(&self) -> Result<Entry, Failure> {
+    fn entry(&self) -> Result<Place, Failure> {
         Ok(self.store.open()?.entry(&self.url.0, self.store.account()))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use mcp_auth_world::{Person, What};
 
@@ -69,6 +70,21 @@ fn a_person_who_says_no_is_asked_once() {
     // Another day, another answer.
     stage.servers.world().person = Person::Approves;
     stage.run(&["login", stage.url()]).exits_with(0);
+}
+
+#[test]
+fn a_login_that_is_given_up_with_ctrl_c_keeps_nobody_waiting() {
+    let stage = Stage::new();
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let mut login = stage.start(&["login", "--no-browser", stage.url()]);
+        login.address();
+        login.hear("Ctrl-C");
+        let id = login.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        login.ends().exits_with(1).says("cancelled");
+    }
+    let ran = stage.run(&["login", stage.url()]).exits_with(0);
+    assert!(!ran.stderr.contains(WAITS), "{ran:?}");
 }
 
 #[test]

@@ -201,3 +201,15 @@ fn a_store_that_cannot_be_made_is_told() {
     let file = stage.file("store", "in the way");
     stage.run(&["status"]).exits_with(1).says(&file).says("--store");
 }
+
+#[test]
+fn the_person_is_named_at_the_login_and_in_the_status() {
+    let stage = Stage::new();
+    let claims = serde_json::json!({ "sub": "1", "email": "ada@example.com", "name": "Ada" });
+    stage.authorization(|server| server.id_token = Some(claims.clone()));
+    let login = stage.run(&["login", stage.url()]).exits_with(0);
+    login.says("as Ada <ada@example.com>.");
+    stage.run(&["status", stage.url()]).exits_with(0).prints("person   Ada <ada@example.com>");
+    let status = stage.run(&["status", "--json", stage.url()]).json();
+    assert_eq!(status["person"], claims);
+}

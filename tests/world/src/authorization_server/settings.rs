@@ -76,6 +76,8 @@ pub struct AuthorizationServer {
     pub token_type: String,
     /// The form of a reply.
     pub reply: TokenReply,
+    /// The claims of the ID token in the reply to a login, if it has one (OpenID Connect Core §3.1.3.3).
+    pub id_token: Option<Value>,
     /// Is there a revocation endpoint (RFC 7009)?
     pub revocation: bool,
     pub(super) state: State,
@@ -273,6 +275,7 @@ impl AuthorizationServer {
             expires_in: ExpiresIn::Number,
             token_type: "Bearer".to_owned(),
             reply: TokenReply::Json,
+            id_token: None,
             revocation: true,
             state: State::default(),
         }

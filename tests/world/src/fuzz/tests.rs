@@ -23,8 +23,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_seed_keeps_the_laws() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 10] = [
+    let targets: [(&str, Target); 11] = [
         ("challenge", super::challenge),
+        ("claims", super::claims),
         ("config", super::config),
         ("machine", super::machine),
         ("reach", super::reach),

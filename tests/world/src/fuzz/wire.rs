@@ -1,5 +1,8 @@
 //! The wire formats: bytes in, and what must hold of whatever is read from them.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mcp_auth::wire::jwt::Person;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::WWW_AUTHENTICATE;
@@ -61,6 +64,19 @@ fn written(challenge: &Challenge) -> String {
     let token68 = challenge.token68.iter().map(|token| format!("{token},"));
     let parts: Vec<String> = token68.chain([params.collect::<Vec<_>>().join(", ")]).collect();
     format!("{} {}", challenge.scheme, parts.join(" "))
+}
+
+/// A token's claims, bare or in a JWT: what is shown of them is printable and bounded.
+pub fn claims(data: &[u8]) {
+    let encoded = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(data));
+    for token in [String::from_utf8_lossy(data).into_owned(), encoded] {
+        let Some(person) = Person::read(&Secret::new(token)) else { continue };
+        let shown = [&person.subject, &person.email, &person.name];
+        assert!(shown.iter().any(|text| text.is_some()), "nobody in particular");
+        shown.into_iter().flatten().for_each(|text| assert_printable(text));
+        let stored = serde_json::to_vec(&person).unwrap_or_default();
+        assert_eq!(serde_json::from_slice::<Person>(&stored).ok(), Some(person));
+    }
 }
 
 /// Protected resource metadata: bounds, a round trip, and which server it may speak for.

@@ -82,7 +82,7 @@ impl Play {
         let wall = self.now.wall.0;
         let reply = pending.reply(|call| match call {
             Exchange::Load(call) => {
-                let garbage: [&[u8]; 4] = [b"", b"{}", br#"{"version":2}"#, b"\xff{]"];
+                let garbage: [&[u8]; 4] = [b"", b"{}", br#"{"version":99}"#, b"\xff{]"];
                 match how % 8 {
                     0 => (call.answer(Err(HostError::new("no disk"))), Said::Prompted),
                     1 => (call.answer(Err(HostError::busy("locked"))), Said::Prompted),
