@@ -373,17 +373,20 @@ mod what_the_server_answers {
 
     #[test]
     fn shows_no_secret_that_the_server_was_shown() {
-        let mut s = near_the_end();
-        let known = client(&s);
-        let (secret, token) = (known.secret.unwrap(), known.registration_token.unwrap());
-        let said = json!({
-            "error": "invalid_client_metadata",
-            "error_description": format!("{secret} of Bearer {token}"),
-        });
-        answer(&mut s, Canned::json(400, said.to_string()));
-        works(&mut s);
-        assert!(not_renewed(&s)[0].0.contains("invalid_client_metadata"));
-        s.check_secrets();
+        for status in [400, 401, 503] {
+            let mut s = near_the_end();
+            let known = client(&s);
+            let (secret, token) = (known.secret.unwrap(), known.registration_token.unwrap());
+            let why = format!("not with {secret} of Bearer {token}");
+            let said = match status {
+                401 => json!([{ "message": why }]),
+                _ => json!({ "error": "invalid_client_metadata", "error_description": why }),
+            };
+            answer(&mut s, Canned::json(status, said.to_string()));
+            works(&mut s);
+            assert_eq!(not_renewed(&s).len(), 1);
+            s.check_secrets();
+        }
     }
 }
 

@@ -222,12 +222,9 @@ impl Exchange {
         })?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| TokenReply::parse(head.status, &head.headers, body, now);
-        // Some servers quote in their error what they were sent.
-        let reply = parse(&body).map_err(|failure| match failure {
-            Failure::Refused { .. } | Failure::Unauthorized { .. } => {
-                parse(&self.without_secrets(&body)).err().unwrap_or(failure)
-            }
-            other => other,
+        let reply = parse(&body).map_err(|failure| match failure.has_words() {
+            true => parse(&self.without_secrets(&body)).err().unwrap_or(failure),
+            false => failure,
         });
         if let Ok(reply) = &reply
             && reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))

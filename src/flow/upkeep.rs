@@ -164,13 +164,10 @@ impl Upkeep {
         let failed = |why: String| Unanswered { why, retry_after: None };
         let (head, body) = reply.map_err(|error| failed(error.to_string()))?.into_parts();
         let parse = |body: &[u8]| RegistrationReply::parse(head.status, &head.headers, body, now);
-        // Some servers quote in their error what they were sent.
         let secrets = [Some(&self.token), self.client.client_secret.as_ref()];
-        let reply = parse(&body).map_err(|failure| match failure {
-            Failure::Refused { .. } | Failure::Passing { error: Some(_), .. } => {
-                parse(&without(secrets.into_iter().flatten(), &body)).err().unwrap_or(failure)
-            }
-            other => other,
+        let reply = parse(&body).map_err(|failure| match failure.has_words() {
+            true => parse(&without(secrets.into_iter().flatten(), &body)).err().unwrap_or(failure),
+            false => failure,
         });
         match reply {
             Ok(reply) if reply.client_id == self.client.client_id => Ok(reply),
