@@ -255,7 +255,6 @@ mod a_record_of_an_older_version {
         let mut s = logged_in();
         let old = version_1(&s);
         s.store.overwrite(&old.to_string());
-        let saves = s.store.saves;
         s.restart();
         s.take_log();
         let saves = s.store.saves;
