@@ -214,7 +214,7 @@ impl Crowd {
                 OpenState::Asked(Action::Save(call)) => {
                     self.client_lost |= self.members[at].renewed;
                     let record = call.record().map(<[u8]>::to_vec);
-                    self.save_failed(at, record.as_deref());
+                    self.save_failed(self.members[at].run, record.as_deref());
                 }
                 OpenState::Answered(_) if late.record.is_some() => {
                     let run = self.members[at].run;
