@@ -262,7 +262,7 @@ impl Crowd {
             let welcome = if person { Demand::interactive } else { Demand::background };
             let attempt = self.ask_for(at, welcome(need(TOOL)), person);
             self.calm_all();
-            match self.use_token(at) {
+            match self.use_token(at, TOOL) {
                 Some(200) => return,
                 Some(_) => {}
                 None => {

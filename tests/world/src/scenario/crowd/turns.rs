@@ -33,7 +33,8 @@ impl Crowd {
                 self.ask(at, person);
             }
             72..82 => {
-                self.use_token(at);
+                let tool = self.tool();
+                self.use_token(at, tool);
             }
             82..90 => self.some_time_passes(at),
             _ => self.calamity(at),
@@ -435,8 +436,12 @@ impl Crowd {
         self.outputs(at);
     }
 
+    fn tool(&mut self) -> &'static str {
+        if self.dice.percent(80) { TOOL } else { "write_note" }
+    }
+
     fn ask(&mut self, at: usize, person: bool) {
-        let tool = if self.dice.percent(80) { TOOL } else { "write_note" };
+        let tool = self.tool();
         let demand = if person { Demand::interactive } else { Demand::background };
         let mut demand = demand(need(tool));
         if person && self.dice.percent(20) {
@@ -456,8 +461,7 @@ impl Crowd {
     }
 
     /// Somebody uses the token at hand, if there is one; a refusal is reported.
-    pub(super) fn use_token(&mut self, at: usize) -> Option<u16> {
-        let tool = if self.dice.percent(80) { TOOL } else { "write_note" };
+    pub(super) fn use_token(&mut self, at: usize, tool: &str) -> Option<u16> {
         self.wake(at);
         let TokenState::Ready(grant) = self.s.token_for(&need(tool)) else {
             return None;
