@@ -357,6 +357,23 @@ mod what_the_server_answers {
     }
 
     #[test]
+    fn that_ends_a_good_secret_in_the_past_is_not_believed_and_makes_no_storm() {
+        for end in [1, 1_700_000_000] {
+            let mut s = near_the_end();
+            let before = stored(&s);
+            let same = json!({
+                "client_id": before["client_id"], "client_secret": client(&s).secret,
+                "client_secret_expires_at": end,
+            });
+            answer(&mut s, Canned::json(200, same.to_string()));
+            works(&mut s);
+            works(&mut s);
+            assert_eq!((updates(&s), renewed(&s)), (1, 0));
+            assert_eq!(stored(&s)["secret_expires_at"], before["secret_expires_at"]);
+        }
+    }
+
+    #[test]
     fn that_cannot_be_read_changes_nothing() {
         let page = Canned::new(200, "<html>log in</html>").header("content-type", "text/html");
         let huge = Canned::json(200, format!(r#"{{"client_id":"{}"}}"#, "x".repeat(100_000)));

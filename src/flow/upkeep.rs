@@ -78,6 +78,9 @@ impl Errand {
     }
 }
 
+/// A secret that lives for less is not renewed again and again: there would be nothing else.
+const WORTHWHILE: Duration = Duration::from_secs(60);
+
 impl Upkeep {
     /// `None` where there is nothing to do it with.
     pub(crate) fn start(
@@ -201,9 +204,12 @@ impl Upkeep {
             Some(secret) if Some(secret) != old.client_secret.as_ref() => {
                 ends.filter(|at| *at > now)
             }
-            Some(_) => ends,
-            None if reply.names_expiry => ends,
-            None => old.secret_expires_at,
+            // Nor does one that still works end in the past.
+            None if !reply.names_expiry => old.secret_expires_at,
+            Some(_) | None => match ends {
+                Some(at) if at <= now => old.secret_expires_at,
+                ends => ends,
+            },
         };
         if reply.client_secret.is_none() {
             reply.client_secret.clone_from(&old.client_secret);
@@ -229,7 +235,7 @@ impl Upkeep {
         }
         let longer = match (client.secret_end(), old.secret_end()) {
             (None, _) => true,
-            (Some(new), Some(old)) => new > old,
+            (Some(new), Some(old)) => new > old && now.until(new) >= WORTHWHILE,
             (Some(_), None) => false,
         };
         if longer {

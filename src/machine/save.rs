@@ -11,6 +11,7 @@
 //! the comparison alone: a program that is stopped while it holds the lock is overtaken by those who
 //! have waited for it in vain.
 
+use crate::error::ErrorKind;
 use crate::flow::Notes;
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
@@ -194,6 +195,13 @@ impl AuthMachine {
             }
             (Some(After::Upkept(wish)), Work::Upkeep(_, then)) => {
                 self.look_after(now, lane, wish, then);
+            }
+            // Whoever is overtaken again and again doesn't know what is stored, nor may spend it.
+            (Some(After::Send(_)), Work::Refreshing(..))
+                if result.as_ref().is_err_and(HostError::is_conflict) =>
+            {
+                let error = result.err().unwrap_or_else(|| HostError::busy("overtaken"));
+                self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
                 // Read again for this save, the store may have held newer ones.
