@@ -78,9 +78,6 @@ impl Errand {
     }
 }
 
-/// A secret that lives for less is not renewed again and again: there would be nothing else.
-const WORTHWHILE: Duration = Duration::from_secs(60);
-
 impl Upkeep {
     /// `None` where there is nothing to do it with.
     pub(crate) fn start(
@@ -235,7 +232,7 @@ impl Upkeep {
         }
         let longer = match (client.secret_end(), old.secret_end()) {
             (None, _) => true,
-            (Some(new), Some(old)) => new > old && now.until(new) >= WORTHWHILE,
+            (Some(new), Some(old)) => new > old && new > now,
             (Some(_), None) => false,
         };
         if longer {
