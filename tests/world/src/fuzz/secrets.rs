@@ -159,15 +159,19 @@ impl Secrets {
         };
         match home {
             Home::At(at) => at == origin,
-            Home::OfIssuer(issuer) => self.servers.iter().any(|(from, server)| {
-                *from == text::origin(issuer)
-                    && address::issuers_match(issuer, &server.issuer)
-                    && is_here(&[
-                        &server.token_endpoint,
-                        &server.registration_endpoint,
-                        &server.revocation_endpoint,
-                    ])
-            }),
+            // Endpoints that are configured beside their issuer have no metadata to vouch for them.
+            Home::OfIssuer(issuer) => {
+                text::origin(issuer) == origin
+                    || self.servers.iter().any(|(from, server)| {
+                        *from == text::origin(issuer)
+                            && address::issuers_match(issuer, &server.issuer)
+                            && is_here(&[
+                                &server.token_endpoint,
+                                &server.registration_endpoint,
+                                &server.revocation_endpoint,
+                            ])
+                    })
+            }
             Home::OfAuthorization(at) => of(at, |s| &s.authorization_endpoint),
             Home::OfRegistration(at) => of(at, |s| &s.registration_endpoint),
             Home::Revoked(at) => purpose == Purpose::Revocation && of(at, |s| &s.token_endpoint),
