@@ -173,6 +173,8 @@ impl AuthMachine {
             return true;
         }
         if self.turn.is_owed() {
+            // Once: a mark that can't be taken away ends by itself, and others have their turn.
+            self.turn.paid();
             self.say_so(now, None, After::Beat);
             return true;
         }

@@ -91,6 +91,7 @@ impl Play {
             seeds: 3,
             attempts: Vec::new(),
         };
+        play.secrets.configured(&play.config);
         settings::plant(&play.config, &mut play.secrets);
         settings::introduce(&play.config, &mut play.world);
         Some(play)

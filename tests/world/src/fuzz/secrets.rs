@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, header};
-use mcp_auth::UnixTime;
 use mcp_auth::output::Purpose;
 use mcp_auth::wire::registration::RegistrationReply;
 use mcp_auth::wire::server_metadata::ServerMetadata;
 use mcp_auth::wire::token::TokenReply;
 use mcp_auth::wire::url as address;
+use mcp_auth::{Config, UnixTime};
 use url::form_urlencoded;
 
 use crate::text::{self, Form, Response};
@@ -43,9 +43,17 @@ pub(super) struct Secrets {
     guesses: String,
     /// With the origins that their metadata came from.
     servers: Vec<(String, ServerMetadata)>,
+    /// Origins of the endpoints that the settings name: whoever authorizes there is paid there.
+    configured: Option<(String, String)>,
 }
 
 impl Secrets {
+    /// The endpoints that the settings name.
+    pub(super) fn configured(&mut self, config: &Config) {
+        let origin = |url: &Option<String>| url.as_deref().map(text::origin);
+        self.configured = origin(&config.authorize_url).zip(origin(&config.token_url));
+    }
+
     /// The world is deterministic: whoever fuzzes long enough spells its codes and tokens.
     pub(super) fn guessed(&mut self, text: &str) {
         self.guesses = text.to_owned();
@@ -152,6 +160,7 @@ impl Secrets {
         let of = |at: &str, own: fn(&ServerMetadata) -> &Option<String>| {
             // Without metadata all endpoints are at one origin.
             at == origin
+                || self.configured.as_ref().is_some_and(|(from, to)| at == from && origin == to)
                 || self.servers.iter().any(|(_, server)| {
                     named(own(server)).as_deref() == Some(at)
                         && is_here(&[&server.token_endpoint, &server.revocation_endpoint])
