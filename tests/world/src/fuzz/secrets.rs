@@ -171,6 +171,7 @@ impl Secrets {
             // Endpoints that are configured beside their issuer have no metadata to vouch for them.
             Home::OfIssuer(issuer) => {
                 text::origin(issuer) == origin
+                    || self.configured.as_ref().is_some_and(|(_, to)| to == origin)
                     || self.servers.iter().any(|(from, server)| {
                         *from == text::origin(issuer)
                             && address::issuers_match(issuer, &server.issuer)
