@@ -2,7 +2,7 @@
 //! the server may have forgotten is asked for before another is registered.
 
 use mcp_auth::output::Purpose;
-use mcp_auth::{Demand, ErrorKind, Event, Need, Notice, SessionState, TokenState};
+use mcp_auth::{ClientSource, Demand, ErrorKind, Event, Need, Notice, SessionState, TokenState};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{
     Canned, ClientAuthentication, Effect, Fault, NetworkError, Person, What, assert_fails,
@@ -137,6 +137,24 @@ mod a_secret_that_ends_within_a_day {
         assert_eq!((s.world.registrations(), s.browser_opened(), updates(&s)), (1, 2, 1));
         assert_eq!(s.world.token_requests().last().unwrap().client_id, id);
         s.check_secrets();
+    }
+
+    #[test]
+    fn is_what_an_inspection_reckons_with() {
+        for (manageable, expected) in
+            [(true, ClientSource::Remembered), (false, ClientSource::Registered)]
+        {
+            let mut s = world();
+            s.world.authorization[0].registration.manageable = manageable;
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            s.sleep(6 * DAY + HOUR);
+            s.inspect().unwrap();
+            let source = s.notices.iter().rev().find_map(|notice| match notice {
+                Notice::Proposed(proposal) => proposal.client.clone().ok(),
+                _ => None,
+            });
+            assert_eq!(source.map(|(source, _)| source), Some(expected));
+        }
     }
 
     #[test]
@@ -669,6 +687,25 @@ mod a_program {
         s.switch_to(0).run();
         s.switch_to(1).run();
         assert_eq!((updates(&s), renewed(&s)), (1, 1));
+    }
+
+    #[test]
+    fn whose_save_is_tried_again_keeps_what_another_one_has_renewed() {
+        let mut s = near_the_end_with_a_good_token();
+        s.restart();
+        s.store.fail_saves(true);
+        s.demand(Demand::background(need("whoami")));
+        s.run();
+        assert!(!s.machine().status().unwrap().saved);
+        s.store.fail_saves(false);
+        s.switch_to(1);
+        works(&mut s);
+        s.run();
+        assert_eq!((updates(&s), renewed(&s)), (1, 1));
+        s.switch_to(0).advance(300);
+        assert!(s.machine().status().unwrap().saved);
+        assert_eq!(stored(&s)["client_secret"], json!(client(&s).secret));
+        assert_eq!(updates(&s), 1);
     }
 
     #[test]

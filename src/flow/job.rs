@@ -178,11 +178,16 @@ impl Job {
         let known = self.known(found);
         // Of the redirect URIs that could come, the one that a registration was made with.
         let redirect_uri = known.registration.map_or("", |registration| &registration.redirect_uri);
+        // One that can be renewed, or asked for, is kept if that works.
+        let kept = known.registration.filter(|c| Errand::before_login(c, now).is_some());
         let client = match identity::choose(known, found, redirect_uri, now) {
             Ok(Choice::Use(identity)) => {
                 Ok((identity.source, Some(printable(&identity.client_id))))
             }
-            Ok(Choice::Register) => Ok((ClientSource::Registered, None)),
+            Ok(Choice::Register) => Ok(match kept {
+                Some(kept) => (ClientSource::Remembered, Some(printable(&kept.client_id))),
+                None => (ClientSource::Registered, None),
+            }),
             Err(kind) => Err(kind.into()),
         };
         let (scopes, resource) = (self.scopes(found), self.resource(found));
