@@ -55,7 +55,8 @@ pub(super) struct Play {
     planted: bool,
     /// Tokens of the settings, or from where they said.
     configured: BTreeSet<String>,
-    /// The servers' metadata came as they wrote it: where secrets went is theirs to judge.
+    /// The servers' metadata came as they wrote it, and no setting overrides it: where secrets went is
+    /// theirs to judge.
     honest: bool,
     calls: u64,
     seeds: u8,
@@ -74,6 +75,7 @@ impl Play {
         let bystander = AuthMachine::new(elsewhere, Arc::default(), seed).ok()?;
         let issuers = ["https://auth.example.com", "https://other.example.com/tenant"];
         let configured = config.bearer_token.iter().map(|token| token.expose().clone()).collect();
+        let honest = config.authorize_url.is_none() && config.token_url.is_none();
         let mut play = Self {
             configured,
             now: Now { wall: UnixTime(START), mono: Mono(Duration::ZERO) },
@@ -86,7 +88,7 @@ impl Play {
             secrets: Secrets::default(),
             marks: Marks::default(),
             planted: false,
-            honest: true,
+            honest,
             calls: 0,
             seeds: 3,
             attempts: Vec::new(),

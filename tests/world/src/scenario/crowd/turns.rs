@@ -86,6 +86,10 @@ impl Crowd {
                         // Somebody has logged in since the logout.
                         self.members[at].forgetting = false;
                     }
+                    if matches!(notice, Notice::SaveFailed(_)) {
+                        // Until it tries again, others have the client as it was.
+                        self.client_lost |= self.members[at].renewed;
+                    }
                     self.members[at].cut_off |= match notice {
                         Notice::SaveFailed(_) => true,
                         // Its client is doubtful, whether or not that could be saved.
