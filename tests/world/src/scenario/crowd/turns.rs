@@ -116,8 +116,9 @@ impl Crowd {
                 |(attempt, welcome): &(AttemptId, bool)| *welcome && machine.is_running(*attempt);
             let waits = self.members[at].attempts.iter().any(waits);
             assert!(waits, "{at} opens a browser, and nobody who waits has welcomed it");
-            let Member { has_turn, cut_off, .. } = self.members[at];
-            assert!(has_turn || cut_off, "{at} opens a browser, and the others don't know of it");
+            let Member { has_turn, cut_off, unsaved, .. } = self.members[at];
+            let excused = cut_off || unsaved;
+            assert!(has_turn || excused, "{at} opens a browser, and the others don't know of it");
         }
         let Some(Open { state: OpenState::Asked(Action::Http(call)), .. }) =
             self.s.program().open.last()
