@@ -16,10 +16,19 @@ const MAX_FAILURES: usize = 16;
 pub(super) struct Attempts {
     /// The one that the last command began or joined.
     pub(super) last: Option<AttemptId>,
-    /// Those that have become another, and which.
-    joined: Vec<(AttemptId, AttemptId)>,
+    /// Those that have become another.
+    joined: Vec<Joined>,
     /// The last failures, the newest last.
     failures: VecDeque<(AttemptId, Error)>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    attempt: AttemptId,
+    /// What it goes by.
+    other: AttemptId,
+    /// Whether who waits for it welcomes a browser: that ends with the wait.
+    welcome: bool,
 }
 
 impl Attempts {
@@ -34,12 +43,18 @@ impl Attempts {
 
     /// What it goes by.
     fn now(&self, attempt: AttemptId) -> AttemptId {
-        self.joined.iter().find(|(id, _)| *id == attempt).map_or(attempt, |(_, other)| *other)
+        self.joined.iter().find(|it| it.attempt == attempt).map_or(attempt, |it| it.other)
     }
 
-    fn become_another(&mut self, attempt: AttemptId, other: AttemptId) {
-        self.joined.iter_mut().filter(|(_, to)| *to == attempt).for_each(|(_, to)| *to = other);
-        self.joined.push((attempt, other));
+    fn take(&mut self, is_it: impl Fn(&Joined) -> bool) -> Option<Joined> {
+        let at = self.joined.iter().position(is_it)?;
+        Some(self.joined.remove(at))
+    }
+
+    /// Whoever went by `attempt` goes by `other`.
+    fn rename(&mut self, attempt: AttemptId, other: AttemptId) {
+        let those = self.joined.iter_mut().filter(|it| it.other == attempt);
+        those.for_each(|it| it.other = other);
     }
 }
 
@@ -58,14 +73,15 @@ impl AuthMachine {
     }
 
     /// One has joined another: a command's own, which nobody has seen yet, or an earlier one.
-    pub(super) fn joined(&mut self, attempt: AttemptId, other: AttemptId) {
+    pub(super) fn joined(&mut self, attempt: AttemptId, other: AttemptId, welcome: bool) {
         if attempt == other {
             return;
         }
-        let over: Vec<_> = self.attempts.joined.iter().map(|(_, other)| *other).collect();
-        let over: Vec<_> = over.into_iter().filter(|other| !self.is_known(*other)).collect();
-        self.attempts.joined.retain(|(_, other)| !over.contains(other));
-        self.attempts.become_another(attempt, other);
+        let mut joined = std::mem::take(&mut self.attempts.joined);
+        joined.retain(|it| self.is_known(it.other));
+        joined.push(Joined { attempt, other, welcome });
+        self.attempts.joined = joined;
+        self.attempts.rename(attempt, other);
     }
 
     fn is_known(&self, attempt: AttemptId) -> bool {
@@ -74,9 +90,11 @@ impl AuthMachine {
 
     /// A command's attempt was never given out if it has joined another.
     pub(super) fn answer_with(&mut self, attempt: AttemptId) {
-        let now = self.attempts.now(attempt);
-        self.attempts.last = Some(now);
-        self.attempts.joined.retain(|(id, _)| *id != attempt);
+        self.attempts.last = Some(self.attempts.now(attempt));
+        if let Some(joined) = self.attempts.take(|it| it.attempt == attempt) {
+            let lanes = self.lanes_mut().filter(|lane| lane.attempt == joined.other);
+            lanes.for_each(|lane| lane.welcome |= joined.welcome);
+        }
     }
 
     pub(super) fn fail(&mut self, attempt: AttemptId, error: Error) {
@@ -92,21 +110,11 @@ impl AuthMachine {
         if !self.is_running(attempt) {
             return;
         }
-        let joined = &mut self.attempts.joined;
-        if let Some(at) = joined.iter().position(|(id, _)| *id == attempt) {
-            // The others go on.
-            joined.remove(at);
-        } else if let Some(at) = joined.iter().position(|(_, other)| *other == attempt) {
-            let (heir, _) = joined.remove(at);
-            self.attempts.joined.iter_mut().for_each(|(_, other)| {
-                if *other == attempt {
-                    *other = heir;
-                }
-            });
-            let lanes = [&mut self.renewal, &mut self.login, &mut self.logout];
-            let lanes = lanes.into_iter().flatten().map(|lane| &mut lane.attempt);
-            let waiting = self.waiting.iter_mut().map(|(id, _)| id);
-            lanes.chain(waiting).filter(|id| **id == attempt).for_each(|id| *id = heir);
+        if let Some(left) = self.attempts.take(|it| it.attempt == attempt) {
+            self.count_welcomes(left.other);
+        } else if let Some(heir) = self.attempts.take(|it| it.other == attempt) {
+            self.inherit(attempt, &heir);
+            self.count_welcomes(heir.attempt);
         } else {
             let is_its = |lane: &&Lane| lane.attempt == attempt && !lane.detached;
             let name = self.lanes().find(is_its).map(|lane| lane.name);
@@ -116,5 +124,28 @@ impl AuthMachine {
             }
         }
         self.fail(attempt, ErrorKind::Cancelled.into());
+    }
+
+    /// One that has joined goes on in the place of the one that it has joined.
+    fn inherit(&mut self, from: AttemptId, heir: &Joined) {
+        self.attempts.rename(from, heir.attempt);
+        let waiting = self.waiting.iter_mut().filter(|(id, _)| *id == from);
+        waiting.for_each(|(id, _)| *id = heir.attempt);
+        for lane in self.lanes_mut().filter(|lane| lane.attempt == from) {
+            (lane.attempt, lane.welcome) = (heir.attempt, heir.welcome);
+        }
+    }
+
+    /// Who has left welcomes nothing any more.
+    fn count_welcomes(&mut self, attempt: AttemptId) {
+        let mut joined = self.attempts.joined.iter().filter(|it| it.other == attempt);
+        let joined = joined.any(|it| it.welcome);
+        for lane in self.lanes_mut().filter(|lane| lane.attempt == attempt) {
+            lane.set_welcome(lane.welcome || joined);
+        }
+    }
+
+    fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.renewal.iter_mut().chain(&mut self.login).chain(&mut self.logout)
     }
 }

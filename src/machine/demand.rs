@@ -75,8 +75,9 @@ impl AuthMachine {
 
     pub(super) fn start_login(&mut self, now: Now, attempt: AttemptId, demand: Demand, why: &str) {
         if let Some(lane) = &mut self.login {
+            let welcome = demand.browser_welcome;
             let other = lane.join(attempt, demand);
-            return self.joined(attempt, other);
+            return self.joined(attempt, other, welcome);
         }
         let wanted = demand.goal == Goal::Token && self.session.record.tokens.is_none();
         let cached = self.cached.as_deref().filter(|_| wanted).cloned();
@@ -114,8 +115,9 @@ impl AuthMachine {
             Some(lane) => {
                 // It was begun before anybody was refused.
                 lane.after_refusal |= lane.for_client && self.session.refused();
+                let welcome = demand.browser_welcome;
                 let other = lane.join(attempt, demand);
-                self.joined(attempt, other);
+                self.joined(attempt, other, welcome);
             }
             None => {
                 let after_refusal = self.session.refused();
