@@ -89,6 +89,7 @@ impl Crowd {
                     if matches!(notice, Notice::SaveFailed(_)) {
                         // Until it tries again, others have the client as it was.
                         self.client_lost |= self.members[at].renewed;
+                        self.members[at].unsaved = true;
                     }
                     self.members[at].cut_off |= match notice {
                         Notice::SaveFailed(_) => true,
@@ -257,7 +258,10 @@ impl Crowd {
     }
 
     pub(super) fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
-        self.members.iter_mut().filter(|m| m.run == run).for_each(|m| m.unsaved = true);
+        for member in self.members.iter_mut().filter(|member| member.run == run) {
+            // Perhaps it was about to say that it asks its person.
+            (member.unsaved, member.cut_off) = (true, true);
+        }
         if let Some(number) = self.ledger.number(record) {
             self.ledger.excuse(number, "its save failed");
         }
