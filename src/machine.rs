@@ -21,6 +21,7 @@ mod fixed;
 mod judge;
 mod lane;
 mod leave;
+mod overtake;
 mod pump;
 mod renewal;
 mod save;

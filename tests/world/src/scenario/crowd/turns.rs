@@ -143,6 +143,11 @@ impl Crowd {
                     self.ledger.sent_blindly(refresh);
                     return;
                 }
+                if let Some(holder) = self.s.store.locked_by.filter(|holder| *holder != at) {
+                    let vain = self.members[at].vain;
+                    assert!(vain >= 4, "{at} refreshes without the lock after {vain} waits");
+                    self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
+                }
                 if !self.ledger.sent(&refresh) {
                     return;
                 }
@@ -211,6 +216,10 @@ impl Crowd {
                 self.ledger.excuse(number, "the answer came too late");
             }
             self.client_lost |= late.label.contains("/register/");
+            if late.label == "lock" {
+                let member = &mut self.members[at];
+                (member.blind, member.vain) = (false, member.vain + 1);
+            }
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
             match &late.state {
@@ -419,7 +428,15 @@ impl Crowd {
             self.ledger.arrived(number);
         }
         if label == "lock" {
-            self.members[at].blind = record.is_none();
+            // Somebody goes on without it: that is waited for like the lock.
+            let stored = record.as_ref().and_then(|(stored, _)| stored.as_deref());
+            let lockless = stored.is_some_and(|stored| {
+                let record: serde_json::Value = serde_json::from_slice(stored).unwrap_or_default();
+                record["tokens"]["renewal"]["lockless"] == true
+            });
+            let member = &mut self.members[at];
+            member.blind = record.is_none();
+            member.vain = if lockless { member.vain + 1 } else { 0 };
         }
         if label == "redirect" {
             self.members[at].returned_at = self.s.wall;
@@ -427,7 +444,10 @@ impl Crowd {
         if label == "load" && record.is_none() {
             self.cannot_read_again(at);
         }
-        self.members[at].cut_off |= (label == "load" || label == "lock") && record.is_none();
+        let unread = (label == "load" || label == "lock") && record.is_none();
+        let member = &mut self.members[at];
+        member.cut_off |= unread;
+        member.blind |= unread;
         if label == "load" || label == "lock" {
             self.members[at].overtaken = None;
         }
