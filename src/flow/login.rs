@@ -307,7 +307,7 @@ impl Login {
     }
 
     fn discovered(
-        mut job: Job,
+        job: Job,
         step: Step<Discover, Discovered>,
         now: UnixTime,
         notes: &mut Notes,
