@@ -123,7 +123,7 @@ struct Flow {
     promise: &'static [Row],
 }
 
-const FLOWS: [Flow; 6] = [
+const FLOWS: [Flow; 7] = [
     Flow {
         name: "login",
         begin: |s| {
@@ -202,7 +202,16 @@ const FLOWS: [Flow; 6] = [
         ],
     },
     Flow {
-        name: "logout",
+        name: "logout at the servers",
+        begin: |s| {
+            s.world.authorization[0].registration.manageable = true;
+            log_in(s);
+            s.begin_logout();
+        },
+        promise: &[("before lock", Disk::Old, Next::UsesIt)],
+    },
+    Flow {
+        name: "logout of this machine",
         begin: |s| {
             log_in(s);
             s.handle(Event::Forget);

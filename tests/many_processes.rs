@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo test --test many_processes                              # the first thousand seeds
 //! SEEDS=100000 cargo test --release --test many_processes       # so many
+//! FROM=90000 SEEDS=100000 cargo test --release --test many_processes   # the last of them
 //! SEED=7 cargo test --test many_processes -- --nocapture        # one, with its story
 //! ```
 #![expect(clippy::disallowed_methods, reason = "the seeds come from the environment")]
@@ -23,7 +24,8 @@ fn whatever_happens_to_a_crowd_the_laws_hold() {
         assert!(holds, "seed {seed} breaks a law");
         return;
     }
-    let (seeds, next) = (number("SEEDS").unwrap_or(SEEDS), AtomicU64::new(0));
+    let (seeds, next) =
+        (number("SEEDS").unwrap_or(SEEDS), AtomicU64::new(number("FROM").unwrap_or(0)));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let broken = std::thread::scope(|scope| {
         let work = || {

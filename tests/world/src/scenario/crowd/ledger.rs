@@ -204,6 +204,14 @@ impl Ledger {
         }
     }
 
+    /// The run wanted to save, and could not even read what is there.
+    pub(super) fn could_not_save(&mut self, run: usize) {
+        for tokens in self.issued.iter_mut().filter(|t| t.to == run && t.arrived && !t.saved) {
+            tokens.excuse.get_or_insert("its save failed");
+            self.lendable[run].insert(tokens.access.clone());
+        }
+    }
+
     /// Law: nobody lends what isn't saved, unless the save has failed.
     pub(super) fn lent(&self, run: usize, access: &str) {
         let lendable = self.lendable.get(run).is_some_and(|lendable| lendable.contains(access));

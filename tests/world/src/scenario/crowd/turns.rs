@@ -423,6 +423,9 @@ impl Crowd {
             self.s.program().open.push(again);
         }
         self.say(|_| format!("{at} learns of: {label}"));
+        if label == "lock" && record.is_none() {
+            self.ledger.could_not_save(run);
+        }
         self.s.deliver_at(index);
         if let Some(number) = brings {
             self.ledger.arrived(number);
