@@ -105,10 +105,14 @@ pub struct Config {
     pub callback_port: Option<u16>,
     /// A redirect URI that the host itself serves (a custom scheme, or https): no listener.
     pub redirect_uri: Option<String>,
-    /// How long a person may take in the browser, in seconds. Default 600: a second factor, a password
+    /// How long a person may take, in the browser or with a code, in seconds. Default 600: a second factor, a password
     /// that must be looked up, or a colleague who has to consent takes minutes. Who comes later is
     /// told to start again.
     pub login_timeout_seconds: u64,
+
+    /// Whether a person is shown a code to enter on another device (RFC 8628), instead of a browser
+    /// here.
+    pub device_grant: DeviceGrant,
 
     /// A token to send as is: no discovery, no login.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
@@ -177,6 +181,23 @@ pub enum SendResource {
     Auto,
     /// Never: for servers that show their refusal to the person, and don't send them back.
     Never,
+}
+
+/// When the device authorization grant is used (RFC 8628): a code is shown, and the person enters it in
+/// a browser on another device. It needs no browser and no listener here; but whoever is shown a code by
+/// somebody else can be made to log that one in (RFC 8628 §5.4), so a browser here comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceGrant {
+    /// Never.
+    Never,
+    /// Where the host says that it can open no browser and show a code
+    /// ([`HostError::headless`](crate::HostError::headless)), and the server's metadata names a
+    /// `device_authorization_endpoint`.
+    #[default]
+    Auto,
+    /// In place of the browser. A server that doesn't offer it is an error.
+    Always,
 }
 
 /// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
@@ -249,6 +270,7 @@ impl Default for Config {
             callback_port: None,
             redirect_uri: None,
             login_timeout_seconds: 600,
+            device_grant: DeviceGrant::default(),
             bearer_token: None,
             bearer_token_from: Vec::new(),
             refresh_ahead_seconds: 30,

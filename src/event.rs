@@ -215,6 +215,7 @@ pub(crate) enum AnswerContent {
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),
+    CodeShown(Result<(), HostError>),
 }
 
 /// What came back for a request; its `Debug` shows no body and no header.

@@ -20,6 +20,7 @@ mod fixed;
 mod judge;
 mod lane;
 mod leave;
+mod prompt;
 mod pump;
 mod renewal;
 mod save;
@@ -103,6 +104,7 @@ pub struct AuthMachine {
     exchange: Option<InFlight>,
     /// The one unanswered prompt.
     prompt: Option<Prompt>,
+    /// The host has something open for the person: a listener, or a code that is shown.
     listening: bool,
     /// Nobody came back in time; until then who comes late is told so.
     lingers: Option<Mono>,

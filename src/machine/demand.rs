@@ -123,8 +123,13 @@ impl AuthMachine {
         }
     }
 
-    /// The demander has lost interest. What a server has made, or is making, for us is seen through.
+    /// The demander has lost interest.
     pub(super) fn on_cancel(&mut self, attempt: AttemptId) {
+        self.give_up_on(attempt, ErrorKind::Cancelled.into());
+    }
+
+    /// Ends an attempt. What a server has made, or is making, for us is seen through.
+    pub(super) fn give_up_on(&mut self, attempt: AttemptId, why: Error) {
         let is_its = |lane: &&Lane| lane.attempt == attempt && !lane.detached;
         let name = self.lanes().find(is_its).map(|lane| lane.name);
         match name {
@@ -135,7 +140,7 @@ impl AuthMachine {
                 }
             }
         }
-        self.fail(attempt, ErrorKind::Cancelled.into());
+        self.fail(attempt, why);
     }
 
     fn detach(&mut self, name: LaneName) {

@@ -1,5 +1,7 @@
 //! Work on its way: an attempt, what it is doing, and what it waits for.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
@@ -10,6 +12,7 @@ use crate::flow::upkeep::{Upkeep, Wish};
 use crate::flow::{Ask, Learned};
 use crate::logout;
 use crate::machine::Answered;
+use crate::machine::answer::ready;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
 use crate::output::{CallId, Page, Purpose};
@@ -40,6 +43,8 @@ pub(super) struct Lane {
     pub(super) for_client: bool,
     pub(super) work: Work,
     pub(super) state: State,
+    /// The person has a code, which is good until this moment; for so long in all.
+    pub(super) code: Option<(Mono, Duration)>,
 }
 
 pub(super) enum Work {
@@ -253,7 +258,8 @@ impl Lane {
     pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
         let state = State::Ready(Want::Read);
         let (detached, after_refusal, for_client) = (false, false, false);
-        Self { name, attempt, demand, detached, after_refusal, for_client, work, state }
+        let code = None;
+        Self { name, attempt, demand, detached, after_refusal, for_client, work, state, code }
     }
 
     /// One more waits for it; one that nobody waited for any more becomes the joiner's own: the
@@ -270,6 +276,14 @@ impl Lane {
             login.set_browser_welcome(self.demand.browser_welcome);
         }
         self.attempt
+    }
+
+    /// What this asks for; no pause is longer than a code is good.
+    pub(super) fn wait_for(&mut self, now: Now, ask: Ask) {
+        self.state = ready(now, ask);
+        if let (State::Paused(at), Some((end, _))) = (&mut self.state, self.code) {
+            *at = end.min(*at);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {

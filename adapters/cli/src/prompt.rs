@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use mcp_auth::Notice;
+use mcp_auth::output::ShowCodeCall;
 use mcp_auth_host::browser::{Browser, BrowserError, SystemBrowser};
 use mcp_auth_ureq::Session;
 
@@ -59,6 +60,19 @@ impl Prompt {
         let way = if args.no_browser { Way::Print } else { Way::Open(SystemBrowser::new()) };
         (Self { report, way }, Verdicts(None), None)
     }
+}
+
+/// Shows a code, and where to enter it.
+pub fn show_code(report: Report, code: &ShowCodeCall) {
+    let (page, user_code) = (code.verification_uri(), code.user_code());
+    report
+        .say(format_args!("Open this address on any device:\n{page}\nEnter the code: {user_code}"));
+    if let Some(complete) = code.verification_uri_complete() {
+        report
+            .say(format_args!("Or open this one, and see that the code is the same:\n{complete}"));
+    }
+    let minutes = code.expires_in().as_secs().div_ceil(60);
+    report.say(format_args!("The code is good for {minutes} min. {WAITING}"));
 }
 
 impl Browser for Prompt {

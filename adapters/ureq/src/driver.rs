@@ -180,6 +180,10 @@ impl Office {
                 let shown = self.hands.browse(&call);
                 call.answer(shown)
             }
+            Action::ShowCode(call) => {
+                let shown = self.hands.show_code(&call);
+                call.answer(shown)
+            }
             // An action that this host doesn't know runs into its deadline.
             _ => return,
         };

@@ -16,7 +16,7 @@ use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::browser::{Browser, BrowserError};
 use mcp_auth_ureq::store::{FileStore, Lock, MemoryStore, Store};
 use mcp_auth_ureq::{Asking, SendError, Session};
-use mcp_auth_world::{Canned, Fault, RequiresLogin, ResourceMetadata, What};
+use mcp_auth_world::{Canned, Fault, Person, RequiresLogin, ResourceMetadata, Visit, What};
 use town::{Town, Visitor, eventually, redirect_of};
 
 fn need() -> Need {
@@ -378,6 +378,44 @@ fn a_browser_that_cannot_open_is_an_error() {
     let session = town.session().browser(None).build().unwrap();
     let error = session.login().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Browser(_)), "{error}");
+}
+
+/// No browser can be opened here.
+struct NoBrowser;
+
+impl Browser for NoBrowser {
+    fn open(&self, _: &str) -> Result<(), BrowserError> {
+        Err(BrowserError::Headless)
+    }
+}
+
+#[test]
+fn without_a_browser_a_code_is_shown_and_without_a_screen_it_is_an_error() {
+    let town = Town::new();
+    town.world().authorization[0].device = true;
+    town.world().authorization[0].poll_interval = Some(1);
+    let session = town.session().browser(NoBrowser).build().unwrap();
+    let error = session.token(&need(), Asking::Welcome).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Browser(_)), "{error}");
+    assert_eq!(town.count(What::DeviceAuthorizations), 0);
+
+    let codes = Arc::new(Mutex::new(Vec::new()));
+    let shown = codes.clone();
+    let session = town.session().browser(NoBrowser).show_code(move |code| {
+        shown.lock().unwrap().push(code.user_code().to_owned());
+        Ok(())
+    });
+    let session = session.build().unwrap();
+    let caller = session.clone();
+    let caller = thread::spawn(move || caller.token(&need(), Asking::Welcome));
+    eventually("a poll", || town.count(What::Polls) > 0);
+    let code = codes.lock().unwrap().pop().unwrap();
+    let visit = town.world().enter_code(town::unix_now(), &code, &Person::Approves);
+    assert!(matches!(visit, Visit::Page(_)), "{visit:?}");
+    assert!(caller.join().unwrap().unwrap().is_some());
+    let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(town.world().leaks().is_empty());
 }
 
 #[test]
