@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
-use mcp_auth::output::Limits;
+use mcp_auth::output::{Limits, Page};
 use mcp_auth::toolhive::CachedSession;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
@@ -272,6 +272,15 @@ impl Session {
     /// the login.
     pub fn redirected(&self, url: String) {
         self.0.office.at_desk(|desk| desk.redirected(url, false));
+    }
+
+    /// The same for a program that serves the redirect URI itself
+    /// ([`redirect_uri`](mcp_auth::Config::redirect_uri)): takes the URL that the person's browser came
+    /// back with, or its query, and tells what that is to be shown.
+    ///
+    /// A web app does so only for the browser session that it sent away.
+    pub fn came_back(&self, url: String) -> Page {
+        self.0.office.page_for(url)
     }
 
     /// Ends every attempt that is being waited for, with [`ErrorKind::Cancelled`]. A token request

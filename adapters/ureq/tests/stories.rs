@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, header};
+use mcp_auth::output::Page;
 use mcp_auth::{
     Config, Ending, ErrorKind, HostError, Need, Notice, Revision, SecretRef, TransportErrorKind,
 };
@@ -348,6 +349,27 @@ fn a_forged_redirect_does_not_end_the_login() {
     assert!(
         pages[0].contains("Nothing to see here") && pages[1].contains("Authorization received")
     );
+}
+
+#[test]
+fn a_web_app_hands_in_the_query_and_is_told_what_to_show() {
+    let town = Town::new();
+    let visitor = Visitor::default();
+    visitor.leave();
+    let redirect_uri = Some("https://app.example.com/oauth/back".to_owned());
+    let config = Config { redirect_uri, ..Config::default() };
+    let session = town.session().config(config).browser(visitor.clone()).build().unwrap();
+    let caller = session.clone();
+    let caller = thread::spawn(move || caller.token(&need(), Asking::Welcome));
+    eventually("a browser", || visitor.times_opened() == 1);
+    let back = redirect_of(&visitor.opened.lock().unwrap()[0]);
+    let (place, query) = back.split_once('?').unwrap();
+    assert_eq!(place, "https://app.example.com/oauth/back");
+    assert_eq!(session.came_back("code=stolen&state=guessed".to_owned()), Page::NotForUs);
+    assert_eq!(session.came_back(query.to_owned()), Page::Success);
+    assert!(caller.join().unwrap().unwrap().is_some());
+    assert_eq!(session.came_back(query.to_owned()), Page::Success, "browsers repeat themselves");
+    assert_eq!(town.count(What::CodeExchanges), 1);
 }
 
 #[test]

@@ -239,7 +239,7 @@ pub(super) fn arrives(url: &str, redirect_uri: &str) -> bool {
         let url = Url::parse(url).ok()?;
         Some((
             url.scheme().to_owned(),
-            url.host_str()?.to_owned(),
+            url.host_str().map(str::to_owned),
             url.port(),
             url.path().to_owned(),
         ))
