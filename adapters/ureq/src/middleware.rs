@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{Cursor, Read as _};
 
 use http::header::AUTHORIZATION;
-use http::{Method, Request, Response, request};
-use mcp_auth::{Error, Need};
+use http::{Method, Request, Response, StatusCode, request};
+use mcp_auth::{Challenged, Error, Need};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{AsSendBody as _, Body, RequestExt as _, SendBody};
 
@@ -108,7 +108,7 @@ impl Authentication {
             let none = body.is_empty() && [Method::GET, Method::HEAD].contains(request.method());
             let body = if none { nothing.as_body() } else { body.as_body() };
             match next.handle(within_bounds(head(request)).map(|()| body)) {
-                Err(ureq::Error::StatusCode(401 | 403)) => {
+                Err(ureq::Error::StatusCode(status)) if may_be_refusal(status) => {
                     errors = true;
                     Ok(self.session.send_again(request)?)
                 }
@@ -142,6 +142,10 @@ impl Authentication {
         });
         Ok(answered?)
     }
+}
+
+fn may_be_refusal(status: u16) -> bool {
+    StatusCode::from_u16(status).is_ok_and(Challenged::is_possible)
 }
 
 /// All but the body.
