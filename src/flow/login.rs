@@ -208,7 +208,15 @@ impl Login {
     ) -> Turn {
         let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
         self.job.catch_up(record, wanted, now);
-        Self::listen(self.job, found, now, notes)
+        // Whoever had the turn before may have taken it up.
+        let cached = self.job.cached.take().filter(|_| record.tokens.is_none());
+        match cached {
+            Some(cached) => Self::restore(self.job, cached, found, now, notes),
+            None => {
+                self.job.needs_person()?;
+                Self::listen(self.job, found, now, notes)
+            }
+        }
     }
 
     pub(crate) fn on_listening(
@@ -321,7 +329,7 @@ impl Login {
     }
 
     fn discovered(
-        mut job: Job,
+        job: Job,
         step: Step<Discover, Discovered>,
         now: UnixTime,
         notes: &mut Notes,
@@ -343,11 +351,10 @@ impl Login {
             notes.push(job.proposal(&found, now));
             return Ok(Step::Done(Ended::Inspected(job.learned_with(&found))));
         }
-        if let Some(cached) = job.cached.take() {
-            return Self::restore(job, cached, found, now, notes);
+        if job.cached.is_none() {
+            job.needs_person()?;
+            device::is_possible(&job, &found)?;
         }
-        job.needs_person()?;
-        device::is_possible(&job, &found)?;
         Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
     }
 

@@ -6,7 +6,7 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, Redirected};
 use crate::flow::authorize::parse_at;
 use crate::flow::{Ask, Notes};
-use crate::machine::lane::{After, Change, Lane, State, Want, Work};
+use crate::machine::lane::{After, Change, Lane, LaneName, State, Want, Work};
 use crate::machine::{Answered, AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{Action, BrowseCall, CallId, ListenCall, Output, Page, ShowCodeCall};
@@ -95,9 +95,11 @@ impl AuthMachine {
                 }
             }
             AnswerContent::CodeShown(Err(error)) => {
-                let shown = self.login.as_ref().filter(|lane| lane.code.is_some());
+                let shown = self.login.as_ref().filter(|l| l.code.is_some() && !l.detached);
                 if let Some(attempt) = shown.map(|lane| lane.attempt) {
-                    self.give_up_on(attempt, ErrorKind::CodeNotShown(error).into());
+                    // A poll that is out may bring tokens all the same.
+                    self.detach(LaneName::Login);
+                    self.fail(attempt, ErrorKind::CodeNotShown(error).into());
                 }
             }
             _ => {}
