@@ -2,7 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mcp_auth::output::{BrowseCall, FoundSecret, HttpCall, LoadCall, SaveCall, SecretCall};
+use mcp_auth::output::{
+    BrowseCall, FoundSecret, HttpCall, LoadCall, SaveCall, SecretCall, ShowCodeCall,
+};
 use mcp_auth::{HostError, Revision, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
 use mcp_auth_host::secrets::{self, SecretProvider};
@@ -11,11 +13,15 @@ use mcp_auth_host::store::{Lock, Store};
 use crate::exchange::exchange;
 use crate::network::Network;
 
+/// Shows a person a code.
+pub(crate) type ShowCode = Box<dyn Fn(&ShowCodeCall) -> Result<(), HostError> + Send + Sync>;
+
 /// The outside world, as one session uses it. Every method may block.
 pub(crate) struct Hands {
     pub(crate) network: Network,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) show_code: Option<ShowCode>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) program: Option<String>,
 }
@@ -49,7 +55,17 @@ impl Hands {
     }
 
     pub(crate) fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {
-        contain(panicked, || self.browser.open(call.url().as_str()).map_err(HostError::new))
+        // Whether that ends the login is for the machine to say.
+        let otherwise = match self.show_code {
+            Some(_) => HostError::headless,
+            None => HostError::new,
+        };
+        contain(panicked, || self.browser.open(call.url().as_str()).map_err(otherwise))
+    }
+
+    pub(crate) fn show_code(&self, call: &ShowCodeCall) -> Result<(), HostError> {
+        let nowhere = || HostError::new("this program shows no codes");
+        contain(panicked, || self.show_code.as_ref().ok_or_else(nowhere)?(call))
     }
 
     pub(crate) fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
