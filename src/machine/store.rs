@@ -28,10 +28,10 @@ pub(super) struct Store {
     writing: Option<Revision>,
     /// A save was never answered: perhaps it was done.
     unsure: bool,
-    /// What it was about to write, where it is looked up whether it did.
-    doubt: Option<Revision>,
-    /// A mark that a refresh is sent is in it, perhaps, and none was.
-    unused: Option<Revision>,
+    /// It is looked up whether the mark that a refresh is sent was saved: nobody has said so.
+    pub(super) doubt: bool,
+    /// A mark that may be stored, of a refresh that was not sent.
+    pub(super) unused: Option<String>,
     /// The lock is waited for in vain.
     pub(super) vain: Option<Vain>,
     /// How often in a row somebody else was faster.
@@ -142,28 +142,6 @@ impl Store {
         }
         self.conflicts = 0;
         false
-    }
-
-    /// Whether it is to be looked up if a save was done, because nobody has said so.
-    pub(super) fn doubts(&mut self, result: &Result<(), HostError>) -> bool {
-        let silent = result.as_ref().is_err_and(HostError::is_silent);
-        let looked_up = self.doubt.take();
-        if silent && looked_up.is_none() {
-            self.doubt = self.writing.take();
-        } else if silent {
-            self.unused = self.writing.or(looked_up);
-        }
-        self.doubt.is_some()
-    }
-
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.doubt.is_some()
-    }
-
-    /// Whether the save was done whose answer never came.
-    pub(super) fn was_written(&mut self, there: Option<&[u8]>) -> bool {
-        self.writing = self.doubt.take_if(|written| *written == Revision::of(there));
-        self.writing.is_some()
     }
 
     /// What a logout has overtaken is stored all the same, and is to be erased.
@@ -311,11 +289,10 @@ impl AuthMachine {
         self.store.unsure = false;
         self.store.present = bytes.is_some();
         self.store.damaged &= bytes.is_some();
-        let unused = self.store.unused.take() == self.store.revision;
         match Record::parse(bytes?, &self.session.site.text) {
             Ok(mut record) => {
-                if let Some(tokens) = record.tokens.as_mut().filter(|_| unused) {
-                    tokens.renewal.sent = tokens.renewal.sent.saturating_sub(1);
+                if let (Some(by), Some(tokens)) = (&self.store.unused, &mut record.tokens) {
+                    tokens.renewal.take_back(by);
                 }
                 Some(record)
             }
@@ -375,6 +352,7 @@ impl AuthMachine {
         let ours_is_newer = self.ours_is_newer(&theirs);
         self.store.saw(Some(&theirs));
         if ours_is_newer {
+            self.session.record.heed_mark(&theirs);
             self.session.record.catch_up(&theirs);
             return Again::Same;
         }

@@ -147,8 +147,10 @@ impl Crowd {
                     return;
                 }
                 if let Some(holder) = self.s.store.locked_by.filter(|holder| *holder != at) {
-                    let vain = self.members[at].vain;
-                    assert!(vain >= 4, "{at} refreshes without the lock after {vain} waits");
+                    let Member { vain, vain_since, long_awaited, .. } = self.members[at];
+                    let long = long_awaited || self.s.wall >= vain_since + 600;
+                    let patient = vain >= 4 || vain >= 1 && long;
+                    assert!(patient, "{at} refreshes without the lock after {vain} waits");
                     self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
                 }
                 self.ledger.sent(&refresh);
@@ -220,6 +222,9 @@ impl Crowd {
             if late.label == "lock" {
                 let member = &mut self.members[at];
                 (member.blind, member.vain) = (false, member.vain + 1);
+                if member.vain == 1 {
+                    member.vain_since = self.s.wall;
+                }
             }
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
@@ -301,6 +306,10 @@ impl Crowd {
             self.members[at].clients.retain(|port| !taken.contains(port));
         }
         let (saves, conflicts) = (self.s.store.saves, self.s.store.conflicts);
+        if record.is_some() {
+            let awaited = renewal(before.as_deref())["awaited"].as_u64();
+            self.members[at].long_awaited = awaited.is_some_and(|at| at + 600 <= self.s.wall);
+        }
         self.s.perform_at(index);
         if let Some(record) = record {
             let done = self.s.store.saves > saves;
@@ -434,10 +443,7 @@ impl Crowd {
         if label == "lock" {
             // Somebody goes on without it: that is waited for like the lock.
             let stored = record.as_ref().and_then(|(stored, _)| stored.as_deref());
-            let lockless = stored.is_some_and(|stored| {
-                let record: serde_json::Value = serde_json::from_slice(stored).unwrap_or_default();
-                record["tokens"]["renewal"]["lockless"] == true
-            });
+            let lockless = renewal(stored)["mark"]["lockless"] == true;
             let member = &mut self.members[at];
             member.blind = record.is_none();
             member.vain = if lockless { member.vain + 1 } else { 0 };
@@ -520,4 +526,10 @@ impl Crowd {
         self.ledger.ended(self.members[at].run, "its receiver was killed");
         self.members[at] = Member { run: self.ledger.run(), ..Member::default() };
     }
+}
+
+/// What a stored record says of the renewal of its tokens.
+fn renewal(stored: Option<&[u8]>) -> serde_json::Value {
+    let record = stored.and_then(|stored| serde_json::from_slice::<serde_json::Value>(stored).ok());
+    record.map(|mut record| record["tokens"]["renewal"].take()).unwrap_or_default()
 }
