@@ -200,6 +200,7 @@ impl Office {
     }
 
     fn listen(self: &Arc<Self>, spec: &ListenSpec) -> Result<String, HostError> {
+        self.hands.check_browser()?;
         // The listener is part of what it would keep alive.
         let office = Arc::downgrade(self);
         let on_redirect = move |target| match Weak::upgrade(&office) {

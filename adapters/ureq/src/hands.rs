@@ -63,6 +63,14 @@ impl Hands {
         contain(panicked, || self.browser.open(call.url().as_str()).map_err(otherwise))
     }
 
+    /// Whether a code is shown anyway, for no browser can be opened: then nobody comes back.
+    pub(crate) fn check_browser(&self) -> Result<(), HostError> {
+        if self.show_code.is_none() {
+            return Ok(());
+        }
+        contain(panicked, || self.browser.check().map_err(HostError::headless))
+    }
+
     pub(crate) fn show_code(&self, call: &ShowCodeCall) -> Result<(), HostError> {
         let nowhere = || HostError::new("this program shows no codes");
         contain(panicked, || self.show_code.as_ref().ok_or_else(nowhere)?(call))
