@@ -205,6 +205,9 @@ pub enum ErrorKind {
     /// The system's generator failed: no secret can be drawn.
     #[error("the system has no randomness to give: {0}")]
     NoRandomness(HostError),
+    /// The host has no HTTP client.
+    #[error("there is no HTTP client: {0}")]
+    NoHttpClient(HostError),
     /// The callback address could not be had.
     #[error("the callback address could not be had: {0}")]
     Listener(HostError),
@@ -231,7 +234,9 @@ impl Error {
         match self.kind() {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
-            K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
+            K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) | K::NoHttpClient(_) => {
+                Fault::Host
+            }
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
             K::NobodyCame { .. } => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
@@ -263,6 +268,7 @@ impl Error {
             K::Cancelled | K::NobodyCame { .. } => "Start the login again.".into(),
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
+            K::NoHttpClient(_) => "Mend what the HTTP client needs, or give another.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
             K::ProbeFailed { .. } => {

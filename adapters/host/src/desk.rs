@@ -132,6 +132,11 @@ impl Desk {
         !self.jobs.is_empty() || (self.due.is_some() && !self.closed)
     }
 
+    /// Whether there is something to do now.
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty() || !self.notices.is_empty()
+    }
+
     /// What the driver has to do next.
     pub fn next_job(&mut self) -> Option<Job> {
         if self.notices.is_empty() { self.jobs.pop_front() } else { Some(Job::Tell) }
