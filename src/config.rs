@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::output::CallbackHost;
-use crate::secret::{Secret, exposed};
+use crate::preset::Preset;
+use crate::reach::Rule;
+use crate::secret::{Secret, SecretRef, exposed};
 use crate::wire::scope::ScopeSet;
 use crate::wire::{Malformed, url as address};
 
@@ -27,11 +29,18 @@ use crate::wire::{Malformed, url as address};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
+    /// The settings that a provider needs, by name: see [`Preset`]. They count where a setting is as
+    /// it is by default, and add to lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// A client registered with the provider by hand. It comes before every other identity.
     pub client_id: Option<String>,
     /// Its secret, if it has one.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<Secret>,
+    /// Where its secret is, in the place of `client_secret`: the first place that has it counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_secret_from: Vec<SecretRef>,
     /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
     /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
     /// secret stays with the issuer that it first logged in with, for each MCP server and account:
@@ -55,18 +64,32 @@ pub struct Config {
     /// See `authorize_url`.
     pub token_url: Option<String>,
 
-    /// Ask for these scopes, whatever the server suggests; step-ups still add to them.
+    /// Ask for these scopes, whatever the server suggests; step-ups still add to them. In JSON, one
+    /// text or a list of texts.
+    #[serde(deserialize_with = "scopes")]
     pub scopes: Option<ScopeSet>,
     /// The name of the scope parameter, for servers that call it otherwise. Default `scope`.
     pub scope_param_name: String,
     /// The resource indicator (RFC 8707). Default: the metadata's `resource`, byte for byte, else
     /// the server's URL.
     pub resource: Option<String>,
-    /// Send no resource indicator at all. Off: the specification demands it.
-    pub omit_resource: bool,
+    /// Whether the resource indicator is sent. Default always: the specification demands it.
+    pub send_resource: SendResource,
     /// Parameters added to the authorization request. `state`, PKCE, `redirect_uri`, `client_id`
     /// and `response_type` can't be overridden.
     pub oauth_params: BTreeMap<String, String>,
+    /// Parameters added to every token request, e.g. Auth0's `audience`. What the request says
+    /// itself can't be overridden, and no secret or grant be added.
+    pub token_params: BTreeMap<String, String>,
+    /// Name the scopes in every refresh. Off: none means the same as before (RFC 6749 §6). A refresh
+    /// whose token the server refuses at once is made again with them in any case, and they are
+    /// named from then on: Entra ID gives a token for something else without.
+    pub scope_on_refresh: bool,
+    /// Where a client with a secret is refused, try once more with the secret in the body
+    /// (`client_secret_post`), and go on so if that works. On: it shows the secret to nobody new,
+    /// and there are servers that issue a secret with the method `none` and then demand it, or list
+    /// `client_secret_basic` and read only the body.
+    pub retry_secret_in_body: bool,
 
     /// The loopback name in the redirect URI. Default `127.0.0.1` (RFC 8252 §8.3).
     pub callback_host: CallbackHost,
@@ -95,6 +118,11 @@ pub struct Config {
     /// (RFC 7592). On: the registration belongs to the one record that is erased, and so does the
     /// only token that could ever delete it.
     pub delete_registration: bool,
+    /// Register anew, at the next login, in place of a client that nothing was done with for longer
+    /// than this, in seconds. `None` (`null`): never. Default 2592000, thirty days: servers clear away
+    /// clients that aren't used, and then show an error in the browser, which nobody but the person
+    /// can see.
+    pub client_idle_seconds: Option<u64>,
     /// How many step-ups are made for one operation. Default 3, as the specification suggests "a
     /// few".
     pub step_up_limit: u8,
@@ -105,9 +133,35 @@ pub struct Config {
     /// Issuers that this server's metadata may name though they differ from the one asked for.
     /// Credentials are kept by the identifier that was asked for, whatever the document claims.
     pub trusted_issuers: Vec<String>,
+    /// Accept metadata whose issuer is the bare origin of the one asked for, `https://a.example` for
+    /// `https://a.example/tenant`. Off: on an origin with many tenants, one could speak for another.
+    pub trust_origin_issuer: bool,
     /// Try the specification of 2025-03-26 where there is no protected resource metadata. On: it
     /// reaches only the server's own origin.
     pub legacy_fallback: bool,
+    /// Where URLs that a server supplies may lead though it is not public: host names, addresses, or
+    /// networks as `10.0.0.0/8`. None by default: whoever can name a URL could have this program
+    /// knock at doors in its own network. It needs no entry what is at the origin of the server's own
+    /// URL, of `issuer`, `client_issuer` or `token_url`, nor what the server could reach itself: a
+    /// server in a private network may name private addresses, one on this machine this machine's.
+    /// The metadata services of clouds are allowed by their exact address only.
+    pub allow_private_addresses: Vec<String>,
+}
+
+/// Whether the resource indicator (RFC 8707) is sent. A login without one says so:
+/// [`Leniency::ResourceOmitted`](crate::Leniency::ResourceOmitted).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendResource {
+    /// With every request that may have it. A server that refuses it ends the login, or the grant.
+    #[default]
+    Always,
+    /// Until a server refuses it (`invalid_target`, or Entra's AADSTS9010010 and AADSTS901002): then
+    /// the same is asked once more without, and so is all that follows. Such a server knows no
+    /// audiences: its tokens may be good for other resources too.
+    Auto,
+    /// Never: for servers that show their refusal to the person, and don't send them back.
+    Never,
 }
 
 /// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
@@ -155,8 +209,10 @@ impl Default for Retry {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            preset: None,
             client_id: None,
             client_secret: None,
+            client_secret_from: Vec::new(),
             client_issuer: None,
             client_metadata_url: None,
             client_name: "mcp-auth".into(),
@@ -168,8 +224,11 @@ impl Default for Config {
             scopes: None,
             scope_param_name: "scope".into(),
             resource: None,
-            omit_resource: false,
+            send_resource: SendResource::Always,
             oauth_params: BTreeMap::new(),
+            token_params: BTreeMap::new(),
+            scope_on_refresh: false,
+            retry_secret_in_body: true,
             callback_host: CallbackHost::default(),
             callback_port: None,
             redirect_uri: None,
@@ -179,10 +238,13 @@ impl Default for Config {
             refresh_proactively: false,
             retry: Retry::default(),
             delete_registration: true,
+            client_idle_seconds: Some(30 * 24 * 60 * 60),
             step_up_limit: 3,
             assume_s256: false,
             trusted_issuers: Vec::new(),
+            trust_origin_issuer: false,
             legacy_fallback: true,
+            allow_private_addresses: Vec::new(),
         }
     }
 }
@@ -198,6 +260,7 @@ impl Config {
         let bad = |name, expected: &str, got: &str| {
             Err(Error::from(ErrorKind::InvalidSetting(Malformed::new(name, expected, got))))
         };
+        self.preset.as_deref().map(Preset::find).transpose()?;
         for (name, url) in [
             ("issuer", &self.issuer),
             ("client_issuer", &self.client_issuer),
@@ -218,7 +281,7 @@ impl Config {
         if self.authorize_url.is_some() != self.token_url.is_some() {
             return bad("authorize_url and token_url", "both or neither", "only one");
         }
-        if self.client_secret.is_some() && self.client_id.is_none() {
+        if self.has_client_secret() && self.client_id.is_none() {
             return bad("client_secret", "a client_id beside it", "none");
         }
         if self.initial_access_token.is_some() && self.client_home().is_none() {
@@ -256,10 +319,37 @@ impl Config {
         if self.oauth_params.contains_key("resource") {
             return bad("oauth_params", "`resource` in the setting of that name", "it in here");
         }
+        if let Some(name) = self.token_params.keys().find(|name| is_protected(name)) {
+            return bad("token_params", "parameters that are no grant and no credential", name);
+        }
+        if let Some(entry) = self.allow_private_addresses.iter().find(|e| Rule::parse(e).is_none())
+        {
+            let expected = "host names, addresses, and networks as 10.0.0.0/8";
+            return bad("allow_private_addresses", expected, entry);
+        }
         if self.scope_param_name.is_empty() {
             return bad("scope_param_name", "a parameter name", "nothing");
         }
         Ok(())
+    }
+
+    /// The settings with those of [`preset`](Self::preset) in their place. A machine does that by
+    /// itself; of settings that many machines share, do it once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSetting`] where there is no preset of that name.
+    pub fn resolved(&self) -> Result<Self, Error> {
+        let mut resolved = self.clone();
+        if let Some(name) = resolved.preset.take() {
+            Preset::find(&name)?.fill(&mut resolved);
+        }
+        Ok(resolved)
+    }
+
+    /// Whether the configured client has a secret, here or elsewhere.
+    pub(crate) fn has_client_secret(&self) -> bool {
+        self.client_secret.is_some() || !self.client_secret_from.is_empty()
     }
 
     /// Whether the configured client may be shown to this issuer.
@@ -273,7 +363,29 @@ impl Config {
     }
 }
 
+/// One text, as OAuth has it, or a list, as people and ToolHive have it.
+fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ScopeSet>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Scopes {
+        Text(ScopeSet),
+        List(Vec<String>),
+    }
+
+    Ok(Option::deserialize(from)?.map(|scopes| match scopes {
+        Scopes::Text(scopes) => scopes,
+        Scopes::List(scopes) => ScopeSet::parse(&scopes.join(" ")),
+    }))
+}
+
 /// RFC 6750 §2.1: what fits behind `Bearer`; anything else could break out of the header field.
 pub(crate) fn usable_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// What `token_params` may not hold: the flow alone says what is spent, and who spends it.
+fn is_protected(name: &str) -> bool {
+    let names = ["grant_type", "redirect_uri", "client_id", "refresh_token", "token", "resource"];
+    names.contains(&name)
+        || ["code", "client_secret", "client_assertion"].iter().any(|start| name.starts_with(start))
 }

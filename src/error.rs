@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::output::{HostError, TransportError};
-use crate::wire::Malformed;
+use crate::notice::ClientSource;
+use crate::output::{HostError, Purpose, TransportError, TransportErrorKind};
 use crate::wire::failure::OAuthError;
 use crate::wire::scope::ScopeSet;
+use crate::wire::{Malformed, url as address};
 
 /// Why there is no token. Cheap to clone: every waiter of an attempt gets it.
 ///
@@ -60,6 +61,8 @@ pub enum ErrorKind {
         /// server may have forgotten it, and have told the person so instead of sending them back.
         /// The next login registers afresh.
         earlier_client: Option<String>,
+        /// How that client, or the one of this login, was come by.
+        client: Option<ClientSource>,
     },
     /// A server could not be reached, or its answer not be read.
     #[error("{url} could not be reached: {source}")]
@@ -67,6 +70,16 @@ pub enum ErrorKind {
         /// Where the request went, without its query.
         url: String,
         /// What the transport said.
+        source: TransportError,
+    },
+    /// A server supplied a URL that leads where it could not reach itself: nothing was sent there.
+    #[error("{url}, which {} supplied, was not asked: {source}", supplier(.purpose))]
+    AddressRefused {
+        /// The URL, without its query.
+        url: String,
+        /// What the request would have been for; who supplied the URL follows from it.
+        purpose: Purpose,
+        /// The address, and what kind it is of.
         source: TransportError,
     },
     /// A passing failure; everything is kept.
@@ -86,6 +99,8 @@ pub enum ErrorKind {
         url: String,
         /// What it answered.
         what: String,
+        /// The resource that its metadata describes, where that is another URL: perhaps it is meant.
+        instead: Option<String>,
     },
     /// The protected resource metadata speaks for another resource (RFC 9728 §3.3).
     #[error("{metadata_url} says it describes {got}, but the server is {server}")]
@@ -208,6 +223,16 @@ pub enum ErrorKind {
     /// The host has no HTTP client.
     #[error("there is no HTTP client: {0}")]
     NoHttpClient(HostError),
+    /// A secret that the settings name could not be read.
+    #[error("{what} could not be had from {place}: {source}")]
+    SecretUnavailable {
+        /// Whose or what for.
+        what: &'static str,
+        /// Where it should be.
+        place: String,
+        /// Why it can't be used.
+        source: HostError,
+    },
     /// The callback address could not be had.
     #[error("the callback address could not be had: {0}")]
     Listener(HostError),
@@ -233,6 +258,7 @@ impl Error {
         use ErrorKind as K;
         match self.kind() {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
+            K::SecretUnavailable { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) | K::NoHttpClient(_) => {
                 Fault::Host
@@ -242,6 +268,10 @@ impl Error {
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
             K::NoAuthorizationServer { .. } => Fault::ResourceServer,
+            K::AddressRefused { purpose, .. } => match purpose {
+                Purpose::ResourceMetadata | Purpose::ServerMetadata => Fault::ResourceServer,
+                _ => Fault::AuthorizationServer,
+            },
             K::Unreachable { .. } | K::Passing { .. } => Fault::Network,
             K::IssuerMismatch { .. } | K::NoPkce { .. } | K::MixUp { .. } => {
                 Fault::AuthorizationServer
@@ -265,12 +295,24 @@ impl Error {
             K::NobodyCame { earlier_client: Some(client), .. } => format!(
                 "If the browser showed an error: the server may have forgotten the client {client}. Start the login again: a new client is then registered."
             ),
+            K::NobodyCame { client: Some(ClientSource::Registered), .. } => format!(
+                "Start the login again. Did the browser show an error? {ONLY_KNOWN_CLIENTS}."
+            ),
+            K::NobodyCame { client: Some(ClientSource::Configured), .. } => {
+                "Start the login again. Did the browser show an error? Check the client's settings at the provider, its redirect URI above all.".into()
+            }
             K::Cancelled | K::NobodyCame { .. } => "Start the login again.".into(),
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
             K::NoHttpClient(_) => "Mend what the HTTP client needs, or give another.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
+            K::AddressRefused { .. } => {
+                "If that is where it should lead, add the host or its address to `allow_private_addresses`; otherwise tell the server's operator, and don't log in.".into()
+            }
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
+            K::ProbeFailed { instead: Some(instead), .. } => {
+                format!("Use {instead} as the server's URL: that is what its metadata describes.")
+            }
             K::ProbeFailed { .. } => {
                 "Check that the URL is the MCP endpoint; if the server needs a login all the same, name its authorization server (`issuer`).".into()
             }
@@ -280,6 +322,9 @@ impl Error {
             K::NoAuthorizationServer { .. } => {
                 "Name the authorization server (`issuer`), or its endpoints (`authorize_url` and `token_url`).".into()
             }
+            K::IssuerMismatch { expected, got, .. } if address::is_origin_of(got, expected) => format!(
+                "If you know that {got} is right for this server, switch on `trust_origin_issuer`, or add it to `trusted_issuers`; otherwise don't log in."
+            ),
             K::IssuerMismatch { got, .. } => format!(
                 "If you know that {got} is right for this server, add it to `trusted_issuers`; otherwise don't log in."
             ),
@@ -288,13 +333,20 @@ impl Error {
             }
             K::NoPkce { .. } => "The server must support S256; there is no safe way around.".into(),
             K::NoClient { .. } => {
-                "Register a client with the provider and give `client_id` (and `client_secret`), or give `client_metadata_url`.".into()
+                "Register a client with the provider, in its console for developers, and give `client_id`, `client_secret` if it has one, and `callback_port` if its redirect URI has one; or give `client_metadata_url`.".into()
             }
-            K::RegistrationRefused { .. } => {
-                "Register a client with the provider and give `client_id` (and `client_secret`), or an `initial_access_token`.".into()
+            K::RegistrationRefused { .. } => format!("{ONLY_KNOWN_CLIENTS}, or an `initial_access_token`."),
+            K::Denied(error) if error.error == "invalid_scope" => {
+                "Ask for other scopes (`scopes`).".into()
             }
             K::Denied(error) if error.error == "access_denied" => {
                 "Log in again and allow the access.".into()
+            }
+            K::Denied(error) | K::TokenRefused { error, .. } if error.is_refused_resource() => {
+                "If the server takes no resource indicators, set `send_resource` to `auto`, or to `never`.".into()
+            }
+            K::Denied(error) if error.error == "unauthorized_client" => {
+                format!("{ONLY_KNOWN_CLIENTS}.")
             }
             K::Denied(_) => "Log in again; if it stays, ask the server's operator.".into(),
             K::MixUp { .. } => {
@@ -317,6 +369,7 @@ impl Error {
                 "Another program is renewing the tokens: try again in a moment.".into()
             }
             K::Store(_) => "Mend the store, then try again; nothing was overwritten.".into(),
+            K::SecretUnavailable { .. } => "Put the secret there, or name its place anew.".into(),
             K::Listener(_) => "Free the port, or choose another `callback_port`.".into(),
             K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),
             K::Unanswered { .. } => "This is a bug of the program or its adapter.".into(),
@@ -355,6 +408,30 @@ impl std::error::Error for Error {
         self.0.source()
     }
 }
+
+/// Why a request has no answer.
+pub(crate) fn unanswered(url: String, purpose: Purpose, source: TransportError) -> ErrorKind {
+    match source.kind {
+        TransportErrorKind::Refused => ErrorKind::AddressRefused { url, purpose, source },
+        _ => ErrorKind::Unreachable { url, source },
+    }
+}
+
+/// Whose word a URL is that was asked for this.
+fn supplier(purpose: &Purpose) -> &'static str {
+    match purpose {
+        Purpose::Probe => "the operator",
+        Purpose::ResourceMetadata => "the MCP server's challenge",
+        Purpose::ServerMetadata => "the MCP server",
+        Purpose::Registration | Purpose::Token | Purpose::Revocation => {
+            "the authorization server's metadata"
+        }
+        Purpose::Management => "the answer to the client's registration",
+    }
+}
+
+/// Registration is open to all, or seems so, and the client is refused.
+const ONLY_KNOWN_CLIENTS: &str = "The provider may let in only clients that it knows: register one there and give `client_id` (and `client_secret`)";
 
 fn seconds(duration: &Duration) -> String {
     format!("{} s", duration.as_secs())

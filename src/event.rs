@@ -1,6 +1,9 @@
 //! Everything that can go in.
 
-use crate::output::{CallId, HostError, TransportError};
+use core::net::IpAddr;
+
+use crate::output::{CallId, FoundSecret, HostError, TransportError};
+use crate::reach::PeerAddress;
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
@@ -54,6 +57,7 @@ pub struct Demand {
     pub(crate) need: Need,
     pub(crate) browser_welcome: bool,
     pub(crate) goal: Goal,
+    pub(crate) new_client: bool,
 }
 
 /// How far a demand goes; the later ones include the earlier.
@@ -81,10 +85,19 @@ impl Demand {
         Self { need, browser_welcome: true, ..Self::default() }
     }
 
-    /// Log in anew, even though there is a usable token.
+    /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
+    /// none where such a server has no metadata that names an authorization server.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;
+        self
+    }
+
+    /// Should this lead to a login: with a client that is registered for it, where the server offers
+    /// that, for the one of before may be the trouble. A configured client stays.
+    #[must_use]
+    pub fn with_new_client(mut self) -> Self {
+        self.new_client = true;
         self
     }
 
@@ -103,20 +116,24 @@ impl Demand {
     /// Both demands in one: what is wanted more decides.
     pub(crate) fn join(&mut self, other: Demand) {
         let browser_welcome = self.browser_welcome | other.browser_welcome;
+        let new_client = self.new_client | other.new_client;
         if other.goal > self.goal {
             *self = other;
         }
         self.browser_welcome = browser_welcome;
+        self.new_client = new_client;
     }
 }
 
-/// A 401, or a 403 `insufficient_scope`, that the host got from the MCP server.
+/// A refusal that the host got from the MCP server: [`AuthMachine::judge`](crate::AuthMachine::judge)
+/// tells it from other answers.
 #[derive(Clone, Debug)]
 pub struct Challenged {
     pub(crate) generation: Option<Generation>,
     pub(crate) status: u16,
     pub(crate) challenge: Option<BearerChallenge>,
     pub(crate) operation: Option<String>,
+    pub(crate) server_at: Option<IpAddr>,
 }
 
 impl Challenged {
@@ -138,7 +155,32 @@ impl Challenged {
             _ => false,
         };
         let operation = need.operation.clone();
-        counts.then_some(Self { generation, status: status.as_u16(), challenge, operation })
+        counts.then_some(Self {
+            generation,
+            status: status.as_u16(),
+            challenge,
+            operation,
+            server_at: None,
+        })
+    }
+
+    /// The connection that the refusal came by, where the host knows it
+    /// ([`judge`](crate::AuthMachine::judge) does it by itself). Without it, the machine goes by what it
+    /// saw itself.
+    #[must_use]
+    pub fn seen_at(self, peer: Option<PeerAddress>) -> Self {
+        Self { server_at: peer.map(|PeerAddress(address)| address), ..self }
+    }
+
+    /// An answer that says nothing of the token, and may be due to it.
+    pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
+        Self {
+            generation: Some(sent_with),
+            status: status.as_u16(),
+            challenge: None,
+            operation: need.operation.clone(),
+            server_at: None,
+        }
     }
 }
 
@@ -162,6 +204,7 @@ pub struct Answer {
 pub(crate) enum AnswerContent {
     Loaded(Result<Option<Secret<Vec<u8>>>, HostError>),
     Saved(Result<(), HostError>),
+    Secret(Result<Option<FoundSecret>, HostError>),
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),

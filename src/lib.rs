@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!             Event ──────────────▶ ┌─────────────┐ ──────────▶ Output
-//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Http Listen Browse Save
+//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Save Secret Http Listen Browse
 //!   redirects, cancel, tick         └─────────────┘   Tell(Notice), Wait(deadline), …
 //! ```
 //!
@@ -23,7 +23,8 @@
 //!             Output::Do(Action::Load(call)) => call.answer(Ok(None)), // read your store
 //!             Output::Do(Action::Save(call)) => call.answer(Ok(())),   // write call.record()
 //!             Output::Do(Action::Http(call)) => {
-//!                 // Send call.request() within call.limits(), following no redirect.
+//!                 // Look its host up once, dial what call.reach() allows, send call.request() within
+//!                 // call.limits(), follow no redirect, and tell the PeerAddress with the response.
 //!                 let kind = TransportErrorKind::Connect;
 //!                 call.answer(Err(TransportError::new(kind, "this example has no network")))
 //!             }
@@ -58,6 +59,7 @@
 //! - **One refresh.** Refusals name the [`Generation`] that they refused; before a refresh the store
 //!   is locked and read again, and a newer record is adopted instead.
 //! - **The user is asked only when asked for.** A background [`Demand`] never opens a browser.
+//! - **A server leads nowhere that it couldn't go itself**: see [`Reach`].
 //! - **Secrets don't print**, and **tokens go home only.**
 //!
 //! # Layout
@@ -74,21 +76,27 @@ mod logout;
 mod machine;
 mod notice;
 pub mod output;
+mod preset;
+mod reach;
 mod secret;
 mod session;
 mod text;
 mod time;
+pub mod toolhive;
 pub mod wire;
 
-pub use config::{Config, Retry};
+pub use config::{Config, Retry, SendResource};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
 pub use logout::{Credential, Ending, Logout};
-pub use machine::{AuthMachine, TokenState, TokenStatus};
+pub use machine::{AuthMachine, TokenState, TokenStatus, Verdict};
 pub use notice::{ClientSource, Leniency, Notice, Proposal};
-pub use output::{Action, HostError, Output, TransportError, TransportErrorKind};
-pub use secret::Secret;
+pub use output::{Action, HostError, Output, Revision, TransportError, TransportErrorKind};
+pub use preset::Preset;
+pub use reach::{OutOfReach, PeerAddress, Reach};
+pub use secret::{Secret, SecretRef};
+pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
 pub use session::tokens::Generation;

@@ -14,11 +14,16 @@
 //! *prompt* (listener and browser). A logout ends both, and goes on alone.
 
 mod answer;
+mod clock;
 mod demand;
+mod judge;
 mod lane;
 mod leave;
 mod pump;
 mod renewal;
+mod save;
+mod secret;
+mod send;
 mod store;
 
 use std::collections::VecDeque;
@@ -29,7 +34,7 @@ use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Event, Need};
 use crate::logout::Logout;
-use crate::notice::Notice;
+use crate::notice::{ClientSource, Notice};
 use crate::output::{CallId, Output, Page};
 use crate::secret::Secret;
 use crate::session::grant::{Grant, Site, bearer};
@@ -40,6 +45,8 @@ use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
 use crate::wire::url as address;
+
+pub use judge::Verdict;
 
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
@@ -97,6 +104,7 @@ pub struct AuthMachine {
     ahead: Option<Ahead>,
     /// What was last told.
     told: SessionState,
+    clocks: clock::Told,
     attempt: Option<AttemptId>,
     /// The last failures, the newest last.
     failures: VecDeque<(AttemptId, Error)>,
@@ -151,6 +159,7 @@ impl AuthMachine {
         let text = server.split('#').next().unwrap_or_default().to_owned();
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
+        let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
         Ok(Self {
             config,
             session: Session::new(Arc::new(Site { text, url })),
@@ -169,6 +178,7 @@ impl AuthMachine {
             chores: VecDeque::new(),
             ahead: None,
             told: SessionState::Unknown,
+            clocks: clock::Told::default(),
             attempt: None,
             failures: VecDeque::new(),
             answered: None,
@@ -301,6 +311,7 @@ impl AuthMachine {
             generation: tokens.generation,
             issuer: tokens.issuer.clone(),
             client_id: tokens.client_id.clone(),
+            client_source: tokens.client_source,
             scopes: tokens.granted.clone(),
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
@@ -351,6 +362,8 @@ pub struct TokenStatus {
     pub issuer: String,
     /// To which client.
     pub client_id: String,
+    /// How that was come by; [`ClientSource::Registered`] also where it was registered earlier.
+    pub client_source: ClientSource,
     /// What they are good for.
     pub scopes: crate::wire::scope::ScopeSet,
     /// When they were obtained.

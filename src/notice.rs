@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::logout::{Credential, Ending};
 use crate::output::{HostError, Purpose};
+use crate::session::clock::ClockSkew;
 use crate::session::trouble::SessionState;
 use crate::wire::scope::ScopeSet;
 
@@ -68,6 +69,11 @@ pub enum Notice {
         /// Which.
         client_id: String,
     },
+    /// A secret is where others than its owner can read it.
+    SecretExposed {
+        /// Where.
+        place: String,
+    },
     /// A person is being asked.
     Browsing,
     /// A request to the callback address was not the answer that is waited for.
@@ -114,6 +120,13 @@ pub enum Notice {
     SaveRecovered,
     /// An inspection is over: this is what a login would do.
     Proposed(Proposal),
+    /// This machine's clock isn't that of a server.
+    ClockSkew(ClockSkew),
+    /// The two clocks agree again.
+    ClockRight {
+        /// Whose clock ours was compared with.
+        server: String,
+    },
     /// The session stands otherwise than before.
     State(SessionState),
     /// A part of a logout is over.
@@ -154,6 +167,8 @@ pub enum Leniency {
     RootSlash,
     /// The issuer was one of `trusted_issuers`.
     TrustedIssuer,
+    /// The issuer was the bare origin of the one asked for, and `trust_origin_issuer` is on.
+    OriginIssuer,
     /// `code_challenge_methods_supported` was absent, and `assume_s256` is on.
     AssumedS256,
     /// The protected resource metadata had no `resource`.
@@ -162,6 +177,16 @@ pub enum Leniency {
     LegacyServer,
     /// There was no metadata at all: the default endpoints of 2025-03-26 are used.
     LegacyEndpoints,
+    /// Something was at an address that only `allow_private_addresses` allows.
+    PrivateAddress,
+    /// No resource indicator is sent, as [`send_resource`](crate::Config::send_resource) allows.
+    ResourceOmitted,
+    /// The client was refused until it showed its secret in the body
+    /// ([`Config::retry_secret_in_body`](crate::Config::retry_secret_in_body)).
+    SecretInBody,
+    /// The token of a refresh was refused at once, and the next one names the scopes
+    /// ([`Config::scope_on_refresh`](crate::Config::scope_on_refresh) names them always).
+    ScopeOnRefresh,
 }
 
 /// How a client identity was come by.
@@ -200,6 +225,9 @@ impl fmt::Display for Notice {
                 write!(f, "client {client_id} ({source})")
             }
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
+            Notice::SecretExposed { place } => {
+                write!(f, "{place} holds a secret that others can read")
+            }
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")
@@ -229,6 +257,10 @@ impl fmt::Display for Notice {
                     Err(error) => write!(f, "fail: {error}")?,
                 }
                 if scopes.is_empty() { Ok(()) } else { write!(f, ", and ask for {scopes}") }
+            }
+            Notice::ClockSkew(skew) => skew.fmt(f),
+            Notice::ClockRight { server } => {
+                write!(f, "this machine's clock is right again, by that of {server}")
             }
             Notice::State(state) => write!(f, "session: {state}"),
             Notice::Ended { what, ending } => write!(f, "{what}: {ending}"),
@@ -267,10 +299,15 @@ impl fmt::Display for Leniency {
         f.write_str(match self {
             Leniency::RootSlash => "the issuer differs by its root slash only",
             Leniency::TrustedIssuer => "another issuer, which `trusted_issuers` names",
+            Leniency::OriginIssuer => "the issuer is a bare origin (`trust_origin_issuer`)",
             Leniency::AssumedS256 => "PKCE support is not advertised (`assume_s256`)",
             Leniency::ResourceAbsent => "protected resource metadata without `resource`",
             Leniency::LegacyServer => "no protected resource metadata (2025-03-26)",
             Leniency::LegacyEndpoints => "no metadata: default endpoints (2025-03-26)",
+            Leniency::PrivateAddress => "an address that `allow_private_addresses` allows",
+            Leniency::ResourceOmitted => "no resource indicator is sent (`send_resource`)",
+            Leniency::SecretInBody => "the client's secret goes in the body",
+            Leniency::ScopeOnRefresh => "the refresh names the scopes",
         })
     }
 }

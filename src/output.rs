@@ -1,8 +1,11 @@
 //! Everything that can come out.
 //!
 //! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
-//! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save, HTTP)
-//! and one *prompt* (listen, browse) are unanswered at a time.
+//! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save,
+//! secret, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
+
+mod secrets;
+mod store;
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +14,14 @@ use url::Url;
 
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
-use crate::secret::Secret;
+use crate::reach::{PeerAddress, Reach, Witness};
 use crate::text::{printable, printable_url};
 use crate::time::Mono;
+
+pub(crate) use secrets::SECRET_DEADLINE;
+pub use secrets::{FoundSecret, SecretCall};
+pub(crate) use store::STORE_DEADLINE;
+pub use store::{LoadCall, Revision, SaveCall};
 
 /// What comes out of [`AuthMachine::poll_output`](crate::AuthMachine::poll_output).
 #[derive(Debug)]
@@ -45,8 +53,10 @@ pub enum Output {
 pub enum Action {
     /// Read the stored record.
     Load(LoadCall),
-    /// Write, or erase, the stored record.
+    /// Replace, or erase, the stored record, if it is what was read.
     Save(SaveCall),
+    /// Read a secret that the settings name instead of holding it.
+    Secret(SecretCall),
     /// Send an HTTP request.
     Http(HttpCall),
     /// Start to listen at the callback address.
@@ -58,62 +68,6 @@ pub enum Action {
 /// Names an action; answers carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub(crate) u64);
-
-/// Read the stored record of this server and account.
-#[derive(Debug)]
-pub struct LoadCall {
-    pub(crate) id: CallId,
-    pub(crate) lock: bool,
-}
-
-impl LoadCall {
-    /// Take the store's exclusive lock first, and hold it until [`Output::Release`]. Where it can't
-    /// be had within [`Self::deadline`], answer with the error. A lock that is taken only after the
-    /// deadline has passed is given back by the host: no release comes for it.
-    pub fn lock(&self) -> bool {
-        self.lock
-    }
-
-    /// How long this may take.
-    pub fn deadline(&self) -> Duration {
-        STORE_DEADLINE
-    }
-
-    /// The bytes as they were saved, `None` where nothing is stored.
-    pub fn answer(self, result: Result<Option<Vec<u8>>, HostError>) -> Event {
-        answer(self.id, AnswerContent::Loaded(result.map(|bytes| bytes.map(Secret::new))))
-    }
-}
-
-/// Replace the stored record, atomically and durably.
-#[derive(Debug)]
-pub struct SaveCall {
-    pub(crate) id: CallId,
-    pub(crate) record: Option<Secret<Vec<u8>>>,
-    pub(crate) set_aside: bool,
-}
-
-impl SaveCall {
-    /// The bytes to store: JSON that holds secrets. `None`: erase what is stored.
-    pub fn record(&self) -> Option<&[u8]> {
-        self.record.as_ref().map(|bytes| bytes.expose().as_slice())
-    }
-
-    /// What is stored now couldn't be read: keep a copy of it aside before replacing it.
-    pub fn set_aside(&self) -> bool {
-        self.set_aside
-    }
-
-    /// How long this may take.
-    pub fn deadline(&self) -> Duration {
-        STORE_DEADLINE
-    }
-
-    /// `Ok` once the record would survive a power cut.
-    pub fn answer(self, result: Result<(), HostError>) -> Event {
-        answer(self.id, AnswerContent::Saved(result))
-    }
-}
 
 /// What a request is for; adapters don't need it, logs and tests do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,6 +138,9 @@ pub struct HttpCall {
     pub(crate) request: Box<http::Request<Vec<u8>>>,
     pub(crate) limits: Limits,
     pub(crate) purpose: Purpose,
+    pub(crate) reach: Reach,
+    /// It goes to the operator's own server.
+    pub(crate) home: bool,
 }
 
 impl HttpCall {
@@ -202,8 +159,28 @@ impl HttpCall {
         self.purpose
     }
 
-    /// The response of any status, or why there is none.
-    pub fn answer(self, result: Result<http::Response<Vec<u8>>, TransportError>) -> Event {
+    /// What it may reach: of the addresses that the host name has, dial those that this allows, and
+    /// no other. Look the name up once, so that what is dialled is what was asked about. Where none
+    /// is allowed, send nothing and answer [`TransportErrorKind::Refused`].
+    ///
+    /// A connection that is kept for later requests was dialled under the bounds of an earlier one:
+    /// reuse it for a call without bounds, or for one with the same. Where a proxy looks the names
+    /// up, it is the proxy that decides; requests to addresses themselves are judged before they
+    /// come out here.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// The response of any status, or why there is none. Put the [`PeerAddress`] of the connection
+    /// into the response's extensions: it tells where the operator's server is, and so what it may
+    /// name.
+    pub fn answer(self, mut result: Result<http::Response<Vec<u8>>, TransportError>) -> Event {
+        if let Ok(response) = &mut result
+            && let Some(PeerAddress(address)) = response.extensions_mut().remove()
+        {
+            let lenient = self.reach.is_lenient(address);
+            response.extensions_mut().insert(Witness { address, home: self.home, lenient });
+        }
         answer(self.id, AnswerContent::Http(HttpReply(result)))
     }
 }
@@ -321,6 +298,7 @@ pub struct HostError {
 enum Weight {
     Plain,
     Busy,
+    Conflict,
     Required,
 }
 
@@ -333,6 +311,12 @@ impl HostError {
     /// Somebody else holds the store's lock; it may be free later.
     pub fn busy(why: impl fmt::Display) -> Self {
         Self { weight: Weight::Busy, ..Self::new(why) }
+    }
+
+    /// What is stored is not what it was expected to be, and nothing was changed: the answer to a
+    /// [`SaveCall`] that another program was faster than. The machine reads again.
+    pub fn conflict(why: impl fmt::Display) -> Self {
+        Self { weight: Weight::Conflict, ..Self::new(why) }
     }
 
     /// The store can't be used, and there must be no refresh without it: for a program that ends
@@ -348,8 +332,13 @@ impl HostError {
         self.weight == Weight::Busy
     }
 
+    /// Whether it was made by [`conflict`](Self::conflict).
+    pub fn is_conflict(&self) -> bool {
+        self.weight == Weight::Conflict
+    }
+
     pub(crate) fn forbids_refresh(&self) -> bool {
-        self.weight != Weight::Plain
+        matches!(self.weight, Weight::Busy | Weight::Required)
     }
 }
 
@@ -379,6 +368,8 @@ pub enum TransportErrorKind {
     Timeout,
     /// The body is larger than allowed.
     TooLarge,
+    /// The host name has no address that the call [may reach](HttpCall::reach): nothing was sent.
+    Refused,
     /// Anything else.
     Other,
 }
@@ -397,9 +388,6 @@ impl fmt::Display for TransportError {
 }
 
 impl std::error::Error for TransportError {}
-
-/// A store that waits for a lock may wait for another process's whole refresh.
-pub(crate) const STORE_DEADLINE: Duration = Duration::from_secs(90);
 
 fn answer(call: CallId, content: AnswerContent) -> Event {
     Event::Answer(Answer { call, content })

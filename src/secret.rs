@@ -1,9 +1,12 @@
-//! Values that must not be seen: tokens, codes, verifiers, client secrets.
+//! Values that must not be seen: tokens, codes, verifiers, client secrets; and where such values are.
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize;
+
+use crate::text::printable;
 
 /// A value that doesn't print, is wiped when dropped, and compares in constant time.
 ///
@@ -55,6 +58,40 @@ impl<T: Zeroize + AsRef<[u8]>> fmt::Debug for Secret<T> {
 impl<T: Zeroize + AsRef<[u8]>> Drop for Secret<T> {
     fn drop(&mut self) {
         self.0.zeroize();
+    }
+}
+
+/// Where a secret is, in the place of the secret. It is read when it is needed, and not kept.
+///
+/// In JSON `{ "file": "/run/secrets/client" }`, `{ "env": "CLIENT_SECRET" }` or
+/// `{ "name": "notes-client" }`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretRef {
+    /// In this file; whitespace around it doesn't count.
+    File(String),
+    /// In this variable of the environment, if that is set.
+    Env(String),
+    /// With the program's secret provider, by this name.
+    Name(String),
+}
+
+impl SecretRef {
+    /// Reads ToolHive's `NAME,target=TARGET`; what the target is doesn't matter here.
+    pub fn parse_toolhive(text: &str) -> Option<Self> {
+        let (name, target) = text.split_once(',')?;
+        let target = target.strip_prefix("target=")?;
+        (!name.is_empty() && !target.is_empty()).then(|| Self::Name(name.to_owned()))
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretRef::File(path) => write!(f, "the file {}", printable(path)),
+            SecretRef::Env(name) => write!(f, "the environment variable {}", printable(name)),
+            SecretRef::Name(name) => write!(f, "the secret {}", printable(name)),
+        }
     }
 }
 

@@ -15,9 +15,6 @@ use serde::{Deserialize, Serialize};
 pub struct UnixTime(pub u64);
 
 impl UnixTime {
-    /// Later than all that happens.
-    pub(crate) const NEVER: Self = Self(u64::MAX);
-
     /// The time `by` later (whole seconds; stops at the end of the range).
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {

@@ -2,9 +2,11 @@
 
 use mcp_auth::output::{CallbackHost, Page};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{Demand, ErrorKind, Need, Notice, TokenState};
+use mcp_auth::{Demand, ErrorKind, Leniency, Need, Notice, SendResource, TokenState};
 use mcp_auth_world::scenario::Scenario;
-use mcp_auth_world::{Challenge, IssParameter, Person, Visit, What, World, assert_fails};
+use mcp_auth_world::{
+    Challenge, IssParameter, Person, ResourceIndicators, Visit, What, World, assert_fails,
+};
 use serde_json::json;
 
 /// A login up to the point where the person's answer is about to arrive.
@@ -327,17 +329,77 @@ mod request {
         let mut s = Scenario::new();
         s.config.resource = Some("urn:notes".to_owned());
         s.world.resource.identifier = None;
-        s.world.authorization[0].resources =
-            mcp_auth_world::ResourceIndicators::Only("urn:notes".to_owned());
+        s.world.authorization[0].resources = ResourceIndicators::Only("urn:notes".to_owned());
         s.log_in().unwrap();
         assert_eq!(s.authorize_param("resource").unwrap(), "urn:notes");
         assert_eq!(s.form_field("resource").unwrap(), "urn:notes");
 
         let mut s = Scenario::new();
-        s.config.omit_resource = true;
-        s.world.authorization[0].resources = mcp_auth_world::ResourceIndicators::Refused;
+        s.config.send_resource = SendResource::Never;
+        s.world.authorization[0].resources = ResourceIndicators::Refused;
         assert_eq!(s.call_tool("whoami").status(), 200);
         assert_eq!((s.authorize_param("resource"), s.form_field("resource")), (None, None));
+        assert_eq!(omitted(&s), 1);
+    }
+
+    fn omitted(s: &Scenario) -> usize {
+        s.told(|notice| matches!(notice, Notice::Lenient(Leniency::ResourceOmitted)))
+    }
+
+    #[test]
+    fn leaves_out_a_refused_resource_where_the_settings_say_so() {
+        for (refused, browsers) in
+            [(ResourceIndicators::Refused, 2), (ResourceIndicators::RefusedAtToken, 1)]
+        {
+            let mut s = Scenario::new();
+            s.world.authorization[0].resources = refused.clone();
+            let answer = s.call_tool("whoami");
+            assert!(answer.error().advice().contains("send_resource"), "{}", answer.error());
+
+            let mut s = Scenario::new();
+            s.world.authorization[0].resources = refused.clone();
+            s.config.send_resource = SendResource::Auto;
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!((s.browser_opened(), omitted(&s)), (browsers, 1));
+            assert_eq!(s.form_field("resource"), None);
+            // What was learned is kept: neither a refresh nor a login tries again.
+            s.restart();
+            s.sleep(4000);
+            s.take_log();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            let log = ["POST auth.example.com/token 200", "POST mcp.example.com/mcp 200"];
+            assert_eq!(s.take_log(), log);
+            s.log_in().unwrap();
+            assert_eq!((s.browser_opened(), s.authorize_param("resource")), (browsers + 1, None));
+        }
+    }
+
+    #[test]
+    fn leaves_out_a_resource_that_a_refresh_is_refused_for() {
+        let mut s = Scenario::new();
+        s.config.send_resource = SendResource::Auto;
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert!(s.authorize_param("resource").is_some());
+        assert_eq!(omitted(&s), 0);
+        s.world.authorization[0].resources = ResourceIndicators::Refused;
+        for refused in [1, 0] {
+            s.sleep(4000);
+            s.take_log();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            let log = s.take_log();
+            let refusals = log.iter().filter(|line| line.ends_with("/token 400")).count();
+            assert_eq!((refusals, omitted(&s)), (refused, 1), "{log:?}");
+        }
+    }
+
+    #[test]
+    fn leaves_out_a_refused_resource_once() {
+        let mut s = Scenario::new();
+        s.config.send_resource = SendResource::Auto;
+        // It takes only this one, and so neither ours nor none.
+        s.world.authorization[0].resources = ResourceIndicators::Only("urn:notes".to_owned());
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Denied(_));
+        assert_eq!(s.browser_opened(), 2);
     }
 
     #[test]

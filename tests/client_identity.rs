@@ -189,6 +189,17 @@ mod registered {
     }
 
     #[test]
+    fn a_server_that_forgot_it_in_the_middle_of_a_login_may_say_so_without_a_word() {
+        for answer in [Canned::new(401, ""), Canned::json(401, r#"{"error":"invalid_client"}"#)] {
+            let mut s = Scenario::new();
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            s.world.faults.push(Fault::answer("POST", "/token", answer));
+            s.log_in().unwrap();
+            assert_eq!((s.world.registrations(), s.browser_opened()), (2, 3));
+        }
+    }
+
+    #[test]
     fn in_the_background_the_next_login_knows_that_it_is_forgotten() {
         let mut s = Scenario::new();
         assert_eq!(s.call_tool("whoami").status(), 200);

@@ -127,6 +127,35 @@ fn an_error_in_the_protocols_own_form_means_that_nobody_asked_who_we_are() {
 }
 
 #[test]
+fn a_person_may_log_in_where_everybody_is_let_in_if_the_server_knows_a_login() {
+    let open = || {
+        let mut s = Scenario::new();
+        s.world.resource.requires_login = RequiresLogin::Never;
+        s
+    };
+    let mut s = open();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert!(matches!(s.token(), TokenState::NotRequired));
+    s.log_in().unwrap();
+    assert_eq!(s.browser_opened(), 1);
+    let grant = s.grant();
+    assert_eq!(s.send("whoami", Some(&grant)).status(), 200);
+    // The token is used from then on, and renewed.
+    s.restart();
+    assert!(s.obtain(&need("whoami"), Demand::background).unwrap().is_some());
+
+    // Without metadata, or where that names nobody, there is none.
+    let nobody = Some("{\"resource\":\"https://mcp.example.com/mcp\"}".to_owned());
+    for (metadata, body) in [(ResourceMetadata::Absent, None), (ResourceMetadata::AtPath, nobody)] {
+        let mut s = open();
+        (s.world.resource.metadata, s.world.resource.metadata_body) = (metadata, body);
+        s.log_in().unwrap();
+        assert!(matches!(s.token(), TokenState::NotRequired));
+        assert_eq!(s.browser_opened(), 0);
+    }
+}
+
+#[test]
 fn a_401_without_www_authenticate_is_a_401() {
     let mut s = Scenario::new();
     s.world.resource.challenge = Challenge::Absent;

@@ -266,11 +266,16 @@ mod authorization_server {
             "auth.example.com/.well-known/oauth-authorization-server/tenant",
             "auth.example.com/.well-known/openid-configuration/tenant",
             "auth.example.com/tenant/.well-known/openid-configuration",
+            "auth.example.com/tenant/.well-known/oauth-authorization-server",
         ];
-        for (index, place) in
-            [MetadataPlace::Rfc8414, MetadataPlace::OidcInserted, MetadataPlace::OidcAppended]
-                .into_iter()
-                .enumerate()
+        for (index, place) in [
+            MetadataPlace::Rfc8414,
+            MetadataPlace::OidcInserted,
+            MetadataPlace::OidcAppended,
+            MetadataPlace::Rfc8414Appended,
+        ]
+        .into_iter()
+        .enumerate()
         {
             let mut s =
                 Scenario::in_world(World::with_urls("https://mcp.example.com/mcp", &[TENANT]));

@@ -53,7 +53,9 @@ fn tokens_are_refreshed_there_too() {
 fn the_fallback_can_be_switched_off() {
     let mut s = legacy();
     s.config.legacy_fallback = false;
-    assert_fails!(s.call_tool("whoami"), ErrorKind::NoAuthorizationServer { .. });
+    let answer = s.call_tool("whoami");
+    assert_fails!(answer, ErrorKind::NoAuthorizationServer { .. });
+    assert!(answer.error().to_string().contains("`legacy_fallback`"), "{}", answer.error());
     assert_eq!(s.browser_opened(), 0);
 }
 

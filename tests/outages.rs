@@ -394,8 +394,13 @@ mod a_final_refusal {
             (403, r#"{"error":"invalid_grant"}"#),
             (200, "error=bad_refresh_token&error_description=expired"),
             (200, r#"{"ok":false,"error":"invalid_refresh_token"}"#),
+            (200, r#"{"error":"bad_refresh_token","error_description":"expired"}"#),
+            (400, r#"{"error":{"code":"invalid_grant","message":"expired"}}"#),
             (403, r#"{"error":"access_denied"}"#),
             (400, r#"{"error":"invalid_request"}"#),
+            (401, r#"{"error":"invalid_request"}"#),
+            (403, r#"{"error":"invalid_scope"}"#),
+            (200, "error=invalid_request&error_description=expired"),
         ] {
             let mut s = expired();
             break_it(&mut s, Canned::json(status, body));
@@ -410,6 +415,7 @@ mod a_final_refusal {
             mend(&mut s);
             assert_eq!(s.call_tool("whoami").status(), 200);
             assert_eq!((s.browser_opened(), s.world.registrations()), (2, 1), "{body}");
+            assert_eq!(state(&mut s), SessionState::Authorized, "{body}");
         }
     }
 }

@@ -319,3 +319,23 @@ mod a_logout {
         assert!(s.store.text().contains(&login), "the newer login is erased");
     }
 }
+
+#[test]
+fn tokens_that_were_adopted_keep_their_number_when_they_are_read_again() {
+    let mut s = Scenario::new();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.sleep(1000);
+    // Another program, which has never seen our login, logs out and in: it begins to count anew.
+    s.switch_to(1).handle(Event::Forget);
+    s.run();
+    s.log_in().unwrap();
+    s.switch_to(0).sleep(2590);
+    let ours = s.machine().status().unwrap().generation;
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    let theirs = s.grant().generation();
+    assert!(theirs > ours);
+    s.sleep(1000);
+    s.demand(Demand::background(need("whoami")));
+    s.run_until("save");
+    assert_eq!(s.machine().status().unwrap().generation, theirs);
+}

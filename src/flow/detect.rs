@@ -1,7 +1,10 @@
 //! Does the server want authorization? Asked only when nothing is known: a GET, then a POST
 //! `initialize`; the well-known documents, which come next anyway, settle what stays unclear.
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use std::fmt;
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
+use url::Url;
 
 use crate::error::ErrorKind;
 use crate::flow::{Ask, HttpResult, Notes, Step};
@@ -10,6 +13,8 @@ use crate::output::{Purpose, TransportError};
 use crate::session::grant::Site;
 use crate::text::printable_url;
 use crate::wire::challenge::BearerChallenge;
+use crate::wire::failure::describe;
+use crate::wire::url as address;
 
 /// Every request to an MCP endpoint names both; some servers answer only then as they should.
 const MCP_ACCEPT: &str = "application/json, text/event-stream";
@@ -17,6 +22,8 @@ const MCP_ACCEPT: &str = "application/json, text/event-stream";
 pub(crate) enum Detect {
     Get,
     Post,
+    /// Where the POST was redirected to.
+    Moved(Url),
 }
 
 pub(crate) enum Detected {
@@ -33,15 +40,27 @@ pub(crate) enum Detected {
 pub(crate) enum Silence {
     Nothing(TransportError),
     Useless(String),
+    /// There is no such endpoint, it says.
+    NotFound,
 }
 
 impl Silence {
-    /// The error, if nothing else tells either.
-    pub(crate) fn into_error(self, site: &Site) -> ErrorKind {
+    /// The error, if nothing else tells either; `instead`: the URL that may be meant.
+    pub(crate) fn into_error(self, site: &Site, instead: Option<String>) -> ErrorKind {
         let url = printable_url(&site.text);
         match self {
             Silence::Nothing(source) => ErrorKind::Unreachable { url, source },
-            Silence::Useless(what) => ErrorKind::ProbeFailed { url, what },
+            other => ErrorKind::ProbeFailed { url, what: other.to_string(), instead },
+        }
+    }
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Silence::Nothing(error) => error.fmt(f),
+            Silence::Useless(what) => f.write_str(what),
+            Silence::NotFound => f.write_str("HTTP 404"),
         }
     }
 }
@@ -52,10 +71,11 @@ impl Detect {
     }
 
     fn ask(self, site: &Site) -> Step<Self, Detected> {
-        let request = http::Request::builder().uri(site.url.as_str()).header(ACCEPT, MCP_ACCEPT);
+        let url = if let Detect::Moved(url) = &self { url } else { &site.url };
+        let request = http::Request::builder().uri(url.as_str()).header(ACCEPT, MCP_ACCEPT);
         let request = match self {
             Detect::Get => request.method("GET").body(Vec::new()),
-            Detect::Post => {
+            Detect::Post | Detect::Moved(_) => {
                 request.method("POST").header(CONTENT_TYPE, "application/json").body(initialize())
             }
         };
@@ -84,7 +104,7 @@ impl Detect {
                 let conclusive = match self {
                     // A page for people says nothing about the endpoint; an event stream does.
                     Detect::Get => is(headers, "text/event-stream"),
-                    Detect::Post => {
+                    Detect::Post | Detect::Moved(_) => {
                         is(headers, "text/event-stream")
                             || is(headers, "application/json")
                             || matches!(status, 202 | 204)
@@ -93,22 +113,33 @@ impl Detect {
                 if response.status().is_success() && conclusive {
                     return Step::Done(Detected::NotRequired);
                 }
-                Silence::Useless(format!("HTTP {status}"))
+                match status {
+                    404 => Silence::NotFound,
+                    _ => Silence::Useless(describe(response.status(), headers, response.body())),
+                }
             }
             Err(error) => Silence::Nothing(error.clone()),
         };
-        match self {
-            Detect::Get => Detect::Post.ask(site),
-            Detect::Post => {
-                let told = match &why {
-                    Silence::Nothing(error) => error.to_string(),
-                    Silence::Useless(what) => what.clone(),
-                };
-                notes.push(Notice::Skipped { url: printable_url(&site.text), why: told });
+        match (self, &reply) {
+            (Detect::Get, _) => Detect::Post.ask(site),
+            (Detect::Post, Ok(response)) if let Some(to) = moved(site, response) => {
+                notes.push(Notice::Followed { url: printable_url(to.as_str()) });
+                Detect::Moved(to).ask(site)
+            }
+            _ => {
+                let told = Notice::Skipped { url: printable_url(&site.text), why: why.to_string() };
+                notes.push(told);
                 Step::Done(Detected::Unclear { answered: reply.is_ok_and(spoke_json_rpc), why })
             }
         }
     }
+}
+
+/// Some servers insist on a slash at the end, or on none.
+fn moved(site: &Site, response: &http::Response<Vec<u8>>) -> Option<Url> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let moved = matches!(response.status().as_u16(), 307 | 308);
+    moved.then(|| address::moved_to(&site.url, location))?
 }
 
 /// An error in the protocol's own form: the server looked at the message, not at the sender.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use crate::config::Config;
 use crate::error::Error;
 use crate::flow::detect::Silence;
-use crate::flow::resource::{FindResource, Resource, Search};
+use crate::flow::resource::{Doubt, FindResource, Resource, Search};
 use crate::flow::server::{Candidate, FindServer, Server};
 use crate::flow::{HttpResult, Notes, Step};
 use crate::notice::Notice;
@@ -22,7 +22,12 @@ use crate::wire::url as address;
 /// What detection found out.
 pub(crate) enum Evidence {
     Challenge(Option<BearerChallenge>),
-    Unclear { answered: bool, why: Silence },
+    Unclear {
+        answered: bool,
+        why: Silence,
+    },
+    /// Everybody is let in, and a person wants to log in all the same.
+    Open,
 }
 
 pub(crate) struct Discover {
@@ -77,20 +82,33 @@ impl Discover {
         site: &Site,
         notes: &mut Notes,
     ) -> Result<Step<Self, Discovered>, Error> {
-        let (resource, uncertain) = match step {
+        let (resource, doubt) = match step {
             Step::Ask(find, ask) => {
                 return Ok(Step::Ask(Self { evidence, stage: Stage::Resource(find) }, ask));
             }
-            Step::Done(Search::Found(resource)) => (Some(resource), false),
-            Step::Done(Search::None { passing }) => (None, passing.is_some()),
+            Step::Done(Search::Found(resource)) => (Some(resource), Doubt::default()),
+            Step::Done(Search::None(doubt)) => (None, doubt),
         };
         let named = config.issuer.is_some() || config.authorize_url.is_some();
         let evidence = match evidence {
+            Evidence::Open if !named && resource.as_ref().is_none_or(|r| r.servers.is_empty()) => {
+                return Ok(Step::Done(Discovered::NotRequired));
+            }
             Evidence::Unclear { answered, why } if resource.is_none() && !named => {
                 return match answered {
                     true => Ok(Step::Done(Discovered::NotRequired)),
-                    false => Err(why.into_error(site).into()),
+                    false => Err(why.into_error(site, None).into()),
                 };
+            }
+            // It isn't there, and its metadata is that of another URL: a login would bring nothing.
+            Evidence::Unclear { answered: false, why: why @ Silence::NotFound } if !named => {
+                let other = resource.as_ref().map(|found| found.resource.as_str());
+                match other.filter(|other| !address::same_resource(other, &site.url)) {
+                    Some(other) => {
+                        return Err(why.into_error(site, Some(printable_url(other))).into());
+                    }
+                    None => Evidence::Unclear { answered: false, why },
+                }
             }
             evidence => evidence,
         };
@@ -100,7 +118,7 @@ impl Discover {
             return Ok(Self::after_server(evidence, resource, Step::Done(server), config, site));
         }
         let issuers = candidates(config, resource.as_ref(), evidence.challenge(), site);
-        let step = FindServer::start(issuers, uncertain, config, site, notes)?;
+        let step = FindServer::start(issuers, doubt, config, site, notes)?;
         Ok(Self::after_server(evidence, resource, step, config, site))
     }
 
@@ -126,7 +144,7 @@ impl Evidence {
     fn challenge(&self) -> Option<&BearerChallenge> {
         match self {
             Evidence::Challenge(challenge) => challenge.as_ref(),
-            Evidence::Unclear { .. } => None,
+            Evidence::Unclear { .. } | Evidence::Open => None,
         }
     }
 }

@@ -1,21 +1,24 @@
 //! The token endpoint: a code or a refresh token for tokens (RFC 6749 §4.1.3, §6). Refresh and code
 //! exchange are one flow with another grant.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::{Url, form_urlencoded};
 
-use crate::error::{Error, ErrorKind};
+use crate::config::{Config, SendResource};
+use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::identity::Identity;
+use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
-use crate::notice::Notice;
-use crate::output::Purpose;
+use crate::notice::{Leniency, Notice};
+use crate::output::{Purpose, TransportError, TransportErrorKind};
 use crate::secret::Secret;
 use crate::session::tokens::Purchase;
 use crate::text::printable_url;
 use crate::time::UnixTime;
-use crate::wire::failure::{Failure, OAuthError};
-use crate::wire::token::{Grant, TokenReply, TokenRequest};
+use crate::wire::failure::{Failure, OAuthError, describe};
+use crate::wire::token::{AuthMethod, Grant, TokenReply, TokenRequest};
 use crate::wire::{Malformed, url as address};
 
 /// A token request that is out, or about to be.
@@ -23,9 +26,12 @@ use crate::wire::{Malformed, url as address};
 pub(crate) struct Exchange {
     pub(crate) purchase: Purchase,
     pub(crate) identity: Identity,
+    config: Arc<Config>,
     endpoint: Url,
     paid_with: PaidWith,
     retried: bool,
+    /// The client's secret is looked for.
+    finding: Option<FindSecret>,
 }
 
 #[derive(Clone)]
@@ -34,11 +40,18 @@ pub(crate) enum PaidWith {
     RefreshToken(Secret),
 }
 
+/// Tokens, and what they were issued for.
+pub(crate) struct Bought {
+    pub(crate) reply: TokenReply,
+    pub(crate) purchase: Purchase,
+}
+
 /// Why an answer holds no tokens.
 pub(crate) enum Trouble {
     Refused(OAuthError),
     Passing { what: String, retry_after: Option<Duration> },
     Unusable(Malformed),
+    OutOfReach(TransportError),
 }
 
 pub(crate) enum Failed {
@@ -75,10 +88,13 @@ impl Exchange {
         purchase: Purchase,
         identity: Identity,
         paid_with: PaidWith,
+        config: &Arc<Config>,
     ) -> Result<(Self, Ask), Error> {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
-        Ok(Self { purchase, identity, endpoint, paid_with, retried: false }.ask())
+        let (config, retried, finding) = (config.clone(), false, None);
+        let exchange = Self { purchase, identity, config, endpoint, paid_with, retried, finding };
+        Ok(exchange.ask())
     }
 
     /// One that was tried before has had its hiccup.
@@ -87,18 +103,24 @@ impl Exchange {
         self
     }
 
-    fn ask(self) -> (Self, Ask) {
+    fn ask(mut self) -> (Self, Ask) {
+        if let Some((find, ask)) = self.identity.find_secret() {
+            self.finding = Some(find);
+            return (self, ask);
+        }
         let grant = match &self.paid_with {
             PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
                 code: code.expose(),
                 redirect_uri,
                 code_verifier: verifier.expose(),
             },
-            // No scope: the same as before (RFC 6749 §6).
-            PaidWith::RefreshToken(token) => {
-                Grant::RefreshToken { refresh_token: token.expose(), scope: None }
-            }
+            // No scope means the same as before (RFC 6749 §6), but not to every server.
+            PaidWith::RefreshToken(token) => Grant::RefreshToken {
+                refresh_token: token.expose(),
+                scope: self.purchase.scope_on_refresh.then_some(&self.purchase.requested),
+            },
         };
+        let extra: Vec<_> = self.config.token_params.clone().into_iter().collect();
         let request = TokenRequest {
             endpoint: &self.endpoint,
             client_id: &self.identity.client_id,
@@ -106,7 +128,7 @@ impl Exchange {
             auth_method: self.identity.auth_method,
             grant,
             resource: self.purchase.resource.as_deref(),
-            extra: &[],
+            extra: &extra,
         };
         let request = request.to_http();
         (self, Ask::http(request, Purpose::Token))
@@ -116,17 +138,44 @@ impl Exchange {
         self.ask()
     }
 
+    /// The client's secret is known once one of its places has it; then the request goes out.
+    pub(crate) fn on_secret(
+        mut self,
+        result: SecretResult,
+        notes: &mut Notes,
+    ) -> Result<(Self, Ask), Error> {
+        if let Some(find) = self.finding.take()
+            && let Some((find, ask)) = self.identity.on_secret(find, result, notes)?
+        {
+            self.finding = Some(find);
+            return Ok((self, ask));
+        }
+        Ok(self.ask())
+    }
+
     pub(crate) fn on_http(
         mut self,
         now: UnixTime,
         reply: HttpResult,
         notes: &mut Notes,
-    ) -> Result<Step<Self, TokenReply>, Failed> {
+    ) -> Result<Step<Self, Bought>, Failed> {
         let (what, retry_after) = match self.read(now, reply) {
-            Ok(reply) => return Ok(Step::Done(reply)),
-            Err(Trouble::Refused(error)) => return Err(Failed::Refused(error)),
+            Ok(reply) => return Ok(Step::Done(Bought { reply, purchase: self.purchase })),
+            Err(Trouble::Refused(error)) => {
+                return match self.otherwise(&error) {
+                    Some(leniency) => {
+                        notes.push(Notice::Lenient(leniency));
+                        let (exchange, ask) = self.ask();
+                        Ok(Step::Ask(exchange, ask))
+                    }
+                    None => Err(Failed::Refused(error)),
+                };
+            }
             Err(Trouble::Unusable(what)) => {
                 return Err(Failed::Error(ErrorKind::Unusable { url: self.url(), what }.into()));
+            }
+            Err(Trouble::OutOfReach(error)) => {
+                return Err(Failed::Error(unanswered(self.url(), Purpose::Token, error).into()));
             }
             Err(Trouble::Passing { what, retry_after }) => (what, retry_after),
         };
@@ -140,15 +189,37 @@ impl Exchange {
         Err(Failed::Passing { what, retry_after })
     }
 
+    /// Whether the request may be made in another way after this refusal. Servers look at the client
+    /// and at the resource before they spend what was paid with: the same is good once more.
+    fn otherwise(&mut self, error: &OAuthError) -> Option<Leniency> {
+        let auto = self.config.send_resource == SendResource::Auto;
+        if auto && error.is_refused_resource() && self.purchase.resource.take().is_some() {
+            return Some(Leniency::ResourceOmitted);
+        }
+        let identity = &mut self.identity;
+        let refused = error.is_unknown_client() || error.wants_client_secret();
+        let untried = identity.has_secret() && identity.auth_method != AuthMethod::Post;
+        if self.config.retry_secret_in_body && refused && untried {
+            identity.auth_method = AuthMethod::Post;
+            self.purchase.auth_method = Some(AuthMethod::Post);
+            return Some(Leniency::SecretInBody);
+        }
+        None
+    }
+
     /// Reads an answer of any time: a late one is as good as any.
     pub(crate) fn read(&self, now: UnixTime, reply: HttpResult) -> Result<TokenReply, Trouble> {
-        let response = reply
-            .map_err(|error| Trouble::Passing { what: error.to_string(), retry_after: None })?;
+        let response = reply.map_err(|error| match error.kind {
+            TransportErrorKind::Refused => Trouble::OutOfReach(error),
+            _ => Trouble::Passing { what: error.to_string(), retry_after: None },
+        })?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| TokenReply::parse(head.status, &head.headers, body, now);
         // Some servers quote in their error what they were sent.
         let reply = parse(&body).map_err(|failure| match failure {
-            Failure::Refused { .. } => parse(&self.without_secrets(&body)).err().unwrap_or(failure),
+            Failure::Refused { .. } | Failure::Unauthorized { .. } => {
+                parse(&self.without_secrets(&body)).err().unwrap_or(failure)
+            }
             other => other,
         });
         if let Ok(reply) = &reply
@@ -164,9 +235,17 @@ impl Exchange {
                 Trouble::Passing { what: error.to_string(), retry_after: None }
             }
             Failure::Refused { error, .. } => Trouble::Refused(error),
+            // A proxy's word must not cost a login that lives; a new one has a way to go on.
+            Failure::Unauthorized { .. } if self.is_refresh() => {
+                Trouble::Passing { what: failure.to_string(), retry_after: None }
+            }
+            Failure::Unauthorized { message: description } => {
+                Trouble::Refused(OAuthError { description, ..OAuthError::code("invalid_client") })
+            }
             Failure::Malformed(what) => Trouble::Unusable(what),
-            Failure::Passing { status, retry_after, .. } => {
-                Trouble::Passing { what: format!("HTTP {status}"), retry_after }
+            Failure::Passing { retry_after, .. } => {
+                let what = describe(head.status, &head.headers, &body);
+                Trouble::Passing { what, retry_after }
             }
         })
     }

@@ -4,10 +4,12 @@ use http::StatusCode;
 use http::header::{ACCEPT, LOCATION};
 use url::Url;
 
+use crate::error::{ErrorKind, unanswered};
 use crate::flow::{Ask, HttpResult, Notes};
 use crate::notice::Notice;
 use crate::output::{Purpose, TransportErrorKind};
 use crate::text::printable_url;
+use crate::wire::failure::{describe, is_bot_protection};
 use crate::wire::url as address;
 
 const MAX_HOPS: u8 = 3;
@@ -24,6 +26,8 @@ pub(crate) enum Fetched {
     Ask(Fetch, Ask),
     /// 200, with this body.
     Body(Vec<u8>),
+    /// It leads where it may not: nothing was asked.
+    Refused(ErrorKind),
     /// Anything else: the next candidate's turn. `passing`: it may be different later.
     Nothing { why: String, passing: bool },
 }
@@ -46,6 +50,10 @@ impl Fetch {
     pub(crate) fn on_http(mut self, reply: HttpResult, notes: &mut Notes) -> Fetched {
         let response = match reply {
             Ok(response) => response,
+            Err(error) if error.kind == TransportErrorKind::Refused => {
+                let url = printable_url(self.url.as_str());
+                return Fetched::Refused(unanswered(url, self.purpose, error));
+            }
             Err(error) => {
                 let passing = error.kind != TransportErrorKind::TooLarge;
                 return Fetched::Nothing { why: error.to_string(), passing };
@@ -56,8 +64,12 @@ impl Fetch {
             return Fetched::Body(response.into_body());
         }
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-            return Fetched::Nothing { why: format!("HTTP {}", status.as_u16()), passing };
+            let (headers, body) = (response.headers(), response.body());
+            // A page that wants to see a browser says nothing of what is behind it.
+            let passing = status.is_server_error()
+                || matches!(status.as_u16(), 408 | 425 | 429)
+                || is_bot_protection(headers, body);
+            return Fetched::Nothing { why: describe(status, headers, body), passing };
         }
         if self.hops >= MAX_HOPS {
             return Fetched::Nothing { why: "too many redirects".into(), passing: false };

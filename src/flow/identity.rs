@@ -2,21 +2,61 @@
 //! registered earlier → to be registered. Each is shown only to the issuer that it belongs to.
 
 use crate::config::Config;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
+use crate::flow::secret::{FindSecret, SecretResult};
+use crate::flow::{Ask, Notes, Step};
 use crate::notice::ClientSource;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretRef};
 use crate::session::record::{ClientHome, Discovery, Record, Registration};
+use crate::session::tokens::Tokens;
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::token::AuthMethod;
+
+/// What a secret of a client is called in errors.
+const CLIENT_SECRET: &str = "the client's secret";
 
 /// A client and how it proves itself at the token endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) client_id: String,
     pub(crate) client_secret: Option<Secret>,
+    /// Where its secret is, if it isn't here.
+    pub(crate) secret_from: Vec<SecretRef>,
     pub(crate) auth_method: AuthMethod,
     pub(crate) source: ClientSource,
+}
+
+impl Identity {
+    /// Whether it has a secret, here or elsewhere.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.client_secret.is_some() || !self.secret_from.is_empty()
+    }
+
+    /// The search for its secret, where that must be read first.
+    pub(crate) fn find_secret(&self) -> Option<(FindSecret, Ask)> {
+        if self.client_secret.is_some() || !self.auth_method.needs_secret() {
+            return None;
+        }
+        FindSecret::start(CLIENT_SECRET, &self.secret_from)
+    }
+
+    /// Takes what was found at the last place; `Some`: there is another to look at.
+    pub(crate) fn on_secret(
+        &mut self,
+        find: FindSecret,
+        result: SecretResult,
+        notes: &mut Notes,
+    ) -> Result<Option<(FindSecret, Ask)>, Error> {
+        match find.on_secret(result, notes)? {
+            Step::Ask(find, ask) => Ok(Some((find, ask))),
+            Step::Done(Some(secret)) => {
+                self.client_secret = Some(secret);
+                Ok(None)
+            }
+            Step::Done(None) => Err(FindSecret::missing(CLIENT_SECRET, &self.secret_from)),
+        }
+    }
 }
 
 pub(crate) enum Choice {
@@ -40,7 +80,7 @@ impl Known<'_> {
         let bound = self.config.client_home().is_some();
         let home =
             self.client_home.filter(|h| Some(&h.client_id) == self.config.client_id.as_ref());
-        !bound && self.config.client_secret.is_some() && home.is_some_and(|h| h.issuer != issuer)
+        !bound && self.config.has_client_secret() && home.is_some_and(|h| h.issuer != issuer)
     }
 }
 
@@ -105,6 +145,12 @@ fn is_good(known: &Registration, redirect_uri: &str, now: UnixTime) -> bool {
 /// secret that has expired.
 pub(crate) fn recall(config: &Config, record: &Record, now: UnixTime) -> Option<Identity> {
     let tokens = record.tokens.as_ref()?;
+    let identity = buyer(config, record, tokens, now)?;
+    let auth_method = tokens.auth_method.filter(|_| identity.client_secret.is_some());
+    Some(Identity { auth_method: auth_method.unwrap_or(identity.auth_method), ..identity })
+}
+
+fn buyer(config: &Config, record: &Record, tokens: &Tokens, now: UnixTime) -> Option<Identity> {
     match tokens.client_source.kind() {
         ClientSource::Registered => {
             let known = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);
@@ -132,6 +178,7 @@ pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity
     Identity {
         client_id: known.client_id.clone(),
         client_secret: known.client_secret.clone(),
+        secret_from: Vec::new(),
         auth_method: known.auth_method,
         source,
     }
@@ -139,20 +186,24 @@ pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity
 
 fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity> {
     let client_secret = config.client_secret.clone();
-    let auth_method = match AuthMethod::choose(supported, client_secret.is_some()) {
+    let has_secret = config.has_client_secret();
+    let auth_method = match AuthMethod::choose(supported, has_secret) {
         Some(method) => method,
         // Many servers list only methods with a secret and accept public clients all the same.
-        None if client_secret.is_none() => AuthMethod::None,
+        None if !has_secret => AuthMethod::None,
         None => return None,
     };
     let source = ClientSource::Configured;
-    Some(Identity { client_id: config.client_id.clone()?, client_secret, auth_method, source })
+    let client_id = config.client_id.clone()?;
+    let secret_from = config.client_secret_from.clone();
+    Some(Identity { client_id, client_secret, secret_from, auth_method, source })
 }
 
 fn document(url: &str) -> Identity {
     Identity {
         client_id: url.to_owned(),
         client_secret: None,
+        secret_from: Vec::new(),
         auth_method: AuthMethod::None,
         source: ClientSource::MetadataDocument,
     }

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::flow::Learned;
 use crate::flow::identity::{self, Choice, Known};
-use crate::notice::{ClientSource, Notice, Proposal};
+use crate::flow::{HttpResult, Learned, Notes};
+use crate::notice::{ClientSource, Leniency, Notice, Proposal};
+use crate::reach::Witness;
 use crate::session::grant::Site;
 use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
@@ -22,10 +24,12 @@ pub(crate) struct Job {
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
     pub(crate) inspect: bool,
+    /// A person wants to log in, also where the server lets everybody in.
+    pub(crate) wanted_all_the_same: bool,
     /// Scopes needed besides those that the server suggests.
     pub(crate) wanted: ScopeSet,
-    /// What was asked for earlier, and of whom: a new login keeps it.
-    pub(crate) earlier: Option<(String, ScopeSet)>,
+    /// What the tokens at hand were obtained for, and of whom: a new login keeps it.
+    pub(crate) earlier: Option<Purchase>,
     pub(crate) registrations: BTreeMap<String, Registration>,
     pub(crate) document_rejected_by: BTreeSet<String>,
     pub(crate) client_home: Option<ClientHome>,
@@ -33,6 +37,10 @@ pub(crate) struct Job {
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
     pub(crate) replaced_client: bool,
+    /// Something was at an address that the settings allow.
+    pub(crate) went_private: bool,
+    /// The server has refused the resource indicator.
+    pub(crate) resource_refused: bool,
 }
 
 impl Job {
@@ -71,11 +79,23 @@ impl Job {
     }
 
     pub(super) fn resource(&self, found: &Discovery) -> Option<String> {
-        match &self.config.resource {
-            _ if self.config.omit_resource => None,
-            Some(configured) => Some(configured.clone()),
-            None => Some(found.resource.clone()),
+        let done_without = self.earlier_of(found).is_some_and(|earlier| earlier.resource.is_none());
+        match self.config.send_resource {
+            SendResource::Never => return None,
+            SendResource::Auto if self.resource_refused || done_without => return None,
+            SendResource::Auto | SendResource::Always => {}
         }
+        Some(self.config.resource.as_ref().unwrap_or(&found.resource).clone())
+    }
+
+    /// Whether a refused resource indicator may be left out: once.
+    pub(super) fn may_omit_resource(&mut self) -> bool {
+        self.config.send_resource == SendResource::Auto
+            && !std::mem::replace(&mut self.resource_refused, true)
+    }
+
+    pub(super) fn earlier_of(&self, found: &Discovery) -> Option<&Purchase> {
+        self.earlier.as_ref().filter(|earlier| earlier.issuer == found.issuer)
     }
 
     /// Configured, else the challenge's, else the resource's; what is needed and what was asked for
@@ -87,10 +107,8 @@ impl Job {
             .as_ref()
             .or(self.challenge_scope.as_ref())
             .or(found.scopes_supported.as_ref());
-        let mut scopes = match &self.earlier {
-            Some((issuer, scopes)) if *issuer == found.issuer => scopes.clone(),
-            _ => ScopeSet::new(),
-        };
+        let earlier = self.earlier_of(found).map(|earlier| earlier.requested.clone());
+        let mut scopes = earlier.unwrap_or_default();
         scopes = scopes.union(&suggested.cloned().unwrap_or_default()).union(&self.wanted);
         let lists = |scope: &str| {
             found.server.scopes_supported.as_ref().is_some_and(|listed| listed.contains(scope))
@@ -101,7 +119,19 @@ impl Job {
         scopes
     }
 
+    /// What has to be overlooked for an answer to be had.
+    pub(super) fn overlook(&mut self, reply: &HttpResult, notes: &mut Notes) {
+        let witness =
+            reply.as_ref().ok().and_then(|response| response.extensions().get::<Witness>());
+        if witness.is_some_and(|witness| witness.lenient) && !self.went_private {
+            self.went_private = true;
+            notes.push(Notice::Lenient(Leniency::PrivateAddress));
+        }
+    }
+
     pub(super) fn learned_with(&self, found: &Discovery) -> Learned {
-        Learned { discovery: Some(found.clone()), ..self.learned.clone() }
+        let mut found = found.clone();
+        found.leniencies.extend(self.went_private.then_some(Leniency::PrivateAddress));
+        Learned { discovery: Some(found), ..self.learned.clone() }
     }
 }

@@ -5,12 +5,13 @@ use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
 use crate::flow::discover::{Discover, Discovered, Evidence};
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
+use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
-use crate::notice::{ClientSource, Notice};
+use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{CallbackPort, ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::record::{ClientHome, Discovery, Registration};
@@ -32,6 +33,8 @@ enum Stage {
     Listen(Box<Discovery>),
     Register(Register, Place),
     Keep(Identity, Place),
+    /// Nobody is sent to log in where the client's secret can't be had afterwards.
+    Rehearse(FindSecret, Identity, Place),
     Authorize(Box<Authorize>),
     Exchange(Exchange, Place),
 }
@@ -96,18 +99,17 @@ impl Login {
         }
     }
 
-    /// Issuer and name of the client that the person was sent with, if it is older than this login.
-    pub(crate) fn earlier_client(&self) -> Option<(String, String)> {
+    /// The client that the person was sent with, and the issuer that they were sent to.
+    pub(crate) fn sent(&self) -> Option<(&str, &Identity)> {
         match &self.stage {
-            Stage::Authorize(sent) if sent.identity.source == ClientSource::Remembered => {
-                Some((sent.found.issuer.clone(), sent.identity.client_id.clone()))
-            }
+            Stage::Authorize(sent) => Some((&sent.found.issuer, &sent.identity)),
             _ => None,
         }
     }
 
     pub(crate) fn on_http(self, now: UnixTime, reply: HttpResult, notes: &mut Notes) -> Turn {
-        let Self { job, stage } = self;
+        let Self { mut job, stage } = self;
+        job.overlook(&reply, notes);
         match stage {
             Stage::Detect(detect) => {
                 let step = detect.on_http(&job.site, reply, notes);
@@ -124,7 +126,29 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
-            Stage::Listen(_) | Stage::Keep(..) | Stage::Authorize(_) => Err(stray("http")),
+            Stage::Listen(_) | Stage::Keep(..) | Stage::Rehearse(..) | Stage::Authorize(_) => {
+                Err(stray("http"))
+            }
+        }
+    }
+
+    pub(crate) fn on_secret(self, result: SecretResult, notes: &mut Notes) -> Turn {
+        match self.stage {
+            Stage::Rehearse(find, identity, place) => {
+                // What was found is dropped again: a person may take minutes.
+                match identity.clone().on_secret(find, result, notes)? {
+                    Some((find, ask)) => {
+                        let stage = Stage::Rehearse(find, identity, place);
+                        Ok(Step::Ask(Self { job: self.job, stage }, ask))
+                    }
+                    None => Self::ask_person(self.job, identity, place, notes),
+                }
+            }
+            Stage::Exchange(exchange, place) => {
+                let (exchange, ask) = exchange.on_secret(result, notes)?;
+                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+            }
+            _ => Err(stray("secret")),
         }
     }
 
@@ -142,9 +166,9 @@ impl Login {
         }
     }
 
-    pub(crate) fn on_kept(self) -> Turn {
+    pub(crate) fn on_kept(self, notes: &mut Notes) -> Turn {
         match self.stage {
-            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place),
+            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place, notes),
             _ => Err(stray("save")),
         }
     }
@@ -182,9 +206,12 @@ impl Login {
                 let page = Page::Failure(error.to_string());
                 let Authorize { found, identity, redirect_uri, .. } = *authorize;
                 let place = Place { found, redirect_uri };
-                let turn = if rejects_client(&error) {
+                let mut job = self.job;
+                let turn = if error.is_refused_resource() && job.may_omit_resource() {
+                    Self::authorize(job, identity, place, notes)
+                } else if rejects_client(&error) {
                     let otherwise = ErrorKind::Denied(error);
-                    Self::replace_client(self.job, identity, place, otherwise, now, notes)
+                    Self::replace_client(job, identity, place, otherwise, now, notes)
                 } else {
                     Err(ErrorKind::Denied(error).into())
                 };
@@ -202,6 +229,8 @@ impl Login {
             Step::Ask(detect, ask) => {
                 return Ok(Step::Ask(Self { job, stage: Stage::Detect(detect) }, ask));
             }
+            // Its metadata says whether it knows a login at all.
+            Step::Done(Detected::NotRequired) if job.wanted_all_the_same => Evidence::Open,
             Step::Done(Detected::NotRequired) => {
                 notes.push(Notice::NotRequired);
                 return Ok(Step::Done(Ended::NotRequired));
@@ -225,7 +254,7 @@ impl Login {
     }
 
     fn discovered(
-        mut job: Job,
+        job: Job,
         step: Step<Discover, Discovered>,
         now: UnixTime,
         notes: &mut Notes,
@@ -245,8 +274,7 @@ impl Login {
         };
         if job.inspect {
             notes.push(job.proposal(&found, now));
-            job.learned.discovery = Some(*found);
-            return Ok(Step::Done(Ended::Inspected(job.learned)));
+            return Ok(Step::Done(Ended::Inspected(job.learned_with(&found))));
         }
         job.needs_person()?;
         if let Some(uri) = &job.config.redirect_uri {
@@ -271,7 +299,7 @@ impl Login {
         match identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now)? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
-                Self::authorize(job, identity, place)
+                Self::authorize(job, identity, place, notes)
             }
             Choice::Register => {
                 let scope = job.scopes(&place.found);
@@ -303,12 +331,25 @@ impl Login {
         }
     }
 
-    fn authorize(mut job: Job, identity: Identity, place: Place) -> Turn {
+    fn authorize(job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+        job.needs_person()?;
+        match identity.find_secret() {
+            Some((find, ask)) => {
+                Ok(Step::Ask(Self { job, stage: Stage::Rehearse(find, identity, place) }, ask))
+            }
+            None => Self::ask_person(job, identity, place, notes),
+        }
+    }
+
+    fn ask_person(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
         // Again: who welcomed a browser may have left since.
         job.needs_person()?;
         let Place { found, redirect_uri } = place;
         let requested = job.scopes(&found);
         let resource = job.resource(&found);
+        if resource.is_none() {
+            notes.push(Notice::Lenient(Leniency::ResourceOmitted));
+        }
         let authorize =
             Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
         let Some(url) = authorize.url(&job.config) else {
@@ -319,7 +360,10 @@ impl Login {
 
     fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
+        let earlier = job.earlier_of(&found);
         let purchase = Purchase {
+            scope_on_refresh: job.config.scope_on_refresh
+                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
             issuer: found.issuer.clone(),
             token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
             client_id: identity.client_id.clone(),
@@ -327,10 +371,11 @@ impl Login {
             requested,
             logged_in_at: now,
             resource,
+            auth_method: None,
         };
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with)?;
+        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
         let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
         Ok(Step::Ask(Self { job, stage }, ask))
     }
@@ -343,19 +388,22 @@ impl Login {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Turn {
-        let (identity, purchase, url) =
-            (exchange.identity.clone(), exchange.purchase.clone(), exchange.url());
+        let (identity, url) = (exchange.identity.clone(), exchange.url());
         match exchange.on_http(now, reply, notes) {
             Ok(Step::Ask(exchange, ask)) => {
                 Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
             }
-            Ok(Step::Done(reply)) => {
+            Ok(Step::Done(Bought { reply, purchase })) => {
                 let mut learned = job.learned_with(&place.found);
                 learned.client_home = home(&identity, &purchase);
                 // Also one that was registered earlier: another program may have put its own in the
                 // record since, and only this one can renew these tokens.
                 if identity.source.kind() == ClientSource::Registered {
-                    learned.registered = job.registrations.get(&purchase.issuer).cloned();
+                    let mut client = job.registrations.get(&purchase.issuer).cloned();
+                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
+                        client.auth_method = method;
+                    }
+                    learned.registered = client;
                 }
                 Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
             }

@@ -13,9 +13,10 @@ use std::collections::VecDeque;
 use url::Url;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::exchange::without;
 use crate::flow::identity::{Identity, recall};
+use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::logout::{self, Credential, Ending};
 use crate::notice::{ClientSource, Notice};
@@ -33,6 +34,8 @@ use crate::wire::{registration, url as address};
 /// A logout on its way.
 pub(crate) struct Logout {
     current: End,
+    /// The secret of the client that revokes is looked for.
+    finding: Option<FindSecret>,
     plan: Plan,
 }
 
@@ -47,23 +50,28 @@ struct Plan {
 /// Something to end.
 struct End {
     what: Credential,
-    request: http::Request<Vec<u8>>,
     url: Url,
-    /// What the request holds: a server may quote it.
-    secrets: Vec<Secret>,
+    how: How,
+}
+
+enum How {
+    Revoke { token: Secret, hint: TokenTypeHint, client: Box<Identity> },
+    Delete { token: Secret },
 }
 
 impl Logout {
     /// `known`: each state of the record that may hold something that lives, the newest last as far
-    /// as anybody knows; `unread`: why what is stored isn't among them.
+    /// as anybody knows; `unread`: why what is stored isn't among them; `report`: what has been ended
+    /// before.
     pub(crate) fn start<'a>(
         config: &Config,
         known: &'a [Record],
         unread: Option<HostError>,
+        report: logout::Logout,
         notes: &mut Notes,
     ) -> Step<Self, logout::Logout> {
         let (left, silent) = (VecDeque::new(), Vec::new());
-        let mut plan = Plan { left, silent, report: logout::Logout::new() };
+        let mut plan = Plan { left, silent, report };
         for (what, hint) in [
             (Credential::RefreshToken, TokenTypeHint::RefreshToken),
             (Credential::AccessToken, TokenTypeHint::AccessToken),
@@ -106,13 +114,17 @@ impl Logout {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Step<Self, logout::Logout> {
-        let Self { current, mut plan } = self;
+        let Self { current, mut plan, .. } = self;
         let ending = match reply {
             Ok(response) => match current.read(now, response) {
                 Ok(Revoked::Done) => Ending::Ended,
                 Ok(Revoked::Unsupported) => Ending::NotOffered,
                 Err(why) => Ending::Failed(current.error(why)),
             },
+            Err(error) if error.kind == TransportErrorKind::Refused => {
+                let url = printable_url(current.url.as_str());
+                Ending::Failed(unanswered(url, purpose(current.what), error).into())
+            }
             Err(error) => {
                 let why = error.to_string();
                 if matches!(error.kind, TransportErrorKind::Connect | TransportErrorKind::Timeout) {
@@ -123,6 +135,26 @@ impl Logout {
         };
         plan.conclude(current.what, ending, notes);
         plan.next(notes)
+    }
+
+    pub(crate) fn on_secret(
+        self,
+        result: SecretResult,
+        notes: &mut Notes,
+    ) -> Step<Self, logout::Logout> {
+        let Self { mut current, finding, mut plan } = self;
+        let next = match (&mut current.how, finding) {
+            (How::Revoke { client, .. }, Some(find)) => client.on_secret(find, result, notes),
+            _ => Ok(None),
+        };
+        match next {
+            Ok(Some((find, ask))) => Step::Ask(Self { current, finding: Some(find), plan }, ask),
+            Ok(None) => plan.send(current),
+            Err(error) => {
+                plan.conclude(current.what, Ending::Failed(error), notes);
+                plan.next(notes)
+            }
+        }
     }
 }
 
@@ -140,21 +172,48 @@ impl Plan {
     }
 
     fn next(mut self, notes: &mut Notes) -> Step<Logout, logout::Logout> {
-        while let Some(mut end) = self.left.pop_front() {
+        while let Some(end) = self.left.pop_front() {
             let silent = self.silent.iter().find(|(url, _)| address::same_origin(url, &end.url));
             if let Some((_, why)) = silent {
                 let ending = Ending::Failed(end.error(why.clone()));
                 self.conclude(end.what, ending, notes);
                 continue;
             }
-            let purpose = match end.what {
-                Credential::Registration => Purpose::Management,
-                Credential::RefreshToken | Credential::AccessToken => Purpose::Revocation,
-            };
-            let ask = Ask::http(std::mem::take(&mut end.request), purpose);
-            return Step::Ask(Logout { current: end, plan: self }, ask);
+            if let How::Revoke { client, .. } = &end.how
+                && let Some((find, ask)) = client.find_secret()
+            {
+                return Step::Ask(Logout { current: end, finding: Some(find), plan: self }, ask);
+            }
+            return self.send(end);
         }
         Step::Done(self.report)
+    }
+
+    fn send(self, end: End) -> Step<Logout, logout::Logout> {
+        let ask = match &end.how {
+            How::Delete { token } => {
+                Ask::http(registration::delete_request(&end.url, token), Purpose::Management)
+            }
+            How::Revoke { token, hint, client } => {
+                let request = RevocationRequest {
+                    endpoint: &end.url,
+                    token,
+                    hint: *hint,
+                    client_id: &client.client_id,
+                    client_secret: client.client_secret.as_ref(),
+                    auth_method: client.auth_method,
+                };
+                Ask::http(request.to_http(), Purpose::Revocation)
+            }
+        };
+        Step::Ask(Logout { current: end, finding: None, plan: self }, ask)
+    }
+}
+
+fn purpose(what: Credential) -> Purpose {
+    match what {
+        Credential::Registration => Purpose::Management,
+        Credential::RefreshToken | Credential::AccessToken => Purpose::Revocation,
     }
 }
 
@@ -168,12 +227,23 @@ impl End {
         let read = |body: &[u8]| read(head.status, &head.headers, body, now);
         let said = match read(&body) {
             // Some servers quote in their error what they were sent.
-            Err(Failure::Refused { .. } | Failure::Passing { error: Some(_), .. }) => {
-                read(&without(self.secrets.iter(), &body))
-            }
+            Err(
+                Failure::Refused { .. }
+                | Failure::Passing { error: Some(_), .. }
+                | Failure::Unauthorized { .. },
+            ) => read(&without(self.secrets(), &body)),
             said => said,
         };
         said.map_err(|failure| failure.to_string())
+    }
+
+    /// What the request holds.
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let (token, client) = match &self.how {
+            How::Revoke { token, client, .. } => (token, client.client_secret.as_ref()),
+            How::Delete { token } => (token, None),
+        };
+        [Some(token), client].into_iter().flatten()
     }
 
     fn error(&self, why: String) -> Error {
@@ -205,30 +275,21 @@ fn revocation(
     let client = recall(config, record, UnixTime::default()).unwrap_or_else(|| Identity {
         client_id: tokens.client_id.clone(),
         client_secret: None,
+        secret_from: Vec::new(),
         auth_method: AuthMethod::None,
         source: ClientSource::Remembered,
     });
-    let request = RevocationRequest {
-        endpoint: &endpoint,
-        token,
-        hint,
-        client_id: &client.client_id,
-        client_secret: client.client_secret.as_ref(),
-        auth_method: client.auth_method,
-    };
-    let request = request.to_http();
     let what = match hint {
         TokenTypeHint::RefreshToken => Credential::RefreshToken,
         TokenTypeHint::AccessToken => Credential::AccessToken,
     };
-    let secrets = [Some(token.clone()), client.client_secret].into_iter().flatten().collect();
-    Some(End { what, request, url: endpoint, secrets })
+    let how = How::Revoke { token: token.clone(), hint, client: Box::new(client) };
+    Some(End { what, url: endpoint, how })
 }
 
 /// `None` where the server gave nothing to manage the registration with.
 fn deletion(client: &Registration) -> Option<End> {
     let token = client.management_token.clone()?;
     let url = address::parse("registration_client_uri", client.management_uri.as_ref()?).ok()?;
-    let request = registration::delete_request(&url, &token);
-    Some(End { what: Credential::Registration, request, url, secrets: vec![token] })
+    Some(End { what: Credential::Registration, url, how: How::Delete { token } })
 }

@@ -32,6 +32,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod register;
 pub(crate) mod resource;
+pub(crate) mod secret;
 pub(crate) mod server;
 
 use std::time::Duration;
@@ -40,6 +41,7 @@ use url::Url;
 
 use crate::notice::Notice;
 use crate::output::{ListenSpec, Purpose, TransportError};
+use crate::secret::SecretRef;
 use crate::session::record::{ClientHome, Discovery, Record, Registration};
 
 /// A flow's next move: exactly one ask, or its result.
@@ -51,6 +53,8 @@ pub(crate) enum Step<F, T> {
 /// What a flow asks of the world.
 pub(crate) enum Ask {
     Http(HttpAsk),
+    /// Read a secret.
+    Secret(SecretRef),
     /// Keep what was learned, durably, before going on.
     Keep(Box<Learned>),
     Listen(ListenSpec),

@@ -3,14 +3,14 @@
 use url::Url;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::Notice;
 use crate::output::Purpose;
 use crate::session::record::{Discovery, Registration};
 use crate::text::printable_url;
 use crate::time::UnixTime;
-use crate::wire::failure::Failure;
+use crate::wire::failure::{Failure, OAuthError, describe};
 use crate::wire::registration::{self, ApplicationType, ClientMetadata, RegistrationReply};
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::AuthMethod;
@@ -70,7 +70,7 @@ impl Register {
     ) -> Result<Step<Self, Registration>, Error> {
         let url = printable_url(self.endpoint.as_str());
         let response =
-            reply.map_err(|source| ErrorKind::Unreachable { url: url.clone(), source })?;
+            reply.map_err(|source| unanswered(url.clone(), Purpose::Registration, source))?;
         let (head, body) = response.into_parts();
         match RegistrationReply::parse(head.status, &head.headers, &body, now) {
             Ok(reply) => Ok(Step::Done(self.conclude(reply, now)?)),
@@ -98,9 +98,14 @@ impl Register {
                 notes.push(Notice::Skipped { url, why });
                 Ok(self.ask(config))
             }
-            Err(Failure::Passing { status, retry_after, .. }) => {
+            Err(Failure::Passing { retry_after, .. }) => {
                 let retry_in = retry_after.unwrap_or(RETRY);
-                Err(ErrorKind::Passing { url, what: format!("HTTP {status}"), retry_in }.into())
+                let what = describe(head.status, &head.headers, &body);
+                Err(ErrorKind::Passing { url, what, retry_in }.into())
+            }
+            Err(Failure::Unauthorized { message: description }) => {
+                let error = OAuthError { description, ..OAuthError::code("invalid_token") };
+                Err(ErrorKind::RegistrationRefused { url, error }.into())
             }
             Err(Failure::Malformed(what)) => Err(ErrorKind::Unusable { url, what }.into()),
         }

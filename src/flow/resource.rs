@@ -21,7 +21,16 @@ pub(crate) struct FindResource {
     rest: VecDeque<Url>,
     current: Url,
     fetch: Fetch,
-    passing: Option<String>,
+    doubt: Doubt,
+}
+
+/// Why "there is none" isn't certain.
+#[derive(Default)]
+pub(crate) struct Doubt {
+    /// Some candidate failed in a way that may pass.
+    pub(crate) passing: bool,
+    /// Some candidate leads where it may not.
+    pub(crate) refused: Option<ErrorKind>,
 }
 
 /// What the metadata says, checked.
@@ -35,10 +44,7 @@ pub(crate) struct Resource {
 
 pub(crate) enum Search {
     Found(Resource),
-    /// `passing`: some candidate failed in a way that may pass, so "there is none" isn't certain.
-    None {
-        passing: Option<String>,
-    },
+    None(Doubt),
 }
 
 impl FindResource {
@@ -68,16 +74,16 @@ impl FindResource {
                 rest.push_back(url);
             }
         }
-        Self::next(rest, None)
+        Self::next(rest, Doubt::default())
     }
 
-    fn next(mut rest: VecDeque<Url>, passing: Option<String>) -> Step<Self, Search> {
+    fn next(mut rest: VecDeque<Url>, doubt: Doubt) -> Step<Self, Search> {
         while let Some(current) = rest.pop_front() {
             if let Some((fetch, ask)) = Fetch::start(current.clone(), Purpose::ResourceMetadata) {
-                return Step::Ask(Self { rest, current, fetch, passing }, ask);
+                return Step::Ask(Self { rest, current, fetch, doubt }, ask);
             }
         }
-        Step::Done(Search::None { passing })
+        Step::Done(Search::None(doubt))
     }
 
     pub(crate) fn on_http(
@@ -86,10 +92,10 @@ impl FindResource {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Search>, Error> {
-        let Self { rest, current, fetch, mut passing } = self;
+        let Self { rest, current, fetch, mut doubt } = self;
         let why = match fetch.on_http(reply, notes) {
             Fetched::Ask(fetch, ask) => {
-                return Ok(Step::Ask(Self { rest, current, fetch, passing }, ask));
+                return Ok(Step::Ask(Self { rest, current, fetch, doubt }, ask));
             }
             Fetched::Body(body) => match ResourceMetadata::parse(&body) {
                 Ok(metadata) => match accept(metadata, &current, site)? {
@@ -105,17 +111,18 @@ impl FindResource {
                 },
                 Err(error) => error.to_string(),
             },
-            Fetched::Nothing { why, passing: passes } => {
-                if passes {
-                    passing.get_or_insert_with(|| {
-                        format!("{}: {why}", printable_url(current.as_str()))
-                    });
-                }
+            Fetched::Refused(kind) => {
+                let why = kind.to_string();
+                doubt.refused.get_or_insert(kind);
+                why
+            }
+            Fetched::Nothing { why, passing } => {
+                doubt.passing |= passing;
                 why
             }
         };
         notes.push(Notice::Skipped { url: printable_url(current.as_str()), why });
-        Ok(Self::next(rest, passing))
+        Ok(Self::next(rest, doubt))
     }
 }
 

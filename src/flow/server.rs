@@ -9,6 +9,7 @@ use url::Url;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::flow::fetch::{Fetch, Fetched};
+use crate::flow::resource::Doubt;
 use crate::flow::{HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
 use crate::output::Purpose;
@@ -53,30 +54,37 @@ struct Hunt {
     found: Option<Server>,
     tried: Vec<String>,
     mismatch: Option<ErrorKind>,
+    refused: Option<ErrorKind>,
     passing: Option<(String, String)>,
     /// Something answered at the candidate, or might have: it is not safe to assume defaults.
     uncertain: bool,
 }
 
 impl FindServer {
-    /// `uncertain`: the MCP server may have metadata that names other issuers.
+    /// `doubt`: the MCP server may have metadata that names other issuers.
     pub(crate) fn start(
         issuers: VecDeque<Candidate>,
-        uncertain: bool,
+        doubt: Doubt,
         config: &Config,
         site: &Site,
         notes: &mut Notes,
     ) -> Result<Step<Self, Server>, Error> {
         let nothing = Candidate { issuer: String::new(), provenance: Provenance::Configured };
+        let unnamed = issuers.iter().all(|issuer| issuer.provenance == Provenance::Realm);
+        let untried = (unnamed && !config.legacy_fallback).then(|| {
+            let origin = site.url.origin().ascii_serialization();
+            format!("{origin}: not tried, `legacy_fallback` is off")
+        });
         let hunt = Hunt {
             issuers,
             candidate: nothing,
             urls: VecDeque::new(),
             found: None,
-            tried: Vec::new(),
+            tried: untried.into_iter().collect(),
             mismatch: None,
+            uncertain: doubt.passing || doubt.refused.is_some(),
+            refused: doubt.refused,
             passing: None,
-            uncertain,
         };
         hunt.next(config, site, notes)
     }
@@ -104,6 +112,11 @@ impl FindServer {
                     }
                 }
             },
+            Fetched::Refused(kind) => {
+                hunt.skip(current.as_str(), &kind.to_string(), notes);
+                hunt.uncertain = true;
+                hunt.refused.get_or_insert(kind);
+            }
             Fetched::Nothing { why, passing } => {
                 hunt.skip(current.as_str(), &why, notes);
                 if passing {
@@ -158,8 +171,8 @@ impl Hunt {
     /// The most telling of what went wrong.
     fn error(self, site: &Site) -> Error {
         let server = printable_url(&site.text);
-        Error::from(match (self.mismatch, self.passing) {
-            (Some(mismatch), _) => mismatch,
+        Error::from(match (self.mismatch.or(self.refused), self.passing) {
+            (Some(telling), _) => telling,
             (None, Some((url, what))) => ErrorKind::Passing { url, what, retry_in: RETRY },
             (None, None) => ErrorKind::NoAuthorizationServer { server, tried: self.tried },
         })
@@ -184,6 +197,10 @@ fn read(
             leniencies.push(Leniency::RootSlash);
         } else if trusted {
             leniencies.push(Leniency::TrustedIssuer);
+        } else if config.trust_origin_issuer
+            && address::is_origin_of(&metadata.issuer, &candidate.issuer)
+        {
+            leniencies.push(Leniency::OriginIssuer);
         } else {
             return Err(ErrorKind::IssuerMismatch {
                 expected: printable_url(&candidate.issuer),

@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
 use crate::flow::authorize::parse_at;
-use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -13,8 +13,9 @@ use crate::machine::lane::{
 };
 use crate::machine::store::{Again, Loaded};
 use crate::machine::{Answered, AuthMachine};
-use crate::notice::{ClientSource, Notice};
+use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
+use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
@@ -54,11 +55,14 @@ impl AuthMachine {
                 self.store.locked = loaded.is_ok();
                 match out.lane.and_then(|name| self.take_lane(name)) {
                     Some(lane) if lane.name == LaneName::Logout => {
-                        self.left_with(lane, loaded);
+                        self.on_read_to_end(now, lane, loaded);
                     }
                     Some(lane) => self.on_read(now, lane, loaded),
                     None => self.unlock(),
                 }
+            }
+            (Flight::Again(change, after), AnswerContent::Loaded(loaded)) => {
+                self.on_again(now, out.lane, change, after, loaded);
             }
             (Flight::Lock(change, after), AnswerContent::Loaded(loaded)) => {
                 self.on_locked(now, out.lane, change, after, loaded);
@@ -66,12 +70,23 @@ impl AuthMachine {
             (Flight::Save(change, after), AnswerContent::Saved(result)) => {
                 self.on_saved(now, out.lane, change, after, result);
             }
-            (Flight::Http(purpose), AnswerContent::Http(HttpReply(reply))) => {
+            (Flight::Secret, AnswerContent::Secret(result)) => {
+                if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
+                    self.on_secret(now, lane, result);
+                }
+            }
+            (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {
+                let purpose = asked.purpose;
                 let outcome = match &reply {
                     Ok(response) => Ok(response.status().as_u16()),
                     Err(error) => Err(error.to_string()),
                 };
                 self.tell(Notice::Answered { purpose, outcome });
+                let witness = reply.as_ref().ok().and_then(|r| r.extensions().get::<Witness>());
+                if let Some(witness) = witness.filter(|witness| witness.home) {
+                    self.session.saw_server_at(witness.address);
+                }
+                self.compare_clocks(now, asked, &reply);
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
                     self.on_http(now, lane, reply);
                 }
@@ -82,17 +97,20 @@ impl AuthMachine {
 
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
-    fn on_read(&mut self, now: Now, mut lane: Lane, loaded: Loaded) {
-        match self.read_again(now, loaded) {
-            Again::Same => {}
-            Again::Newer => return self.settle(&lane, Ok(())),
-            Again::Gone => return self.log_in_instead(now, lane, "the login was ended elsewhere"),
+    fn on_read(&mut self, now: Now, lane: Lane, loaded: Loaded) {
+        match loaded.map(|bytes| self.read_again(now, bytes, &mut Change::None)) {
+            Ok(Again::Same | Again::Doomed(_)) => {}
+            Ok(Again::Newer) => return self.settle(&lane, Ok(())),
+            Ok(Again::Gone) => {
+                return self.log_in_instead(now, lane, "the login was ended elsewhere");
+            }
             // Without the lock a refresh is a race; whoever holds it is probably refreshing.
-            Again::Unreadable(error) if error.forbids_refresh() => {
+            Err(error) if error.forbids_refresh() => {
+                self.session.acquit();
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
             }
             // A store that can't be read doesn't take away what is in memory.
-            Again::Unreadable(error) => self.tell(Notice::SaveFailed(error)),
+            Err(error) => self.tell(Notice::SaveFailed(error)),
         }
         if let Some(left) = self.session.retry_in(now.mono) {
             return self.rest_too(now, lane, left);
@@ -118,20 +136,39 @@ impl AuthMachine {
         let Some(refresh_token) = refresh_token else {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
+        let mut purchase = tokens.purchase.clone();
+        if self.session.may_need_scopes(now) {
+            purchase.scope_on_refresh = true;
+            self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
+        }
         let paid_with = PaidWith::RefreshToken(refresh_token);
-        match Exchange::start(tokens.purchase.clone(), identity, paid_with) {
+        match Exchange::start(purchase, identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
                 }
-                // Saved first that it is sent: whoever finds that after a crash tries once more.
-                let change = Change::Sent(tokens.generation);
-                lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
-                lane.state = State::Ready(Want::Save(change, After::Send(ask)));
-                self.renewal = Some(lane);
+                self.refresh_asks(now, lane, exchange, tokens, ask);
             }
             Err(error) => self.settle(&lane, Err(error)),
         }
+    }
+
+    /// Saved first that a request is sent: whoever finds that after a crash tries once more.
+    pub(super) fn refresh_asks(
+        &mut self,
+        now: Now,
+        mut lane: Lane,
+        exchange: Exchange,
+        tokens: Tokens,
+        ask: Ask,
+    ) {
+        let change = Change::Sent(tokens.generation);
+        lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
+        lane.state = match ask {
+            ask @ Ask::Http(_) => State::Ready(Want::Save(change, After::Send(ask))),
+            ask => ready(now, ask),
+        };
+        self.renewal = Some(lane);
     }
 
     pub(super) fn on_http(&mut self, now: Now, mut lane: Lane, reply: HttpResult) {
@@ -143,7 +180,7 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             Work::Refreshing(exchange, previous) => {
-                let (source, purchase) = (exchange.identity.source, exchange.purchase.clone());
+                let source = exchange.identity.source;
                 let result = exchange.on_http(now.wall, reply, &mut notes);
                 self.take_notes(notes);
                 match result {
@@ -152,7 +189,7 @@ impl AuthMachine {
                         lane.state = ready(now, ask);
                         self.renewal = Some(lane);
                     }
-                    Ok(Step::Done(reply)) => {
+                    Ok(Step::Done(Bought { reply, purchase })) => {
                         let learned = Learned::default();
                         let base = Base::Exactly(Some(previous.generation));
                         let previous = Some(&*previous);
@@ -248,6 +285,7 @@ impl AuthMachine {
     /// before the token at hand has expired.
     pub(super) fn log_in_instead(&mut self, now: Now, lane: Lane, why: &str) {
         self.drop_lane(LaneName::Renewal);
+        self.session.acquit();
         if lane.detached
             || self.session.grant(now, &lane.demand.need, &self.config, false).is_some()
         {
@@ -396,8 +434,11 @@ pub(super) fn ready(now: Now, ask: Ask) -> State {
 fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
-        (Flight::Load | Flight::Read | Flight::Lock(..), AnswerContent::Loaded(_))
-            | (Flight::Save(..), AnswerContent::Saved(_))
+        (
+            Flight::Load | Flight::Read | Flight::Lock(..) | Flight::Again(..),
+            AnswerContent::Loaded(_)
+        ) | (Flight::Save(..), AnswerContent::Saved(_))
+            | (Flight::Secret, AnswerContent::Secret(_))
             | (Flight::Http(_), AnswerContent::Http(_))
     )
 }

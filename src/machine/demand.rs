@@ -11,7 +11,7 @@ use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
 use crate::output::Output;
 use crate::session::Requirement;
 use crate::session::policy::Plan;
-use crate::time::{Now, UnixTime};
+use crate::time::Now;
 use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
@@ -88,14 +88,17 @@ impl AuthMachine {
             entropy: self.entropy.split(),
             browser_welcome: demand.browser_welcome,
             inspect,
+            wanted_all_the_same: demand.goal == Goal::Login,
             wanted: self.session.wanted(&demand.need),
-            earlier: record.tokens.as_ref().map(|t| (t.issuer.clone(), t.requested.clone())),
-            registrations: record.registrations.clone(),
+            earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
+            registrations: record.clients(demand.new_client, &self.config, now.wall),
             document_rejected_by: record.document_rejected_by.clone(),
             client_home: record.client_home.clone(),
             challenge_scope: None,
             learned: Learned::default(),
             replaced_client: false,
+            went_private: false,
+            resource_refused: false,
         };
         let after_refusal = self.session.refused();
         let lane =
@@ -137,7 +140,11 @@ impl AuthMachine {
         let lane = self.lane(name);
         match lane {
             Some(lane) if lane.must_be_seen_through() => lane.detached = true,
-            Some(_) => self.drop_lane(name),
+            Some(lane) => {
+                let doubt = lane.doubt();
+                self.chores.extend(doubt);
+                self.drop_lane(name);
+            }
             None => {}
         }
     }
@@ -150,14 +157,14 @@ impl AuthMachine {
         self.drop_lane(LaneName::Logout);
         // What is being saved must not come back when its answer does; but its generation is used.
         if let Some(InFlight { what, .. }) = &mut self.exchange
-            && let Flight::Lock(change, _) | Flight::Save(change, _) = what
+            && let Flight::Lock(change, _) | Flight::Again(change, _) | Flight::Save(change, _) =
+                what
         {
-            std::mem::replace(change, Change::None).apply(&mut self.session.record);
+            std::mem::replace(change, Change::Void).apply(&mut self.session.record);
         }
         let waiting = self.forget_session();
-        self.store.erasing = Some(UnixTime::NEVER);
         self.chores.clear();
-        self.chores.push_back(Change::Forget(UnixTime::NEVER));
+        self.chores.push_back(Change::Forget);
         for attempt in attempts.into_iter().chain(waiting) {
             self.fail(attempt, ErrorKind::Cancelled.into());
         }
@@ -201,7 +208,8 @@ impl AuthMachine {
 
     /// Gives the lock back, unless a save under it is out: that does it when it is answered.
     pub(super) fn unlock(&mut self) {
-        if matches!(&self.exchange, Some(InFlight { what: Flight::Save(..), .. })) {
+        let saves = |out: &InFlight| matches!(out.what, Flight::Again(..) | Flight::Save(..));
+        if self.exchange.as_ref().is_some_and(saves) {
             return;
         }
         if std::mem::take(&mut self.store.locked) {

@@ -7,11 +7,12 @@ use crate::flow::login::Login;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::notice::ClientSource;
 use crate::output::{CallId, Purpose};
 use crate::session::record::Record;
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
-use crate::time::{Mono, UnixTime};
+use crate::time::{Mono, Now, UnixTime};
 use crate::wire::token::TokenReply;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +93,10 @@ pub(super) enum Change {
         refused: bool,
         learned: Box<Learned>,
     },
-    /// A logout. Tried again after a failure, it spares a login that was made since this moment.
-    Forget(UnixTime),
+    /// A logout.
+    Forget,
+    /// A logout has overtaken it: it isn't made.
+    Void,
 }
 
 /// What new tokens were obtained in the place of.
@@ -101,22 +104,26 @@ pub(super) enum Change {
 pub(super) enum Base {
     /// A person has just logged in: whatever is there.
     Any,
-    /// This generation, or nothing. Anything else that is there by now is newer.
+    /// This generation, or nothing; or it has ended meanwhile, for another program had only its
+    /// refresh token, and the server refused that. Anything else that is there by now is newer.
     Exactly(Option<Generation>),
 }
 
 impl Change {
     pub(super) fn apply(self, record: &mut Record) {
         match self {
-            Change::None => {}
-            Change::Forget(at) => {
-                if !record.is_newer(at) {
-                    *record = record.emptied();
-                }
-            }
+            Change::None | Change::Void => {}
+            Change::Forget => *record = record.emptied(),
             Change::Learn(learned) => learned.apply(record),
             Change::Tokens(base, tokens, learned) => {
-                if base == Base::Any || base == Base::Exactly(record.generation()) {
+                let there = match base {
+                    Base::Any => true,
+                    Base::Exactly(generation) if generation == record.generation() => true,
+                    Base::Exactly(generation) => {
+                        generation.is_some_and(|of| record.has_ended(of, &tokens))
+                    }
+                };
+                if there {
                     learned.apply(record);
                     record.put(*tokens);
                 }
@@ -189,10 +196,21 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
-    Http(Purpose),
+    Secret,
+    Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
+    /// The same without the lock: it was waited for in vain, or somebody else was faster.
+    Again(Change, Option<After>),
     Save(Change, Option<After>),
+}
+
+/// A request that is out.
+pub(super) struct Asked {
+    pub(super) purpose: Purpose,
+    /// Host and port.
+    pub(super) server: String,
+    pub(super) at: Now,
 }
 
 /// A token request whose answer didn't come in time.
@@ -231,6 +249,15 @@ impl Lane {
             State::Person(deadline) | State::Paused(deadline) => Some(deadline),
             _ => None,
         }
+    }
+
+    /// The person was sent to a server with a client that is older than this login, and hasn't come
+    /// back: perhaps the server has forgotten it, and told the person instead of us.
+    pub(super) fn doubt(&self) -> Option<Change> {
+        let (State::Person(_), Work::Login(login)) = (&self.state, &self.work) else { return None };
+        let (issuer, client) = login.sent()?;
+        let earlier = client.source == ClientSource::Remembered;
+        earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
     }
 
     /// The token request that is out, should its answer come late.
@@ -299,8 +326,10 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
+            Flight::Again(..) => "Again",
             Flight::Save(..) => "Save",
         })
     }

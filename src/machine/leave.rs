@@ -10,6 +10,7 @@
 
 use crate::error::ErrorKind;
 use crate::event::Demand;
+use crate::flow::exchange::Bought;
 use crate::flow::login::Ended;
 use crate::flow::logout::Logout;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -63,8 +64,10 @@ impl AuthMachine {
                 }
                 Flight::Read => claimed = true,
                 // It can't be taken back, but it must not come back either.
-                Flight::Save(change, _) => learn(std::mem::replace(change, Change::None)),
-                Flight::Load | Flight::Http(_) => {}
+                Flight::Again(change, _) | Flight::Save(change, _) => {
+                    learn(std::mem::replace(change, Change::Void));
+                }
+                Flight::Load | Flight::Http(_) | Flight::Secret => {}
             }
             if claimed {
                 *lane = Some(LaneName::Logout);
@@ -91,8 +94,7 @@ impl AuthMachine {
         let emptied = self.session.record.emptied();
         self.session = Session::new(self.session.site.clone());
         self.session.record = emptied;
-        self.store.loaded = true;
-        self.store.damaged = false;
+        self.store.forget();
         self.waiting.take().map(|(attempt, _)| attempt)
     }
 
@@ -108,13 +110,23 @@ impl AuthMachine {
         self.leave(lane);
     }
 
-    /// The store is locked and read: the newest tokens may be another program's.
+    /// The store is to be locked and read: the newest tokens may be another program's.
+    pub(super) fn on_read_to_end(&mut self, now: Now, lane: Lane, loaded: Loaded) {
+        match loaded {
+            // Whoever holds the lock may hang.
+            Err(error) if error.is_busy() => {
+                let name = Some(lane.name);
+                self.put_lane(lane);
+                self.read_without_lock(now, name, Change::None, None);
+            }
+            loaded => self.left_with(lane, loaded),
+        }
+    }
+
     pub(super) fn left_with(&mut self, mut lane: Lane, loaded: Loaded) {
         match loaded {
             Ok(bytes) => {
-                let stored = self.read_record(bytes);
-                // It is erased whatever it is; nothing of it is kept aside.
-                self.store.damaged = false;
+                let stored = self.read_to_end(bytes);
                 if let Work::Leaving(known, _) = &mut lane.work {
                     known.extend(stored);
                 }
@@ -136,12 +148,30 @@ impl AuthMachine {
     /// `unread`: why nobody knows what is stored.
     fn tell_servers(&mut self, mut lane: Lane, unread: Option<HostError>) {
         let Work::Leaving(known, _) = std::mem::replace(&mut lane.work, Work::Over) else { return };
+        self.end_at_servers(lane, &known, unread, logout::Logout::new());
+    }
+
+    /// Another program has renewed the tokens since they were read: what it has saved is to end too.
+    pub(super) fn leave_again(&mut self, found: Record, report: logout::Logout) {
+        if let Some(lane) = self.logout.take() {
+            self.end_at_servers(lane, &[found], None, report);
+        }
+    }
+
+    fn end_at_servers(
+        &mut self,
+        lane: Lane,
+        known: &[Record],
+        unread: Option<HostError>,
+        report: logout::Logout,
+    ) {
         // Generations that another program has used are used.
         let used = known.iter().map(|record| record.last_generation).max();
-        let ours = &mut self.session.record.last_generation;
-        *ours = used.unwrap_or_default().max(*ours);
+        let ours = &mut self.session.record;
+        ours.last_generation = used.unwrap_or_default().max(ours.last_generation);
+        ours.server_at = ours.server_at.or(known.iter().rev().find_map(|record| record.server_at));
         let mut notes = Notes::new();
-        let step = Logout::start(&self.config, &known, unread, &mut notes);
+        let step = Logout::start(&self.config, known, unread, report, &mut notes);
         self.take_notes(notes);
         self.logout_stepped(lane, step);
     }
@@ -153,15 +183,15 @@ impl AuthMachine {
         self.logout_stepped(lane, step);
     }
 
-    fn logout_stepped(&mut self, mut lane: Lane, step: Step<Logout, logout::Logout>) {
+    pub(super) fn logout_stepped(&mut self, mut lane: Lane, step: Step<Logout, logout::Logout>) {
         lane.state = match step {
             Step::Ask(logout, ask) => {
                 lane.work = Work::LoggingOut(Box::new(logout));
                 State::Ready(Want::Ask(ask))
             }
             Step::Done(report) => {
-                let forget = Change::Forget(UnixTime::NEVER);
-                State::Ready(Want::Save(forget, After::LoggedOut(Box::new(report))))
+                let after = After::LoggedOut(Box::new(report));
+                State::Ready(Want::Save(Change::Forget, after))
             }
         };
         self.logout = Some(lane);
@@ -206,10 +236,10 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
             _ => None,
         },
         Work::Refreshing(exchange, previous) => {
-            let purchase = exchange.purchase.clone();
-            let Step::Done(reply) = exchange.on_http(now, reply, &mut notes).ok()? else {
+            let Step::Done(bought) = exchange.on_http(now, reply, &mut notes).ok()? else {
                 return None;
             };
+            let Bought { reply, purchase } = bought;
             let learned = Learned::default();
             Some(obtained(reply, purchase, Some(&previous), Base::Any, learned, now))
         }

@@ -7,14 +7,14 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
-    Action, BrowseCall, CallId, HostError, HttpCall, Limits, ListenCall, LoadCall, Output, Purpose,
-    STORE_DEADLINE, TransportError, TransportErrorKind,
+    Action, BrowseCall, CallId, HostError, ListenCall, LoadCall, Output, Purpose, SECRET_DEADLINE,
+    STORE_DEADLINE, SecretCall, TransportError, TransportErrorKind,
 };
-use crate::text::{printable, printable_url};
+use crate::text::printable;
 use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
@@ -52,16 +52,20 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load => AnswerContent::Loaded(Err(silent())),
+            Flight::Load | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
             Flight::Read | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
             }
-            Flight::Save(..) => AnswerContent::Saved(Err(silent())),
-            Flight::Http(purpose) => {
+            Flight::Save(..) => {
+                self.store.unanswered();
+                AnswerContent::Saved(Err(silent()))
+            }
+            Flight::Secret => AnswerContent::Secret(Err(silent())),
+            Flight::Http(asked) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
-                if *purpose == Purpose::Token
+                if asked.purpose == Purpose::Token
                     && let Some(orphan) = lane.and_then(|lane| lane.orphan(out.call, there))
                 {
                     self.orphans.push_back(orphan);
@@ -103,19 +107,20 @@ impl AuthMachine {
         }
     }
 
-    /// Perhaps the server has forgotten the client, and told the person instead of us.
     fn nobody_came(&mut self, mut lane: Lane) {
         let within = Duration::from_secs(self.config.login_timeout_seconds);
-        let earlier = match &lane.work {
-            Work::Login(login) => login.earlier_client(),
+        let sent = match &lane.work {
+            Work::Login(login) => login.sent().map(|(_, client)| client),
             _ => None,
         };
-        let earlier_client = earlier.as_ref().map(|(_, client_id)| printable(client_id));
-        let error = ErrorKind::NobodyCame { within, earlier_client }.into();
-        let Some((issuer, client_id)) = earlier else { return self.settle(&lane, Err(error)) };
+        let doubt = lane.doubt();
+        let earlier_client =
+            sent.filter(|_| doubt.is_some()).map(|client| printable(&client.client_id));
+        let client = sent.map(|client| client.source);
+        let error = ErrorKind::NobodyCame { within, earlier_client, client }.into();
+        let Some(doubt) = doubt else { return self.settle(&lane, Err(error)) };
         lane.work = Work::Over;
-        let change = Change::Suspect(issuer, client_id);
-        lane.state = State::Ready(Want::Save(change, After::Failed(error)));
+        lane.state = State::Ready(Want::Save(doubt, After::Failed(error)));
         self.put_lane(lane);
     }
 
@@ -143,14 +148,15 @@ impl AuthMachine {
         let is_turn = |lane: &Lane| {
             matches!(
                 lane.state,
-                State::Ready(Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_)))
+                State::Ready(
+                    Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_) | Ask::Secret(_))
+                )
             )
         };
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
-                let change = self.store.erasing.map_or(Change::None, Change::Forget);
-                self.save(now, None, change, None);
+                self.save(now, None, self.store.retry(), None);
             }
             return;
         };
@@ -163,17 +169,11 @@ impl AuthMachine {
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }
-            State::Ready(Want::Ask(Ask::Http(ask))) => {
-                let (request, purpose) = (ask.request, ask.purpose);
-                let limits = Limits::of(purpose);
-                let id = self.fly(now, limits.deadline, Some(name), Flight::Http(purpose));
-                self.tell(Notice::Asking {
-                    purpose,
-                    method: request.method().to_string(),
-                    url: printable_url(&request.uri().to_string()),
-                });
-                self.act(Action::Http(HttpCall { id, request, limits, purpose }));
+            State::Ready(Want::Ask(Ask::Secret(place))) => {
+                let id = self.fly(now, SECRET_DEADLINE, Some(name), Flight::Secret);
+                self.act(Action::Secret(SecretCall { id, place }));
             }
+            State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,
         }
     }

@@ -105,6 +105,7 @@ impl AuthMachine {
     /// The renewal is not to be tried now. In the short phase its attempt waits, without the store's
     /// lock. Ahead of expiry it is no failure at all: what is left is lent meanwhile.
     pub(super) fn rest(&mut self, now: Now, mut lane: Lane, error: Error) {
+        self.session.acquit();
         let lent = self.session.grant(now, &lane.demand.need, &self.config, true).is_some();
         if lent || lane.detached {
             return self.settle(&lane, Ok(()));

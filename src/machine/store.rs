@@ -1,15 +1,14 @@
-//! What the machine knows about its store: loaded? damaged? saved? locked?
+//! What the machine knows about its store: loaded? damaged? saved? locked? And what it makes of what
+//! it reads there.
 
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::machine::AuthMachine;
-use crate::machine::answer::ready;
-use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
+use crate::machine::lane::{Base, Change};
 use crate::notice::Notice;
-use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
+use crate::output::{HostError, Revision};
 use crate::secret::Secret;
-use crate::session::Recovery;
 use crate::session::record::Record;
 use crate::time::{Mono, Now, UnixTime};
 
@@ -21,12 +20,37 @@ pub(super) struct Store {
     /// We hold the exclusive lock.
     pub(super) locked: bool,
     /// Something of ours is stored: if it is gone, somebody has logged out.
-    pub(super) present: bool,
-    /// A logout is not saved yet: what is stored of logins up to this moment doesn't count.
-    pub(super) erasing: Option<UnixTime>,
-    /// The access token that was stored when we last read or wrote: another one is somebody else's.
-    seen: Option<Secret>,
+    present: bool,
+    /// What was stored when we last read or wrote; `None`: we have never read it.
+    pub(super) revision: Option<Revision>,
+    /// What is being written.
+    writing: Option<Revision>,
+    /// A save was never answered: perhaps it was done.
+    unsure: bool,
+    /// How often in a row somebody else was faster.
+    pub(super) conflicts: u8,
+    erasing: Option<Erasing>,
+    seen: Option<Seen>,
     unsaved: Option<Unsaved>,
+}
+
+/// A logout that is not saved yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Erasing {
+    /// Whatever is found is to go.
+    Anything,
+    /// It was tried, on what we had seen: another login was made since, and is spared.
+    Seen,
+    /// It was tried at this moment, unseen: a login made since is spared.
+    Unseen(UnixTime),
+}
+
+/// The tokens that were stored when we last read or wrote: others are somebody else's.
+#[derive(Debug)]
+struct Seen {
+    access_token: Secret,
+    /// The login that they descend from.
+    logged_in_at: UnixTime,
 }
 
 #[derive(Debug)]
@@ -39,6 +63,8 @@ struct Unsaved {
 
 const FIRST_DELAY: Duration = Duration::from_secs(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(120);
+/// So often a save is tried again at once where somebody else was faster.
+const MOST_CONFLICTS: u8 = 4;
 
 impl Store {
     pub(super) fn is_saved(&self) -> bool {
@@ -59,7 +85,9 @@ impl Store {
     ) -> Option<Notice> {
         match result {
             Ok(()) => {
+                self.unsure = false;
                 self.damaged = false;
+                self.erasing = None;
                 self.present = !record.is_blank();
                 self.saw(Some(record));
                 self.unsaved.take().map(|_| Notice::SaveRecovered)
@@ -72,19 +100,75 @@ impl Store {
                 };
                 let login = login || self.holds_login();
                 self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, login });
-                self.erasing = self.erasing.map(|until| until.min(now.wall));
                 first.then_some(Notice::SaveFailed(error))
             }
         }
     }
 
+    /// This is written, in the place of what it gives: the answer says whether it is stored from then
+    /// on.
+    pub(super) fn writes(
+        &mut self,
+        now: UnixTime,
+        record: Option<&[u8]>,
+        forgets: bool,
+    ) -> Option<Revision> {
+        self.writing = Some(Revision::of(record));
+        if forgets {
+            let seen = self.revision.is_some();
+            self.erasing = Some(if seen { Erasing::Seen } else { Erasing::Unseen(now) });
+        }
+        self.revision.or(record.map(|_| Revision::NOTHING))
+    }
+
+    /// A save is over; whether it was one that somebody else was faster than, and is worth another
+    /// try.
+    pub(super) fn written(&mut self, result: &Result<(), HostError>) -> bool {
+        let written = self.writing.take();
+        match result {
+            Ok(()) => self.revision = written.or(self.revision),
+            Err(error) if error.is_conflict() && self.conflicts < MOST_CONFLICTS => {
+                self.conflicts += 1;
+                return true;
+            }
+            Err(_) => {}
+        }
+        self.conflicts = 0;
+        false
+    }
+
+    /// What a logout has overtaken is stored all the same, and is to be erased.
+    pub(super) fn overtaken(&mut self, result: &Result<(), HostError>) {
+        self.present |= result.is_ok();
+        self.conflicts = 0;
+    }
+
+    /// What is to be saved when it is tried again.
+    pub(super) fn retry(&self) -> Change {
+        match self.erasing {
+            Some(_) if !self.holds_login() => Change::Forget,
+            _ => Change::None,
+        }
+    }
+
+    /// Somebody logs out: a login that could not be saved is forgotten with the rest.
+    pub(super) fn forget(&mut self) {
+        self.loaded = true;
+        self.damaged = false;
+        self.erasing = Some(Erasing::Anything);
+        self.unsaved.iter_mut().for_each(|unsaved| unsaved.login = false);
+    }
+
     fn saw(&mut self, record: Option<&Record>) {
         let tokens = record.and_then(|record| record.tokens.as_ref());
-        self.seen = tokens.map(|tokens| tokens.access_token.clone());
+        self.seen = tokens.map(|tokens| Seen {
+            access_token: tokens.access_token.clone(),
+            logged_in_at: tokens.logged_in_at,
+        });
     }
 
     /// A person has logged in, and that could not be saved.
-    fn holds_login(&self) -> bool {
+    pub(super) fn holds_login(&self) -> bool {
         self.unsaved.as_ref().is_some_and(|unsaved| unsaved.login)
     }
 
@@ -98,9 +182,44 @@ impl Store {
             _ => false,
         }
     }
+
+    /// The host has not said whether it has saved.
+    pub(super) fn unanswered(&mut self) {
+        self.unsure = true;
+    }
+
+    /// Whether an empty store says that somebody has logged out of what we have: then something was
+    /// there that is no more. A login that is in memory alone is none of it, and what was damaged was
+    /// set aside.
+    fn tells_of_logout(&self) -> bool {
+        self.present && !self.damaged && (self.unsure || !self.holds_login())
+    }
+
+    /// Whether these are the tokens that we saw.
+    fn is_unchanged(&self, theirs: &Record) -> bool {
+        let there = theirs.tokens.as_ref().map(|tokens| &tokens.access_token);
+        there == self.seen.as_ref().map(|seen| &seen.access_token)
+    }
+
+    /// When a person logged in for what is stored, if that is another login than the one that we saw.
+    /// That one is older than a login of ours, whatever the clock said then.
+    fn another_login(&self, theirs: &Record) -> Option<UnixTime> {
+        let seen = self.seen.as_ref().map(|seen| seen.logged_in_at);
+        let there = theirs.tokens.as_ref().map(|tokens| tokens.logged_in_at);
+        there.filter(|_| there != seen)
+    }
+
+    /// Whether a login is spared by the logout that is not saved yet: it was made since.
+    fn spares(&self, erasing: Erasing, theirs: &Record) -> bool {
+        match erasing {
+            Erasing::Anything => false,
+            Erasing::Seen => self.another_login(theirs).is_some(),
+            Erasing::Unseen(at) => theirs.is_newer(at),
+        }
+    }
 }
 
-/// What the store holds when it is read again, under its lock.
+/// What the store holds when it is read again.
 pub(super) enum Again {
     /// Nothing newer than what we have.
     Same,
@@ -108,10 +227,19 @@ pub(super) enum Again {
     Newer,
     /// Nothing any more: somebody has logged out.
     Gone,
-    Unreadable(HostError),
+    /// Somebody has logged out of this program: it is to be erased.
+    Doomed(Box<Doomed>),
 }
 
-pub(super) type Loaded = Result<Option<Secret<Vec<u8>>>, HostError>;
+/// What a logout finds.
+pub(super) struct Doomed {
+    pub(super) record: Record,
+    /// Its tokens are the ones that were known.
+    pub(super) known: bool,
+}
+
+pub(super) type Stored = Option<Secret<Vec<u8>>>;
+pub(super) type Loaded = Result<Stored, HostError>;
 
 impl AuthMachine {
     pub(super) fn on_loaded(&mut self, now: Now, loaded: Loaded) {
@@ -139,9 +267,22 @@ impl AuthMachine {
         }
     }
 
-    pub(super) fn read_record(&mut self, bytes: Option<Secret<Vec<u8>>>) -> Option<Record> {
+    /// Reads what a logout is to end.
+    pub(super) fn read_to_end(&mut self, bytes: Stored) -> Option<Record> {
+        let record = self.read_record(bytes);
+        // It is erased whatever it is; nothing of it is kept aside.
+        self.store.damaged = false;
+        self.store.saw(record.as_ref());
+        record
+    }
+
+    fn read_record(&mut self, bytes: Stored) -> Option<Record> {
+        let bytes = bytes.as_ref().map(|bytes| bytes.expose().as_slice());
+        self.store.revision = Some(Revision::of(bytes));
+        self.store.unsure = false;
         self.store.present = bytes.is_some();
-        match Record::parse(bytes?.expose(), &self.session.site.text) {
+        self.store.damaged &= bytes.is_some();
+        match Record::parse(bytes?, &self.session.site.text) {
             Ok(record) => Some(record),
             Err(error) => {
                 if !std::mem::replace(&mut self.store.damaged, true) {
@@ -153,153 +294,61 @@ impl AuthMachine {
     }
 
     /// What we could not save counts more than `theirs`, if those are what it was made from; a login
-    /// of ours counts more than what was made from older tokens.
+    /// of ours counts more than what was made from an older one. It may be stored after all, and
+    /// renewed since.
     fn ours_is_newer(&self, theirs: &Record) -> bool {
-        let (ours, there) = (&self.session.record, theirs.tokens.as_ref());
-        let unchanged = there.map(|tokens| &tokens.access_token) == self.store.seen.as_ref();
-        let login = self.store.holds_login() && ours.last_generation >= theirs.last_generation;
-        !self.store.is_saved() && (unchanged || login)
+        let outdone = |ours: UnixTime| {
+            let login = self.store.another_login(theirs);
+            login.is_some_and(|login| login >= ours)
+        };
+        let ours = self.session.record.tokens.as_ref();
+        let login =
+            self.store.holds_login() && ours.is_some_and(|ours| !outdone(ours.logged_in_at));
+        !self.store.is_saved() && (self.store.is_unchanged(theirs) || login)
     }
 
-    /// A newer record is another process's work: ours would undo it.
-    pub(super) fn read_again(&mut self, now: Now, loaded: Loaded) -> Again {
-        match loaded {
-            Err(error) => Again::Unreadable(error),
-            Ok(None) if self.store.present && !self.store.holds_login() => {
-                self.store.present = false;
-                self.store.saw(None);
-                self.session.adopt(now, self.session.record.emptied(), false);
-                Again::Gone
+    /// A newer record is another process's work: ours would undo it. So would the change that is about
+    /// to be made, where that work has overtaken it: then nothing is left of the change.
+    pub(super) fn read_again(&mut self, now: Now, bytes: Stored, change: &mut Change) -> Again {
+        let logged_out = bytes.is_none() && self.store.tells_of_logout();
+        let Some(theirs) = self.read_record(bytes) else {
+            self.store.saw(None);
+            if !logged_out {
+                return Again::Same;
             }
-            Ok(bytes) => {
-                let erasing = self.store.erasing;
-                let counts = |record: &Record| erasing.is_none_or(|until| record.is_newer(until));
-                let theirs = self.read_record(bytes).filter(counts);
-                let Some(theirs) = theirs else { return Again::Same };
-                let ours_is_newer = self.ours_is_newer(&theirs);
+            self.session.adopt(now, self.session.record.emptied(), false);
+            return Again::Gone;
+        };
+        if let Some(erasing) = self.store.erasing {
+            if !self.store.spares(erasing, &theirs) {
+                let known = self.store.is_unchanged(&theirs);
                 self.store.saw(Some(&theirs));
-                if ours_is_newer {
-                    return Again::Same;
-                }
-                let ours = &self.session.record;
-                let same = ours.same_tokens(&theirs);
-                self.session.adopt(now, ours.replaced_by(theirs), false);
-                if same {
-                    return Again::Same;
-                }
-                if let Some(unsaved) = &mut self.store.unsaved {
-                    unsaved.login = false;
-                }
-                self.tell(Notice::Adopted);
-                Again::Newer
+                return Again::Doomed(Box::new(Doomed { record: theirs, known }));
+            }
+            self.store.erasing = None;
+            if matches!(change, Change::Forget) {
+                *change = Change::None;
             }
         }
-    }
-
-    /// Saves, under the lock, what another process has left there: what is in memory may be older.
-    pub(super) fn save(
-        &mut self,
-        now: Now,
-        lane: Option<LaneName>,
-        change: Change,
-        after: Option<After>,
-    ) {
-        if let Change::Forget(until) = change {
-            self.store.erasing = Some(until);
+        if let Change::Tokens(Base::Any, tokens, _) = change
+            && self.store.another_login(&theirs).is_some_and(|login| login > tokens.logged_in_at)
+        {
+            *change = Change::None;
         }
-        if self.store.locked {
-            return self.write(now, lane, change, after);
+        let ours_is_newer = self.ours_is_newer(&theirs);
+        self.store.saw(Some(&theirs));
+        if ours_is_newer {
+            return Again::Same;
         }
-        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
-        self.act(Action::Load(LoadCall { id, lock: true }));
-    }
-
-    pub(super) fn on_locked(
-        &mut self,
-        now: Now,
-        lane: Option<LaneName>,
-        change: Change,
-        after: Option<After>,
-        loaded: Loaded,
-    ) {
-        self.store.locked = loaded.is_ok();
-        // Neither a logout nor new tokens wait for a store in trouble.
-        let urgent = matches!(change, Change::Forget(_) | Change::Tokens(..));
-        match self.read_again(now, loaded) {
-            // It will be tried again.
-            Again::Unreadable(error) if !urgent => {
-                self.on_saved(now, lane, change, after, Err(error));
-            }
-            _ => self.write(now, lane, change, after),
+        let ours = &self.session.record;
+        let same = ours.same_tokens(&theirs);
+        self.session.adopt(now, ours.replaced_by(theirs), false);
+        // It is overtaken, or there after all.
+        self.store.unsaved.iter_mut().for_each(|unsaved| unsaved.login = false);
+        if same {
+            return Again::Same;
         }
-    }
-
-    fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
-        let mut record = self.session.record.clone();
-        change.clone().apply(&mut record);
-        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
-        let record = (!record.is_blank()).then(|| record.to_bytes());
-        // Who logs out wants nothing kept.
-        let set_aside = self.store.damaged && record.is_some();
-        self.act(Action::Save(SaveCall { id, record, set_aside }));
-    }
-
-    /// Save before lend: only now does the change become visible, whether or not it was saved.
-    pub(super) fn on_saved(
-        &mut self,
-        now: Now,
-        lane: Option<LaneName>,
-        change: Change,
-        after: Option<After>,
-        result: Result<(), HostError>,
-    ) {
-        let brought = matches!(change, Change::Tokens(..));
-        let ends_erasing = brought || matches!(change, Change::Forget(_));
-        let login = matches!(change, Change::Tokens(Base::Any, ..));
-        let mut record = self.session.record.clone();
-        change.apply(&mut record);
-        let obtained = brought && record.generation() != self.session.record.generation();
-        // Not by a save that the logout has overtaken.
-        self.store.erasing.take_if(|_| ends_erasing && result.is_ok());
-        let notice = self.store.answered(now, result.clone(), &record, login);
-        self.session.adopt(now, record, obtained);
-        self.take_notes(notice);
-        // The lock was taken for this save alone, unless a renewal or a logout goes on under it.
-        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
-        let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
-        if lane != Some(LaneName::Renewal) && !needed {
-            self.unlock();
-        }
-        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
-        match (after, std::mem::replace(&mut lane.work, Work::Over)) {
-            (Some(After::Kept), Work::Login(login)) => {
-                let turn = login.on_kept();
-                self.login_turned(now, lane, turn);
-            }
-            (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
-            (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
-                // Read again for this save, the store may have held newer ones.
-                if self.session.record.generation() != Some(tokens.generation) {
-                    return self.settle(&lane, Ok(()));
-                }
-                lane.work = Work::Refreshing(exchange, tokens);
-                lane.state = ready(now, ask);
-                self.put_lane(lane);
-            }
-            (Some(After::Rest(error)), _) => self.rest(now, lane, error),
-            (Some(After::Failed(error)), _) => self.settle(&lane, Err(error)),
-            (Some(After::LoggedOut(report)), _) => {
-                self.logged_out_with(now, &lane, *report, result);
-            }
-            _ => {
-                self.session.recovery = match (lane.after_refusal, lane.name) {
-                    (false, _) => Recovery::None,
-                    (true, LaneName::Renewal) => Recovery::Refreshed,
-                    (true, _) => Recovery::LoggedIn,
-                };
-                self.session.refusal = None;
-                self.settle(&lane, Ok(()));
-            }
-        }
+        self.tell(Notice::Adopted);
+        Again::Newer
     }
 }

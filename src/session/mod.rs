@@ -1,11 +1,13 @@
 //! WHAT STAYS between flows: the record, the tokens, and what was learned from refusals.
 
+pub(crate) mod clock;
 pub(crate) mod grant;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod tokens;
 pub(crate) mod trouble;
 
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,12 +54,16 @@ pub(crate) struct Session {
     /// from.
     pub(crate) refusal: Option<Option<BearerChallenge>>,
     pub(crate) recovery: Recovery,
+    /// Where the server was seen in this run: that counts more than what is stored.
+    seen_at: Option<IpAddr>,
     header: Option<HeaderValue>,
     /// When the tokens were taken up, and when they expire, on the clock that can't be set.
     taken_up: Option<Mono>,
     expires: Option<Mono>,
     /// The generation that the server refused with 401.
     refused: Option<Generation>,
+    /// The generation that the server may have refused, though it didn't say so.
+    suspected: Option<Generation>,
     /// The renewal's trouble, on the clock that can't be set.
     anchor: Option<Anchor>,
 }
@@ -78,6 +84,8 @@ pub(crate) struct Due {
 
 /// How long a token counts as just issued: refusing it then is no expiry or revocation.
 const YOUNG: Duration = Duration::from_secs(60);
+/// How far the clocks of a client and a server are apart, at most, as a rule.
+const CLOCK_ERROR: Duration = Duration::from_secs(300);
 /// A server that says `expires_in: 0` still issued the token to be used once.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5);
 /// Step-up rounds older than this don't count: the person may have been given more rights.
@@ -94,10 +102,12 @@ impl Session {
             requirement: Requirement::Unknown,
             refusal: None,
             recovery: Recovery::None,
+            seen_at: None,
             header: None,
             taken_up: None,
             expires: None,
             refused: None,
+            suspected: None,
             anchor: None,
         }
     }
@@ -114,6 +124,7 @@ impl Session {
         // Known already: what this run's own clock says of it stands.
         let known = trouble_of(&record) == self.trouble();
         self.record = record;
+        self.record.server_at = self.seen_at.or(self.record.server_at);
         if !known {
             self.anchor = self.trouble().map(|trouble| Anchor::new(trouble, now));
         }
@@ -128,6 +139,7 @@ impl Session {
             now.mono.plus(if left.is_zero() { least } else { left })
         });
         self.refused = None;
+        self.suspected = None;
         if !obtained {
             self.recovery = Recovery::None;
         }
@@ -136,13 +148,24 @@ impl Session {
         }
     }
 
+    /// A connection to the server was made, to this address.
+    pub(crate) fn saw_server_at(&mut self, address: IpAddr) {
+        self.seen_at = Some(address);
+        self.record.server_at = self.seen_at;
+    }
+
     /// Takes in a refusal. It starts nothing: the next demand does.
     pub(crate) fn challenged(&mut self, now: UnixTime, challenged: Challenged) {
-        let Challenged { generation, status, challenge, operation } = challenged;
+        let Challenged { generation, status, challenge, operation, server_at } = challenged;
+        server_at.into_iter().for_each(|address| self.saw_server_at(address));
         // A refusal of an older generation says nothing about what we have now.
         if let (Some(refused), Some(current)) = (generation, self.record.generation())
             && refused != current
         {
+            return;
+        }
+        if !matches!(status, 401 | 403) {
+            self.suspected = generation;
             return;
         }
         self.requirement = Requirement::Required;
@@ -229,7 +252,8 @@ impl Session {
             freshness: self.freshness(now, config),
             refreshable: self.is_refreshable(now.wall, config),
             refused: self.refused == Some(tokens.generation),
-            recovery: if self.young(now) { self.recovery } else { Recovery::None },
+            recovery: self.recovery(now),
+            may_need_scopes: self.may_need_scopes(now),
             granted: &tokens.granted,
         });
         let step_up = self.step_up(need);
@@ -240,6 +264,18 @@ impl Session {
             limit: config.step_up_limit,
             tokens,
         })
+    }
+
+    /// Whether a refresh that follows is to name the scopes: the last one didn't, and its token was
+    /// refused at once.
+    pub(crate) fn may_need_scopes(&self, now: Now) -> bool {
+        let tokens = self.record.tokens.as_ref();
+        let unnamed = |t: &Tokens| !t.scope_on_refresh && !t.requested.is_empty();
+        self.refused() && self.recovery(now) == Recovery::Refreshed && tokens.is_some_and(unnamed)
+    }
+
+    fn recovery(&self, now: Now) -> Recovery {
+        if self.young(now) { self.recovery } else { Recovery::None }
     }
 
     /// Whether the tokens can be renewed without a person, as far as we know.
@@ -390,7 +426,39 @@ impl Session {
         let Some(tokens) = &self.record.tokens else { return Freshness::Expired };
         let by_mono = self.expires.map(|expires| now.mono.until(expires));
         let ahead = Duration::from_secs(config.refresh_ahead_seconds);
-        tokens.freshness(now.wall, by_mono, ahead)
+        match tokens.freshness(now.wall, by_mono, ahead) {
+            // To be renewed if that can be, and good for the time being if not.
+            Freshness::Fresh if self.suspected == Some(tokens.generation) => Freshness::Stale,
+            freshness => freshness,
+        }
+    }
+
+    /// Whether an answer that is no refusal may mean all the same that this token has expired, and a
+    /// refresh could help. `redirected`: nothing else would send a program elsewhere; any other answer
+    /// means it only near the token's end, clocks being as they are.
+    pub(crate) fn may_have_expired(
+        &self,
+        now: Now,
+        config: &Config,
+        sent_with: Generation,
+        redirected: bool,
+    ) -> bool {
+        let Some(tokens) = &self.record.tokens else { return false };
+        let ends_soon = tokens.life().is_some_and(|life| {
+            let by_mono = self.expires.map(|expires| now.mono.until(expires));
+            let left = tokens.remaining(now.wall).into_iter().chain(by_mono).min();
+            left.is_some_and(|left| left <= CLOCK_ERROR.min(life / 2))
+        });
+        tokens.generation == sent_with
+            && (redirected || ends_soon)
+            && self.is_refreshable(now.wall, config)
+            && !self.young(now)
+            && self.trouble().is_none()
+    }
+
+    /// The suspicion had its refresh, whatever came of it.
+    pub(crate) fn acquit(&mut self) {
+        self.suspected = None;
     }
 
     fn young(&self, now: Now) -> bool {

@@ -4,7 +4,8 @@
 //! |---|---|---|---|---|
 //! | none | | | | log in |
 //! | yes | 401, not by a recovery | | | refresh, else log in |
-//! | yes | 401, just refreshed for that | | | log in |
+//! | yes | 401, just refreshed for that, without scopes | | | refresh, naming them; else log in |
+//! | yes | 401, just refreshed for that, with scopes | | | log in |
 //! | yes | 401, just logged in for that | | | fail |
 //! | yes | no | stale or expired | | refresh; expired without refresh token: log in |
 //! | yes | 403 | fresh | something new, rounds left | step up |
@@ -36,6 +37,8 @@ pub(crate) struct TokenFacts<'a> {
     /// Refused with 401.
     pub(crate) refused: bool,
     pub(crate) recovery: Recovery,
+    /// Perhaps it was the refresh that brought the wrong token.
+    pub(crate) may_need_scopes: bool,
     pub(crate) granted: &'a ScopeSet,
 }
 
@@ -54,6 +57,7 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
     if tokens.refused {
         return match tokens.recovery {
             Recovery::None if tokens.refreshable => Plan::Refresh,
+            Recovery::Refreshed if tokens.refreshable && tokens.may_need_scopes => Plan::Refresh,
             Recovery::None | Recovery::Refreshed => Plan::LogIn,
             Recovery::LoggedIn => Plan::Fail(ErrorKind::FreshTokenRefused),
         };
@@ -93,6 +97,7 @@ mod tests {
         refreshable: bool,
         refused: bool,
         recovery: Recovery,
+        may_need_scopes: bool,
         granted: &'static str,
         missing: &'static str,
         step_up: Option<(&'static str, u8)>,
@@ -103,6 +108,7 @@ mod tests {
         refreshable: true,
         refused: false,
         recovery: Recovery::None,
+        may_need_scopes: false,
         granted: "read",
         missing: "",
         step_up: None,
@@ -121,6 +127,7 @@ mod tests {
             refreshable: row.refreshable,
             refused: row.refused,
             recovery: row.recovery,
+            may_need_scopes: row.may_need_scopes,
             granted: &granted,
         };
         let step_up = step_up.as_ref();
@@ -144,6 +151,9 @@ mod tests {
         assert_eq!(decide(Row { refused: true, refreshable: false, ..ORDINARY }), "log in");
         let recovery = Recovery::Refreshed;
         assert_eq!(decide(Row { refused: true, recovery, ..ORDINARY }), "log in");
+        let row = || Row { refused: true, recovery, may_need_scopes: true, ..ORDINARY };
+        assert_eq!(decide(row()), "refresh");
+        assert_eq!(decide(Row { refreshable: false, ..row() }), "log in");
         let recovery = Recovery::LoggedIn;
         assert_eq!(decide(Row { refused: true, recovery, ..ORDINARY }), "fail: fresh token");
         // Expiry.

@@ -1,12 +1,15 @@
 //! What is saved: one versioned JSON record for a server and account.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
+use crate::session::clock::ClockSkew;
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
@@ -47,6 +50,12 @@ pub(crate) struct Record {
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
     pub(crate) step_ups: Vec<StepUp>,
+    /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_at: Option<IpAddr>,
+    /// What the last answers said of our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clock_skew: Option<ClockSkew>,
 }
 
 /// A client that was registered dynamically (RFC 7591 §3.2.1).
@@ -175,6 +184,8 @@ impl Record {
             client_home: None,
             discovery: None,
             step_ups: Vec::new(),
+            server_at: None,
+            clock_skew: None,
         }
     }
 
@@ -183,27 +194,50 @@ impl Record {
         self.tokens.as_ref().is_some_and(|tokens| tokens.logged_in_at > moment)
     }
 
-    /// Without anything in it, after a logout. Generations go on, so that the refusal of an old
-    /// token isn't taken for a new one's.
+    /// Without anything of the login in it, after a logout. Generations go on, so that the refusal of
+    /// an old token isn't taken for a new one's.
     pub(crate) fn emptied(&self) -> Self {
-        Self { last_generation: self.last_generation, ..Self::new(&self.server) }
+        let Self { last_generation, server_at, .. } = *self;
+        Self { last_generation, server_at, ..Self::new(&self.server) }
     }
 
     /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are
-    /// newer, whatever their number: they get one that was not used here.
+    /// newer, whatever their number: they get one that was not used here, and keep it when they are
+    /// read again.
     pub(crate) fn replaced_by(&self, mut theirs: Self) -> Self {
-        let new =
-            |t: &Tokens| !self.tokens.as_ref().is_some_and(|o| o.access_token == t.access_token);
         let last = self.last_generation;
-        if let Some(tokens) = theirs.tokens.as_mut().filter(|tokens| new(tokens))
-            && tokens.generation <= last
-        {
-            tokens.generation = last.next();
+        if let Some(tokens) = &mut theirs.tokens {
+            let ours = self.tokens.as_ref().filter(|ours| ours.is_same_set(tokens));
+            tokens.generation = match ours {
+                Some(ours) => ours.generation,
+                None if tokens.generation <= last => last.next(),
+                None => tokens.generation,
+            };
         }
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
         theirs.step_ups.clone_from(&self.step_ups);
+        theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
+    }
+
+    /// The registered clients as a login finds them: in doubt where that is wished, and where they
+    /// were of no use to anybody for so long that the server may have cleared them away.
+    pub(crate) fn clients(
+        &self,
+        all_doubtful: bool,
+        config: &Config,
+        now: UnixTime,
+    ) -> BTreeMap<String, Registration> {
+        let mut clients = self.registrations.clone();
+        for client in clients.values_mut() {
+            let tokens = self.tokens.as_ref().filter(|tokens| client.bought(tokens));
+            let used = tokens.map_or(client.registered_at, |tokens| tokens.obtained_at);
+            let idle =
+                config.client_idle_seconds.is_some_and(|most| used.until(now).as_secs() > most);
+            client.suspect |= all_doubtful || idle;
+        }
+        clients
     }
 
     /// Whether the tokens of both are the same.
@@ -258,6 +292,16 @@ impl Record {
 
     pub(crate) fn generation(&self) -> Option<Generation> {
         self.tokens.as_ref().map(|tokens| tokens.generation)
+    }
+
+    /// Whether tokens of this generation are gone, and not because of a logout: that takes along the
+    /// client that these, which descend from them, were issued to.
+    pub(crate) fn has_ended(&self, generation: Generation, bought: &Tokens) -> bool {
+        let known = match bought.client_source {
+            ClientSource::Registered => self.registrations.values().any(|c| c.bought(bought)),
+            _ => self.discovery.is_some(),
+        };
+        self.tokens.is_none() && generation <= self.last_generation && known
     }
 
     fn next_generation(&self) -> Generation {

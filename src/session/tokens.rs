@@ -11,7 +11,10 @@ use crate::session::grant::bearer;
 use crate::session::trouble::Renewal;
 use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
-use crate::wire::token::TokenReply;
+use crate::wire::token::{AuthMethod, TokenReply};
+
+/// A clock that is kept right by the network is set by less than this.
+const ADJUSTED: Duration = Duration::from_secs(60);
 
 /// Counts the token sets of a session, across restarts and processes. A refusal names the
 /// generation that was refused, so ten refusals of one make one refresh.
@@ -52,6 +55,12 @@ pub(crate) struct Purchase {
     pub(crate) logged_in_at: UnixTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource: Option<String>,
+    /// How the client shows its secret, where the way that was to be expected was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_method: Option<AuthMethod>,
+    /// A refresh names the scopes: one without got a token that was refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) scope_on_refresh: bool,
 }
 
 /// Tokens and what is known about them.
@@ -113,6 +122,12 @@ impl Tokens {
         self.refresh_token.is_some() && !self.renewal.given_up
     }
 
+    /// Whether these are one set, of which the refresh token may have been dropped.
+    pub(crate) fn is_same_set(&self, other: &Tokens) -> bool {
+        let refresh = self.refresh_token.as_ref().zip(other.refresh_token.as_ref());
+        self.access_token == other.access_token && refresh.is_none_or(|(a, b)| a == b)
+    }
+
     /// Whether these are the same secrets.
     pub(crate) fn same(&self, other: &Tokens) -> bool {
         (&self.access_token, &self.refresh_token) == (&other.access_token, &other.refresh_token)
@@ -126,10 +141,12 @@ impl Tokens {
         Some(self.obtained_at.until(self.expires_at?))
     }
 
-    /// What is left by the wall clock; nothing if the clock says they aren't issued yet.
+    /// What is left by the wall clock; nothing if the clock says they aren't issued yet, unless it
+    /// was only put right by a little.
     pub(crate) fn remaining(&self, now: UnixTime) -> Option<Duration> {
-        let left = now.until(self.expires_at?);
-        Some(if now < self.obtained_at { Duration::ZERO } else { left })
+        let left = now.until(self.expires_at?).min(self.life()?);
+        let believed = now.until(self.obtained_at) <= ADJUSTED;
+        Some(if believed { left } else { Duration::ZERO })
     }
 
     /// Judged by the wall clock and, where it is known, by the monotonic one: the earlier counts,
@@ -180,6 +197,8 @@ mod tests {
                 requested: ScopeSet::parse("x y z"),
                 logged_in_at: UnixTime(obtained),
                 resource: None,
+                auth_method: None,
+                scope_on_refresh: false,
             },
         }
     }
@@ -204,6 +223,7 @@ mod tests {
         let none_left = Some(Duration::ZERO);
         assert_eq!(hour.freshness(UnixTime(1001), none_left, AHEAD), Freshness::Expired);
         assert_eq!(hour.remaining(UnixTime(500)), Some(Duration::ZERO));
+        assert_eq!(hour.remaining(UnixTime(999)), Some(Duration::from_secs(3600)));
         assert_eq!(hour.remaining(UnixTime(4000)), Some(Duration::from_secs(600)));
     }
 }

@@ -19,6 +19,11 @@ const PROTECTED: [&str; 6] = [
     "code_challenge_method",
 ];
 
+/// Whether a parameter is the flow's own.
+pub(crate) fn is_protected(name: &str) -> bool {
+    PROTECTED.contains(&name)
+}
+
 /// The longest redirect that is read, in bytes.
 const MAX_RESPONSE: usize = 32 * 1024;
 
@@ -89,7 +94,7 @@ impl AuthorizationRequest<'_> {
         ];
         let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let extra = self.extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in optional.chain(extra).filter(|(name, _)| !PROTECTED.contains(name)) {
+        for (name, value) in optional.chain(extra).filter(|(name, _)| !is_protected(name)) {
             params.retain(|(known, _)| *known != name);
             params.push((name, value));
         }

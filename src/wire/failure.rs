@@ -2,12 +2,13 @@
 //! stands before them, send instead.
 
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
-use super::Malformed;
+use super::{Malformed, date};
 use crate::UnixTime;
 use crate::text::{printable, printable_url};
 
@@ -33,8 +34,14 @@ pub struct OAuthError {
 
 impl OAuthError {
     /// An error that is only a code.
-    pub(super) fn code(error: &str) -> Self {
+    pub(crate) fn code(error: &str) -> Self {
         Self { error: printable(error), description: None, uri: None }
+    }
+
+    /// What SAP's UAA says in place of an error: a list of messages.
+    fn listed(body: &[u8]) -> Option<String> {
+        let list: Vec<Value> = serde_json::from_slice(fields::content(body)).ok()?;
+        list.first()?.get("message")?.as_str().map(printable)
     }
 
     /// Finds the error in a body: JSON or a form, with `error` a string or, as some servers have it,
@@ -108,6 +115,14 @@ impl OAuthError {
                 })
     }
 
+    /// Whether it says in words, for the codes differ, that the client must show its secret.
+    pub fn wants_client_secret(&self) -> bool {
+        self.description.as_ref().is_some_and(|text| {
+            let text = text.to_ascii_lowercase();
+            text.contains("client") && text.contains("secret") && text.contains("required")
+        })
+    }
+
     /// Whether the resource indicator was refused: `invalid_target` (RFC 8707 §2), or Entra ID's
     /// numbers for it.
     pub fn is_refused_resource(&self) -> bool {
@@ -156,6 +171,14 @@ pub enum Failure {
         /// The reason, if the server gave one.
         error: Option<OAuthError>,
     },
+    /// 401 without an OAuth error: the server doesn't take the client (RFC 6749 §5.2), or something
+    /// before the server wants to know who we are. Nobody can tell; it is for the caller to say which
+    /// of the two costs less to believe.
+    #[error("HTTP 401{}", .message.as_ref().map_or(", without a reason".into(), |m| format!(": {m}")))]
+    Unauthorized {
+        /// The message of a list, as SAP's UAA sends it.
+        message: Option<String>,
+    },
     /// The answer doesn't have its form, so it decides nothing; waiting won't mend it.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -167,8 +190,8 @@ impl Failure {
     /// - An OAuth error is [`Failure::Refused`] at any status, except `server_error`,
     ///   `temporarily_unavailable`, `slow_down`, 408, 425, 429 and 5xx: those pass.
     /// - Without one, 404, 405 and 410 say that there is no such endpoint; a web page comes from
-    ///   something before the server and passes; 401 is `invalid_client` (RFC 6749 §5.2). 400, 415,
-    ///   422, redirects and successes are malformed; any other 4xx passes.
+    ///   something before the server and passes; 401 is [`Failure::Unauthorized`]. 400, 415, 422,
+    ///   redirects and successes are malformed; any other 4xx passes.
     pub fn read(
         document: &'static str,
         status: StatusCode,
@@ -194,14 +217,8 @@ impl Failure {
             (Some(error), _) => Failure::Refused { status: code, error },
             (None, 404 | 405 | 410) => malformed("an endpoint that takes POST", ""),
             (None, _) if is_page(headers, body) => passing(None),
-            (None, 401) => {
-                Failure::Refused { status: code, error: OAuthError::code("invalid_client") }
-            }
-            (None, 300..=399) => {
-                let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
-                let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
-                malformed("no redirect", &to)
-            }
+            (None, 401) => Failure::Unauthorized { message: OAuthError::listed(body) },
+            (None, 300..=399) => malformed("no redirect", &destination(headers)),
             (None, 400 | 415 | 422 | 100..=299) => {
                 malformed("a reply or an OAuth error", " with neither")
             }
@@ -220,6 +237,33 @@ pub(super) fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
     body.starts_with(b"<") || html && !body.starts_with(b"{")
 }
 
+/// ` to …`, where a redirect leads; nothing where it doesn't say.
+fn destination(headers: &HeaderMap) -> String {
+    let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(printable_url);
+    to.map(|to| format!(" to {to}")).unwrap_or_default()
+}
+
+/// An answer that is of no use, in words: its status, where it leads, and whether it is a page for
+/// people.
+pub fn describe(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
+    let page = match is_page(headers, body) {
+        true if is_bot_protection(headers, body) => ", a bot protection page",
+        true => ", a web page",
+        false => "",
+    };
+    let to = if status.is_redirection() { destination(headers) } else { String::new() };
+    format!("HTTP {}{to}{page}", status.as_u16())
+}
+
+/// Whether something before the server wants to see a browser, or a person: Cloudflare says so in a
+/// header field, or in the page's title.
+pub fn is_bot_protection(headers: &HeaderMap, body: &[u8]) -> bool {
+    const TITLES: [&[u8]; 2] = [b"<title>Just a moment...</title>", b"<title>Attention Required!"];
+    headers.get("cf-mitigated").is_some_and(|value| value == "challenge")
+        || is_page(headers, body)
+            && TITLES.iter().any(|title| body.windows(title.len()).any(|text| text == *title))
+}
+
 /// How long a server wants to be left alone (RFC 9110 §10.2.3): seconds or a date; zero if the date
 /// has passed; at most 24 h.
 pub fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
@@ -228,8 +272,7 @@ pub fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
         // Only too many digits fail here.
         value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
-        let at = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
-        now.until(UnixTime(at.as_secs()))
+        now.until(date::parse(value)?)
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }

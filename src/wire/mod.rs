@@ -5,6 +5,7 @@ use std::fmt;
 
 pub mod authorization;
 pub mod challenge;
+pub(crate) mod date;
 pub mod failure;
 pub mod pkce;
 pub mod registration;

@@ -135,7 +135,7 @@ mod tests {
         let post = request(Some(&secret), AuthMethod::Post);
         assert!(post.body().ends_with(b"&client_id=c&client_secret=s"));
         let basic = request(Some(&secret), AuthMethod::Basic);
-        assert_eq!(basic.body(), b"token=t%261&token_type_hint=refresh_token");
+        assert!(basic.body().ends_with(b"&client_id=c"));
         assert_eq!(basic.headers()[AUTHORIZATION], "Basic Yzpz");
         assert!(basic.headers()[AUTHORIZATION].is_sensitive());
     }

@@ -117,8 +117,9 @@ impl TokenRequest<'_> {
     /// The POST to send. It holds secrets: the header is marked sensitive, the body is the caller's
     /// to keep out of logs.
     ///
-    /// The client identifies itself in one way only, as RFC 6749 §2.3 demands: with `Basic` there is
-    /// no `client_id` in the body, unless `extra` adds it for a server that wants it there as well.
+    /// The client authenticates in one way only, as RFC 6749 §2.3 demands. Its identifier, which
+    /// proves nothing, is in the body in any case: servers of the MCP Python SDK look for it there
+    /// beside `Basic` too.
     pub fn to_http(&self) -> Request<Vec<u8>> {
         let scope;
         let mut params = match self.grant {
@@ -164,15 +165,15 @@ pub(super) fn identify<'a>(
     client_secret: Option<&'a Secret<String>>,
     auth_method: AuthMethod,
 ) -> Option<&'a Secret<String>> {
+    params.push(("client_id", client_id));
     match (auth_method, client_secret) {
-        (AuthMethod::Basic, Some(secret)) => return Some(secret),
+        (AuthMethod::Basic, secret) => secret,
         (AuthMethod::Post, Some(secret)) => {
-            params.push(("client_id", client_id));
             params.push(("client_secret", secret.expose()));
+            None
         }
-        _ => params.push(("client_id", client_id)),
+        _ => None,
     }
-    None
 }
 
 /// `Basic` with identifier and secret form-encoded first (RFC 6749 §2.3.1), so that a colon inside
@@ -227,7 +228,8 @@ pub struct TokenReply {
 
 impl TokenReply {
     /// Reads the answer of a token endpoint: JSON, or the form that GitHub sends, whatever type it
-    /// claims. Slack's user tokens, in an object inside, are read if there is none outside.
+    /// claims. Slack's user tokens, in an object inside, are read if there is none outside; and so
+    /// are their scopes.
     ///
     /// # Errors
     ///
@@ -245,6 +247,7 @@ impl TokenReply {
             return Err(failure());
         }
         let mut fields = Fields::json_or_form(DOCUMENT, body)?;
+        let mut user = None;
         if !fields.has("access_token") {
             if fields.has("error") {
                 return Err(failure());
@@ -253,6 +256,8 @@ impl TokenReply {
                 Some(user) if user.has("access_token") => user,
                 _ => fields,
             };
+        } else if !fields.has("scope") {
+            user = fields.object("authed_user");
         }
         let access_token = Secret::new(fields.required_text("access_token")?);
         if !access_token.expose().bytes().all(|b| b.is_ascii_graphic()) {
@@ -270,7 +275,7 @@ impl TokenReply {
                 .number("expires_in")
                 .map(|seconds| Duration::from_secs(seconds.clamp(0.0, MAX_LIFETIME) as u64)),
             refresh_token: fields.secret("refresh_token"),
-            scope: fields.scopes("scope").filter(|scope| !scope.is_empty()),
+            scope: user.as_mut().unwrap_or(&mut fields).scopes("scope").filter(|s| !s.is_empty()),
             id_token: fields.secret("id_token"),
         })
     }

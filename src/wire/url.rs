@@ -118,16 +118,17 @@ pub fn resource_metadata_urls(server: &Url) -> Vec<Url> {
 }
 
 /// Where an issuer's metadata may be, best first: RFC 8414 §3.1, then OpenID Connect with the path
-/// inserted and, as OpenID Connect Discovery §4.1 has it, appended.
+/// inserted and, as OpenID Connect Discovery §4.1 has it, appended; last, where some servers have
+/// appended the path of RFC 8414.
 pub fn server_metadata_urls(issuer: &Url) -> Vec<Url> {
+    const OAUTH: &str = "/.well-known/oauth-authorization-server";
     const OPENID: &str = "/.well-known/openid-configuration";
     let path = path_of(issuer);
-    let mut urls = vec![
-        at(issuer, &format!("/.well-known/oauth-authorization-server{path}")),
-        at(issuer, &format!("{OPENID}{path}")),
-    ];
+    let mut urls =
+        vec![at(issuer, &format!("{OAUTH}{path}")), at(issuer, &format!("{OPENID}{path}"))];
     if !path.is_empty() {
         urls.push(at(issuer, &format!("{path}{OPENID}")));
+        urls.push(at(issuer, &format!("{path}{OAUTH}")));
     }
     urls
 }
@@ -160,12 +161,29 @@ pub fn resource_covers(resource: &str, server: &Url) -> bool {
         }
 }
 
+/// Whether `resource` is the very MCP server at `server`, with or without a terminating slash.
+pub fn same_resource(resource: &str, server: &Url) -> bool {
+    parse("resource", resource).is_ok_and(|resource| {
+        same_origin(&resource, server)
+            && path_of(&resource) == path_of(server)
+            && resource.query() == server.query()
+    })
+}
+
 /// Whether two issuer identifiers are the same string (RFC 8414 §3.3, RFC 9207 §2.4).
 ///
 /// The one tolerated difference is the root slash of an empty path, `https://a` and `https://a/`:
 /// URL libraries add it on their own.
 pub fn issuers_match(expected: &str, got: &str) -> bool {
     without_root_slash(expected) == without_root_slash(got)
+}
+
+/// Whether `issuer` is nothing but the origin of another issuer, `of`, which has a path; `https` only.
+pub fn is_origin_of(issuer: &str, of: &str) -> bool {
+    let (Ok(issuer), Ok(of)) = (parse("issuer", issuer), parse("issuer", of)) else { return false };
+    issuer.scheme() == "https"
+        && (issuer.path(), issuer.query()) == ("/", None)
+        && same_origin(&issuer, &of)
 }
 
 fn without_root_slash(issuer: &str) -> &str {
@@ -200,6 +218,19 @@ pub fn redirect_target(from: &Url, location: &str) -> Result<Url, Malformed> {
         return Err(refuse(&format!("a location on {origin}")));
     }
     Ok(to)
+}
+
+/// Where the same MCP server is, as a redirect that keeps the method says (RFC 9110 §15.4.8,
+/// §15.4.9): the URL that was asked for, with a slash at the end or without. `None` for all else.
+///
+/// `http` in `location` means `https` where that was asked for: a server behind a proxy that ends TLS
+/// believes that it speaks http.
+pub fn moved_to(from: &Url, location: &str) -> Option<Url> {
+    let to = match location.strip_prefix("http://") {
+        Some(rest) if from.scheme() == "https" => redirect_target(from, &format!("https://{rest}")),
+        _ => redirect_target(from, location),
+    };
+    to.ok().filter(|to| to != from && path_of(to) == path_of(from) && to.query() == from.query())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use mcp_auth::output::CallbackHost;
 use mcp_auth::wire;
+use mcp_auth::{Preset, SendResource};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,6 +64,9 @@ pub enum Command {
 pub struct LoginArgs {
     #[command(flatten)]
     pub target: Target,
+    /// Register a new client for it: the server may have forgotten the one of before
+    #[arg(long)]
+    pub fresh: bool,
     #[command(flatten)]
     pub settings: SettingsArgs,
     #[command(flatten)]
@@ -181,9 +185,12 @@ pub struct OutputArgs {
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct SettingsArgs {
-    /// Settings as JSON; options override them
+    /// Settings as JSON or YAML, ours or ToolHive's; options override them
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The settings that a provider needs besides a client
+    #[arg(long, value_name = "NAME", value_parser = preset())]
+    pub preset: Option<String>,
     /// A client that was registered by hand
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
@@ -197,7 +204,7 @@ pub struct SettingsArgs {
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
     /// The resource indicator (RFC 8707)
-    #[arg(long, value_name = "URL", conflicts_with = "no_resource")]
+    #[arg(long, value_name = "URL")]
     pub resource: Option<String>,
     /// The authorization server to use, whatever the MCP server names
     #[arg(long, value_name = "URL")]
@@ -214,16 +221,20 @@ pub struct SettingsArgs {
     /// Accept metadata that names this issuer instead of the one asked for (repeatable)
     #[arg(long = "trust-issuer", value_name = "URL")]
     pub trust_issuers: Vec<String>,
+    /// Let servers name this host, address or network though it is not public (repeatable)
+    #[arg(long = "allow-private", value_name = "HOST|ADDRESS|NETWORK")]
+    pub allow_private: Vec<String>,
     /// Don't try the specification of 2025-03-26 where there is no resource metadata
     #[arg(long)]
     pub no_legacy: bool,
-    /// Send no resource indicator
-    #[arg(long)]
-    pub no_resource: bool,
+    /// Whether to send the resource indicator: `auto` leaves it out once a server refuses it
+    /// [default: always]
+    #[arg(long, value_name = "WHEN", value_parser = send_resource())]
+    pub send_resource: Option<SendResource>,
 }
 
 /// How the person comes into it.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Browser")]
 pub struct PersonArgs {
     /// The loopback name in the redirect URI [default: 127.0.0.1]
@@ -256,6 +267,18 @@ impl FromStr for ServerUrl {
         let text = url.as_str();
         Ok(Self(if bare { text.trim_end_matches('/') } else { text }.to_owned()))
     }
+}
+
+fn preset() -> PossibleValuesParser {
+    PossibleValuesParser::new(Preset::ALL.iter().map(|preset| preset.name))
+}
+
+fn send_resource() -> impl TypedValueParser<Value = SendResource> {
+    PossibleValuesParser::new(["always", "auto", "never"]).map(|when| match when.as_str() {
+        "auto" => SendResource::Auto,
+        "never" => SendResource::Never,
+        _ => SendResource::Always,
+    })
 }
 
 fn callback_host() -> impl TypedValueParser<Value = CallbackHost> {

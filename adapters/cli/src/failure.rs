@@ -162,12 +162,13 @@ pub fn culprit(fault: Fault) -> (&'static str, &'static str) {
 
 /// The library's advice names settings; here they are options.
 fn as_options(advice: &str) -> String {
-    const OPTIONS: [(&str, &str); 13] = [
+    const OPTIONS: [(&str, &str); 14] = [
         ("`issuer`", "`--issuer`"),
         ("`authorize_url`", "`--authorize-url`"),
         ("`token_url`", "`--token-url`"),
         ("`trusted_issuers`", "`--trust-issuer`"),
         ("`assume_s256`", "`--assume-s256`"),
+        ("`allow_private_addresses`", "`--allow-private`"),
         ("`client_id`", "`--client-id`"),
         ("`client_secret`", "`--client-secret-file`"),
         ("`client_metadata_url`", "`--client-metadata-url`"),

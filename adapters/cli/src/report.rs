@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use mcp_auth::{Ending, Notice, UnixTime};
+use mcp_auth::{ClockSkew, Ending, Notice, UnixTime};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure, culprit};
@@ -46,6 +46,9 @@ impl Report {
                 self.say(format_args!("note: {notice}\nadvice: {}", error.advice()));
             }
             Notice::Ended { .. } => self.say(notice),
+            Notice::SecretExposed { .. } => {
+                self.say(format_args!("warning: {notice}; chmod 600 it"));
+            }
             Notice::Lenient(_)
             | Notice::RedirectIgnored { .. }
             | Notice::Retrying { .. }
@@ -115,9 +118,14 @@ pub fn tame(text: &str) -> String {
     text.chars().map(|c| if hostile(c) { '\u{FFFD}' } else { c }).collect()
 }
 
+/// A wrong clock, as programs read it.
+pub fn clock_skew(skew: &ClockSkew) -> Value {
+    json!({ "server": skew.server, "seconds": skew.seconds, "seen_at": skew.seen_at.0 })
+}
+
 /// "in 59 min", "2 h ago": as exact as a person wants it.
 pub fn when(now: UnixTime, at: UnixTime) -> String {
-    if at >= now {
+    if at > now {
         format!("in {}", about(now.until(at)))
     } else {
         format!("{} ago", about(at.until(now)))

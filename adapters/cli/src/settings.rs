@@ -1,29 +1,43 @@
-//! How options and the configuration file become a [`Config`]: options override the file.
+//! How options and the configuration file become a [`Config`]: options override the file, which may
+//! be ours or ToolHive's, in JSON or YAML.
 
-use std::fs;
 use std::path::Path;
+use std::{fmt, fs};
 
+use mcp_auth::toolhive::RemoteConfig;
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{Config, Need, Secret};
+use mcp_auth::{Config, Need, Secret, SecretRef};
+use mcp_auth_host::secrets::find;
+use mcp_auth_host::settings::Settings;
 
 use crate::args::{PersonArgs, SettingsArgs};
 use crate::failure::Failure;
 use crate::report::Report;
 
+/// The settings of a command, and how its person is asked.
+#[derive(Default)]
+pub struct Chosen {
+    pub config: Config,
+    pub person: PersonArgs,
+}
+
 impl SettingsArgs {
     /// The settings of a command at which no person is asked.
     pub fn config(&self, report: Report) -> Result<Config, Failure> {
-        self.config_with(&PersonArgs::default(), report)
+        Ok(self.choose(&PersonArgs::default(), report)?.config)
     }
 
-    pub fn config_with(&self, person: &PersonArgs, report: Report) -> Result<Config, Failure> {
-        let mut config = match &self.config {
-            Some(path) => from_file(path, report)?,
-            None => Config::default(),
-        };
+    pub fn choose(&self, person: &PersonArgs, report: Report) -> Result<Chosen, Failure> {
+        let file = self.config.as_deref().map(|path| from_file(path, report));
+        let Chosen { mut config, person: from_file } = file.transpose()?.unwrap_or_default();
         if let Some(path) = &self.client_secret_file {
-            config.client_secret = Some(secret(path, report)?);
+            let path = path.to_str().ok_or_else(|| {
+                Failure::Usage(format!("{} is not UTF-8: rename it", path.display()))
+            })?;
+            config.client_secret = None;
+            config.client_secret_from = vec![SecretRef::File(path.to_owned())];
         }
+        override_with(&mut config.preset, &self.preset);
         override_with(&mut config.client_id, &self.client_id);
         override_with(&mut config.client_metadata_url, &self.client_metadata_url);
         override_with(&mut config.resource, &self.resource);
@@ -36,11 +50,14 @@ impl SettingsArgs {
             config.scopes = Some(self.scopes());
         }
         config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
+        config.allow_private_addresses.extend(self.allow_private.iter().cloned());
         config.assume_s256 |= self.assume_s256;
-        config.omit_resource |= self.no_resource;
+        config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
         config.check()?;
-        Ok(config)
+        config.client_secret_from.iter().try_for_each(rehearse)?;
+        let no_browser = person.no_browser || from_file.no_browser;
+        Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() } })
     }
 
     /// A token for less than what was asked for on the command line won't do.
@@ -59,18 +76,50 @@ fn override_with<T: Clone>(setting: &mut Option<T>, option: &Option<T>) {
     }
 }
 
-fn from_file(path: &Path, report: Report) -> Result<Config, Failure> {
-    let text = read(path)?;
-    // What the parser says of a broken value may quote it: only the place is told.
-    let config: Config = serde_json::from_str(&text).map_err(|e| {
-        let (line, column) = (e.line(), e.column());
-        Failure::Usage(format!("{}:{line}:{column}: not the settings as JSON", path.display()))
-    })?;
-    let secrets = [&config.client_secret, &config.initial_access_token, &config.bearer_token];
-    if secrets.into_iter().any(Option::is_some) {
+fn from_file(path: &Path, report: Report) -> Result<Chosen, Failure> {
+    let settings = Settings::parse(&read(path)?)
+        .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
+    let chosen = match settings {
+        Settings::Ours(config) => Chosen { config: *config, ..Chosen::default() },
+        Settings::ToolHive(remote, warnings) => {
+            for warning in warnings {
+                report.say(format_args!("warning: {}: {warning}", path.display()));
+            }
+            from_toolhive(&remote, path, report)?
+        }
+    };
+    let Config { client_secret, initial_access_token, bearer_token, .. } = &chosen.config;
+    if [client_secret, initial_access_token, bearer_token].into_iter().any(Option::is_some) {
         warn_if_exposed(path, report);
     }
-    Ok(config)
+    Ok(chosen)
+}
+
+fn from_toolhive(remote: &RemoteConfig, path: &Path, report: Report) -> Result<Chosen, Failure> {
+    let mut imported = remote.import();
+    for warning in &imported.warnings {
+        report.say(format_args!("warning: {}: {warning}", path.display()));
+    }
+    match &imported.bearer_token_from {
+        Some(SecretRef::File(path)) => {
+            imported.config.bearer_token = Some(secret(Path::new(path), report)?);
+        }
+        Some(place) => {
+            return Err(Failure::Usage(format!("{place} is with ToolHive: give it in a file")));
+        }
+        None => {}
+    }
+    let person = PersonArgs { no_browser: imported.skip_browser, ..PersonArgs::default() };
+    Ok(Chosen { config: imported.config, person })
+}
+
+/// Nothing is begun where a file that will be needed is missing or blank.
+fn rehearse(place: &SecretRef) -> Result<(), Failure> {
+    let SecretRef::File(_) = place else { return Ok(()) };
+    let unusable = |why: &dyn fmt::Display| Failure::Usage(format!("{place}: {why}"));
+    let found = find(place, None).map_err(|e| unusable(&e))?;
+    let blank = found.is_none_or(|found| found.value().expose().trim().is_empty());
+    if blank { Err(unusable(&"it is empty: expected a secret")) } else { Ok(()) }
 }
 
 fn secret(path: &Path, report: Report) -> Result<Secret, Failure> {
@@ -104,6 +153,7 @@ fn warn_if_exposed(_: &Path, _: Report) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mcp_auth::SendResource;
 
     const QUIET: Report = Report { json: false, verbose: false };
 
@@ -117,22 +167,27 @@ mod tests {
     fn options_override_the_file_and_switches_only_add_to_it() {
         let file = file(
             r#"{"client_id":"a","issuer":"https://i.example","assume_s256":true,
-            "trusted_issuers":["https://t.example"],"scopes":"x"}"#,
+            "trusted_issuers":["https://t.example"],"scopes":"x",
+            "allow_private_addresses":["10.0.0.0/8"]}"#,
         );
         let args = SettingsArgs {
             config: Some(file.path().into()),
             client_id: Some("b".into()),
             trust_issuers: vec!["https://u.example".into()],
             scopes: vec!["y z".into(), "x".into()],
+            allow_private: vec!["sso.corp.example".into()],
             no_legacy: true,
+            send_resource: Some(SendResource::Auto),
             ..SettingsArgs::default()
         };
         let config = args.config(QUIET).unwrap();
         assert_eq!(config.client_id.as_deref(), Some("b"));
         assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
         assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
+        assert_eq!(config.allow_private_addresses, ["10.0.0.0/8", "sso.corp.example"]);
         assert_eq!(config.scopes.unwrap().to_string(), "y z x");
-        assert!(config.assume_s256 && !config.legacy_fallback && !config.omit_resource);
+        assert!(config.assume_s256 && !config.legacy_fallback);
+        assert_eq!(config.send_resource, SendResource::Auto);
     }
 
     #[test]
@@ -147,6 +202,6 @@ mod tests {
         let file = file(r#"{"client_secret": ["hush"]}"#);
         let args = SettingsArgs { config: Some(file.path().into()), ..SettingsArgs::default() };
         let failure = args.config(QUIET).unwrap_err().to_string();
-        assert!(failure.contains(":1:") && !failure.contains("hush"), "{failure}");
+        assert!(failure.contains("line 1") && !failure.contains("hush"), "{failure}");
     }
 }

@@ -352,8 +352,8 @@ impl Town {
             .collect();
         let with = |end: &str| files.iter().filter(|f| f.to_string_lossy().ends_with(end)).count();
         // Killed writers leave temporary files; nothing is damaged.
-        assert_eq!((with(".json"), with(".lock")), (1, 1), "{files:?}");
-        assert_eq!(files.len(), 2 + with(".tmp"), "{files:?}");
+        assert_eq!((with(".json"), with(".lock"), with(".turn")), (1, 1, 1), "{files:?}");
+        assert_eq!(files.len(), 3 + with(".tmp"), "{files:?}");
     }
 }
 

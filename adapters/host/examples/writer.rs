@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use mcp_auth::Revision;
 use mcp_auth_host::store::FileStore;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut stdout = std::io::stdout();
     for record in [old, new].into_iter().cycle() {
         let _guard = entry.lock(std::time::Duration::from_secs(10))?;
-        entry.save(record.as_bytes())?;
+        let stored = entry.load()?;
+        entry.save(record.as_bytes(), Revision::of(stored.as_deref()))?;
         writeln!(stdout, "saved")?;
     }
     Ok(())

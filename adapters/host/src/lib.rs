@@ -3,10 +3,14 @@
 //! | module | for the action | what it does |
 //! |---|---|---|
 //! | [`store`] | load, save, lock, erase | one private file per login, replaced atomically |
+//! | [`secrets`] | read a secret | files, variables, a provider of the program's own |
 //! | [`listener`] | listen | the loopback redirect listener of RFC 8252 §7.3 |
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
 //! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
+//!
+//! [`settings`] reads and writes configuration files: JSON, and with the feature `yaml` YAML, in our
+//! form or ToolHive's.
 //!
 //! Nothing here knows OAuth, and of the core only the types at its edge: blocking and async hosts
 //! wire these parts to the machine's actions as they see fit.
@@ -16,7 +20,9 @@
 pub mod browser;
 pub mod desk;
 pub mod listener;
+pub mod secrets;
 #[cfg(feature = "serve")]
 pub mod serve;
+pub mod settings;
 pub mod store;
 pub mod system;

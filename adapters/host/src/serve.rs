@@ -9,6 +9,11 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri, header};
 
+#[cfg(feature = "serve-tls")]
+mod tls;
+#[cfg(feature = "serve-tls")]
+pub use tls::CERTIFICATE;
+
 /// The longest request head, in bytes.
 const MAX_HEAD: usize = 32 << 10;
 /// The longest request body, in bytes.
@@ -19,6 +24,13 @@ const MAX_FIELDS: usize = 100;
 const MAX_CONNECTIONS: usize = 64;
 /// How long a connection may be silent.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What makes a connection a secure one.
+type Secure = Box<dyn Fn(TcpStream) -> io::Result<Box<dyn Stream>> + Send + Sync>;
+
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
 
 type Handler = Box<dyn Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync>;
 
@@ -56,6 +68,11 @@ impl Server {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// The same as an address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 /// A bound port that doesn't answer yet, for handlers that must know their own address.
@@ -91,10 +108,33 @@ impl Listening {
         self,
         handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
     ) -> io::Result<Server> {
+        self.start_with(None, handler)
+    }
+
+    /// The same with TLS. The handler's URIs are `https` ones.
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be had.
+    #[cfg(feature = "serve-tls")]
+    pub fn start_tls(
+        self,
+        handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
+    ) -> io::Result<Server> {
+        let secure = tls::secure()?;
+        self.start_with(Some(secure), handler)
+    }
+
+    fn start_with(
+        self,
+        secure: Option<Secure>,
+        handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
+    ) -> io::Result<Server> {
         let Self { socket, address } = self;
         let closing = Arc::new(AtomicBool::new(false));
         let desk = Arc::new(Desk {
             handler: Box::new(handler),
+            secure,
             closing: closing.clone(),
             open: AtomicUsize::new(0),
             address,
@@ -118,6 +158,7 @@ impl Drop for Server {
 
 struct Desk {
     handler: Handler,
+    secure: Option<Secure>,
     closing: Arc<AtomicBool>,
     open: AtomicUsize,
     address: SocketAddr,
@@ -154,7 +195,7 @@ impl Desk {
 impl Seat {
     /// One request; a failure costs this connection only.
     fn serve(self, mut stream: TcpStream) {
-        let _ = self.answer(&mut stream);
+        let _ = self.answer(&stream);
         let _ = stream.shutdown(Shutdown::Write);
         // Closing with unread bytes would reset the connection before the answer is read.
         let mut rest = [0; 1024];
@@ -162,10 +203,14 @@ impl Seat {
         while stream.read(&mut rest).is_ok_and(|length| length > 0) {}
     }
 
-    fn answer(&self, stream: &mut TcpStream) -> io::Result<()> {
+    fn answer(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let response = match read_request(stream, self.0.address)? {
+        let (scheme, mut stream) = match &self.0.secure {
+            Some(secure) => ("https", secure(stream.try_clone()?)?),
+            None => ("http", Box::new(stream) as Box<dyn Stream>),
+        };
+        let response = match read_request(&mut *stream, scheme, self.0.address)? {
             Some(request) => (self.0.handler)(request),
             None => {
                 let mut refusal = Response::new(Vec::new());
@@ -173,12 +218,17 @@ impl Seat {
                 refusal
             }
         };
-        stream.write_all(&to_bytes(&response))
+        stream.write_all(&to_bytes(&response))?;
+        stream.flush()
     }
 }
 
 /// Reads one request; `None` where it isn't one that is served here.
-fn read_request(stream: &mut TcpStream, us: SocketAddr) -> io::Result<Option<Request<Vec<u8>>>> {
+fn read_request(
+    stream: &mut dyn Stream,
+    scheme: &str,
+    us: SocketAddr,
+) -> io::Result<Option<Request<Vec<u8>>>> {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
     let (builder, head_length, body_length) = loop {
@@ -187,7 +237,7 @@ fn read_request(stream: &mut TcpStream, us: SocketAddr) -> io::Result<Option<Req
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         bytes.extend_from_slice(part.get(..length).unwrap_or_default());
-        match read_head(&bytes, us) {
+        match read_head(&bytes, scheme, us) {
             Ok(Some(head)) => break head,
             Ok(None) if bytes.len() <= MAX_HEAD => {}
             Ok(None) | Err(BadRequest) => return Ok(None),
@@ -214,7 +264,7 @@ struct BadRequest;
 /// The head, its length and that of the body; `None` where the head isn't whole yet.
 type Head = (http::request::Builder, usize, usize);
 
-fn read_head(bytes: &[u8], us: SocketAddr) -> Result<Option<Head>, BadRequest> {
+fn read_head(bytes: &[u8], scheme: &str, us: SocketAddr) -> Result<Option<Head>, BadRequest> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     let head_length = match parsed.parse(bytes) {
@@ -239,7 +289,7 @@ fn read_head(bytes: &[u8], us: SocketAddr) -> Result<Option<Head>, BadRequest> {
         }
         builder = builder.header(field.name, field.value);
     }
-    let uri: Uri = format!("http://{host}{target}").parse().map_err(|_| BadRequest)?;
+    let uri: Uri = format!("{scheme}://{host}{target}").parse().map_err(|_| BadRequest)?;
     Ok(Some((builder.uri(uri), head_length, body_length)))
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcp_auth::HostError;
+use mcp_auth::{HostError, Revision};
 use mcp_auth_host::store::{FileStore, Lock, MemoryStore, Store, contract};
 
 #[test]
@@ -27,6 +27,11 @@ fn a_store_that_breaks_a_promise_is_found_out() {
         (Fault::NothingToErase, "erasing nothing is no error"),
         (Fault::KeepsErased, "is gone"),
         (Fault::KeepsAside, "no longer the record"),
+        (Fault::OverwritesAnything, "something else is stored than is expected"),
+        (Fault::ErasesAnything, "something else is stored than is expected"),
+        (Fault::SetsAsideAnything, "something else is stored than is expected"),
+        (Fault::NotConflict, "`conflict` is told"),
+        (Fault::ComparesFirst, "one succeeds"),
         (Fault::OnePlace, "not touched"),
         (Fault::NoLock, "one holder"),
         (Fault::OneLock, "a lock of its own"),
@@ -59,6 +64,12 @@ enum Fault {
     NothingToErase,
     KeepsErased,
     KeepsAside,
+    OverwritesAnything,
+    ErasesAnything,
+    SetsAsideAnything,
+    NotConflict,
+    /// And saves then, without looking again.
+    ComparesFirst,
     OnePlace,
     NoLock,
     OneLock,
@@ -73,39 +84,72 @@ struct Faulty {
     fault: Fault,
 }
 
+impl Faulty {
+    fn there(&self) -> Result<Revision, HostError> {
+        Ok(Revision::of(self.store.load()?.as_deref()))
+    }
+
+    fn overwrite(&self, record: &[u8]) -> Result<(), HostError> {
+        loop {
+            match self.store.save(record, self.there()?) {
+                Err(error) if error.is_conflict() => {}
+                result => return result,
+            }
+        }
+    }
+}
+
 impl Store for Faulty {
     fn load(&self) -> Result<Option<Vec<u8>>, HostError> {
         self.store.load()
     }
 
-    fn save(&self, record: &[u8]) -> Result<(), HostError> {
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
         match self.fault {
             Fault::Deaf => Ok(()),
             Fault::Trims => {
                 let text = String::from_utf8_lossy(record).replace(' ', "");
-                self.store.save(text.as_bytes())
+                self.store.save(text.as_bytes(), expected)
             }
             Fault::Torn => {
-                self.store.save(record.get(..1).unwrap_or_default())?;
+                let half = record.get(..1).unwrap_or_default();
+                self.store.save(half, expected)?;
                 std::thread::sleep(Duration::from_millis(2));
-                self.store.save(record)
+                self.store.save(record, Revision::of(Some(half)))
             }
-            _ => self.store.save(record),
+            Fault::OverwritesAnything => self.overwrite(record),
+            Fault::ComparesFirst => {
+                if self.there()? != expected {
+                    return Err(HostError::conflict("changed"));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+                self.overwrite(record)
+            }
+            Fault::NotConflict => {
+                let told = |error: HostError| HostError::new(error.to_string());
+                self.store.save(record, expected).map_err(told)
+            }
+            _ => self.store.save(record, expected),
         }
     }
 
-    fn erase(&self) -> Result<(), HostError> {
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
         match self.fault {
             Fault::KeepsErased => Ok(()),
             Fault::NothingToErase if self.store.load()?.is_none() => {
                 Err(HostError::new("nothing there"))
             }
-            _ => self.store.erase(),
+            Fault::ErasesAnything => self.store.erase(None),
+            _ => self.store.erase(expected),
         }
     }
 
-    fn set_aside(&self) -> Result<(), HostError> {
-        if self.fault == Fault::KeepsAside { Ok(()) } else { self.store.set_aside() }
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        match self.fault {
+            Fault::KeepsAside => Ok(()),
+            Fault::SetsAsideAnything => self.store.set_aside(self.there()?),
+            _ => self.store.set_aside(expected),
+        }
     }
 
     fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {

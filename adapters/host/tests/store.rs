@@ -1,6 +1,7 @@
 //! The file store against a real file system, other threads and another process.
 #![cfg(unix)]
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -10,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcp_auth_host::store::{Entry, FileStore, StoreError};
+use mcp_auth::Revision;
+use mcp_auth_host::store::{Entry, FileStore, StoreError, Stored};
 use tempfile::TempDir;
 
 const SERVER: &str = "https://mcp.example.com/mcp";
@@ -26,6 +28,15 @@ fn entry() -> (TempDir, FileStore, Entry) {
     (dir, store, entry)
 }
 
+/// Saves in the place of whatever is there.
+fn put(entry: &Entry, record: &[u8]) {
+    entry.save(record, there(entry)).unwrap();
+}
+
+fn there(entry: &Entry) -> Revision {
+    Revision::of(entry.load().unwrap().as_deref())
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -34,20 +45,54 @@ fn mode(path: &Path) -> u32 {
 fn a_record_comes_back_as_it_was_saved_and_is_gone_when_erased() {
     let (_dir, _, entry) = entry();
     assert_eq!(entry.load().unwrap(), None);
-    entry.save(b"{}").unwrap();
-    entry.save(RECORD).unwrap();
+    put(&entry, b"{}");
+    put(&entry, RECORD);
     assert_eq!(entry.load().unwrap().unwrap(), RECORD);
-    entry.erase().unwrap();
+    entry.erase(None).unwrap();
     assert_eq!(entry.load().unwrap(), None);
-    entry.erase().unwrap();
+    entry.erase(None).unwrap();
+}
+
+#[test]
+fn a_sealed_record_is_left_to_whoever_can_open_it() {
+    let (_dir, store, entry) = entry();
+    for bytes in [&br#"{"nonce": "a"}"#[..], b"null"] {
+        let sealed = Stored::Sealed(bytes.to_vec());
+        let stored = entry.read().unwrap().map_or(Revision::NOTHING, |stored| stored.revision());
+        for other in [Revision::of(Some(b"1")), Revision::of(Some(bytes))] {
+            assert!(matches!(entry.write(&sealed, other), Err(StoreError::Changed { .. })));
+        }
+        entry.write(&sealed, stored).unwrap();
+        assert!(entry.read().unwrap() == Some(sealed));
+        let told = entry.load().unwrap_err().to_string();
+        assert!(
+            told.contains("keyring") && told.contains(entry.path().to_str().unwrap()),
+            "{told}"
+        );
+        let listed = store.list().unwrap().remove(0).unwrap();
+        assert_eq!((listed.server(), listed.account()), (SERVER, "work"));
+    }
+    entry.write(&Stored::Plain(b"null".to_vec()), Revision::of(Some(b"null"))).unwrap();
+    assert_eq!(entry.load().unwrap().unwrap(), b"null");
+}
+
+#[test]
+fn what_a_store_remembers_for_itself_is_no_login() {
+    let (_dir, store, _) = entry();
+    let private = store.private("key");
+    put(&private, b"\"a name\"");
+    let _guard = private.lock(Duration::ZERO).unwrap();
+    assert_eq!(store.private("key").load().unwrap().unwrap(), b"\"a name\"");
+    assert_eq!(mode(private.path()), 0o600);
+    assert!(store.list().unwrap().is_empty());
 }
 
 #[test]
 fn two_accounts_at_one_server_do_not_share_a_file() {
     let (_dir, store, work) = entry();
     let home = store.entry(SERVER, "home");
-    work.save(b"1").unwrap();
-    home.save(b"2").unwrap();
+    put(&work, b"1");
+    put(&home, b"2");
     assert_eq!(work.load().unwrap().unwrap(), b"1");
     assert_eq!(home.load().unwrap().unwrap(), b"2");
 }
@@ -55,11 +100,11 @@ fn two_accounts_at_one_server_do_not_share_a_file() {
 #[test]
 fn directory_and_files_are_for_their_owner_only() {
     let (_dir, store, entry) = entry();
-    entry.save(RECORD).unwrap();
+    put(&entry, RECORD);
     let _guard = entry.lock(Duration::ZERO).unwrap();
     assert_eq!(mode(store.dir()), 0o700);
     let files: Vec<_> = fs::read_dir(store.dir()).unwrap().map(|f| f.unwrap().path()).collect();
-    assert_eq!(files.len(), 2, "a record and a lock, nothing temporary: {files:?}");
+    assert_eq!(files.len(), 3, "a record and its two locks, nothing temporary: {files:?}");
     for file in files {
         assert_eq!(mode(&file), 0o600);
     }
@@ -93,7 +138,7 @@ fn a_store_directory_of_another_user_is_refused() {
 #[test]
 fn a_file_of_another_user_is_neither_read_nor_locked() {
     let (_dir, store, entry) = entry();
-    entry.save(RECORD).unwrap();
+    put(&entry, RECORD);
     drop(entry.lock(Duration::ZERO).unwrap());
     if !give_away(entry.path()) || !give_away(&entry.path().with_extension("lock")) {
         return;
@@ -101,15 +146,18 @@ fn a_file_of_another_user_is_neither_read_nor_locked() {
     assert!(matches!(entry.load().unwrap_err(), StoreError::NotOurs { owner: NOBODY, .. }));
     assert!(matches!(store.list().unwrap()[..], [Err(StoreError::NotOurs { .. })]));
     assert!(matches!(entry.lock(Duration::ZERO).unwrap_err(), StoreError::NotOurs { .. }));
-    // A save replaces the file by one of ours.
-    entry.save(RECORD).unwrap();
+    // Nor overwritten, though it holds what we have saved; who logs out removes it.
+    let ours = Revision::of(Some(RECORD));
+    assert!(matches!(entry.save(b"1", ours).unwrap_err(), StoreError::Changed { .. }));
+    entry.erase(None).unwrap();
+    put(&entry, RECORD);
     assert_eq!(entry.load().unwrap().unwrap(), RECORD);
 }
 
 #[test]
 fn a_file_that_others_can_read_is_refused_until_its_mode_is_mended() {
     let (_dir, _, entry) = entry();
-    entry.save(RECORD).unwrap();
+    put(&entry, RECORD);
     for bits in [0o640, 0o604, 0o620] {
         fs::set_permissions(entry.path(), Permissions::from_mode(bits)).unwrap();
         let error = entry.load().unwrap_err();
@@ -118,12 +166,15 @@ fn a_file_that_others_can_read_is_refused_until_its_mode_is_mended() {
         assert!(text.contains("chmod 600") && text.contains(&format!("{bits:o}")), "{text}");
         assert!(!text.contains("s3cret"));
     }
+    // A program that knows what is in it replaces it by a private one.
+    entry.save(b"1", Revision::of(Some(RECORD))).unwrap();
+    assert_eq!(entry.load().unwrap().unwrap(), b"1");
     fs::set_permissions(entry.path(), Permissions::from_mode(0o600)).unwrap();
     assert!(entry.load().unwrap().is_some());
 }
 
 #[test]
-fn a_link_is_never_followed_and_a_save_replaces_it() {
+fn a_link_is_never_followed_and_only_a_logout_removes_it() {
     let (dir, store, entry) = entry();
     let elsewhere = dir.path().join("elsewhere");
     fs::write(&elsewhere, RECORD).unwrap();
@@ -132,12 +183,25 @@ fn a_link_is_never_followed_and_a_save_replaces_it() {
     assert!(matches!(entry.load().unwrap_err(), StoreError::NotAFile { .. }));
     assert!(matches!(store.list().unwrap()[..], [Err(StoreError::NotAFile { .. })]));
 
-    entry.save(b"1").unwrap();
+    for expected in [Revision::of(Some(RECORD)), Revision::NOTHING] {
+        assert!(matches!(entry.save(b"1", expected).unwrap_err(), StoreError::Changed { .. }));
+    }
+    entry.erase(None).unwrap();
+    put(&entry, b"1");
     assert_eq!(entry.load().unwrap().unwrap(), b"1");
     assert_eq!(fs::read(&elsewhere).unwrap(), RECORD);
 
-    symlink(&elsewhere, entry.path().with_extension("lock")).unwrap();
+    for lock in ["lock", "turn"].map(|lock| entry.path().with_extension(lock)) {
+        let _ = fs::remove_file(&lock);
+        symlink(&elsewhere, lock).unwrap();
+    }
     assert!(matches!(entry.lock(Duration::ZERO).unwrap_err(), StoreError::NotAFile { .. }));
+    let saved = entry.save(b"2", Revision::of(Some(b"1")));
+    assert!(matches!(saved.unwrap_err(), StoreError::NotAFile { .. }));
+    assert_eq!(
+        (entry.load().unwrap().unwrap(), fs::read(&elsewhere).unwrap()),
+        (b"1".to_vec(), RECORD.to_vec())
+    );
 }
 
 #[test]
@@ -153,9 +217,10 @@ fn a_pipe_or_a_directory_in_the_place_of_a_record_neither_blocks_nor_loads() {
 #[test]
 fn too_much_is_neither_read_nor_written() {
     let (_dir, _, entry) = entry();
-    entry.save(b"1").unwrap();
+    put(&entry, b"1");
     let huge = format!("\"{}\"", "x".repeat(1 << 20));
-    assert!(matches!(entry.save(huge.as_bytes()).unwrap_err(), StoreError::TooBig { .. }));
+    let saved = entry.save(huge.as_bytes(), there(&entry));
+    assert!(matches!(saved.unwrap_err(), StoreError::TooBig { .. }));
     assert_eq!(entry.load().unwrap().unwrap(), b"1");
     fs::write(entry.path(), huge).unwrap();
     assert!(matches!(entry.load().unwrap_err(), StoreError::TooBig { .. }));
@@ -165,7 +230,8 @@ fn too_much_is_neither_read_nor_written() {
 fn a_record_that_is_not_json_is_not_saved() {
     let (_dir, _, entry) = entry();
     for bytes in [&b"{"[..], b"", b"1 2", b"\xff", b"\"\xff\""] {
-        assert!(matches!(entry.save(bytes).unwrap_err(), StoreError::NotJson { .. }));
+        let saved = entry.save(bytes, Revision::NOTHING);
+        assert!(matches!(saved.unwrap_err(), StoreError::NotJson { .. }));
     }
     assert_eq!(entry.load().unwrap(), None);
 }
@@ -173,14 +239,16 @@ fn a_record_that_is_not_json_is_not_saved() {
 #[test]
 fn a_damaged_file_is_handed_over_raw_and_set_aside_without_overwriting() {
     let (_dir, store, entry) = entry();
-    assert_eq!(entry.set_aside().unwrap(), None);
+    assert_eq!(entry.set_aside(Revision::NOTHING).unwrap(), None);
     let mut aside = Vec::new();
     for damage in [&b"{\"server\":"[..], b"\0\xff", b""] {
-        entry.save(b"1").unwrap();
+        put(&entry, b"1");
         fs::write(entry.path(), damage).unwrap();
         assert_eq!(entry.load().unwrap().unwrap(), damage);
         assert!(matches!(store.list().unwrap()[..], [Err(StoreError::Damaged { .. })]));
-        let path = entry.set_aside().unwrap().unwrap();
+        let expected = Revision::of(Some(damage));
+        assert!(matches!(entry.set_aside(Revision::NOTHING), Err(StoreError::Changed { .. })));
+        let path = entry.set_aside(expected).unwrap().unwrap();
         assert_eq!(fs::read(&path).unwrap(), damage);
         assert_eq!(entry.load().unwrap(), None);
         aside.push(path);
@@ -194,7 +262,7 @@ fn a_damaged_file_is_handed_over_raw_and_set_aside_without_overwriting() {
 #[test]
 fn a_copied_file_is_not_another_servers_login() {
     let (_dir, store, entry) = entry();
-    entry.save(RECORD).unwrap();
+    put(&entry, RECORD);
     let other = store.entry("https://evil.example/", "work");
     fs::copy(entry.path(), other.path()).unwrap();
     assert_ne!(other.load().unwrap().unwrap(), RECORD);
@@ -207,8 +275,8 @@ fn a_copied_file_is_not_another_servers_login() {
 fn the_list_names_servers_and_accounts() {
     let (_dir, store, work) = entry();
     let other = store.entry("https://aaa.example/", "");
-    work.save(RECORD).unwrap();
-    other.save(RECORD).unwrap();
+    put(&work, RECORD);
+    put(&other, RECORD);
     let listed: Vec<_> = store.list().unwrap().into_iter().map(Result::unwrap).collect();
     assert_eq!(listed, [other, work]);
     assert_eq!((listed[1].server(), listed[1].account()), (SERVER, "work"));
@@ -217,11 +285,11 @@ fn the_list_names_servers_and_accounts() {
 #[test]
 fn what_a_dead_writer_left_is_removed_with_the_login() {
     let (_dir, store, entry) = entry();
-    entry.save(RECORD).unwrap();
+    put(&entry, RECORD);
     let name = entry.path().file_name().unwrap().to_str().unwrap();
     let left = store.dir().join(format!(".{name}.abc123.tmp"));
     fs::write(&left, RECORD).unwrap();
-    entry.save(RECORD).unwrap();
+    put(&entry, RECORD);
     assert!(left.exists(), "it may belong to a writer that is alive");
     fs::File::options()
         .write(true)
@@ -229,10 +297,10 @@ fn what_a_dead_writer_left_is_removed_with_the_login() {
         .unwrap()
         .set_modified(std::time::SystemTime::now() - Duration::from_secs(3600))
         .unwrap();
-    entry.save(RECORD).unwrap();
+    put(&entry, RECORD);
     assert!(!left.exists());
     fs::write(&left, RECORD).unwrap();
-    entry.erase().unwrap();
+    entry.erase(None).unwrap();
     assert!(!left.exists());
 }
 
@@ -241,13 +309,13 @@ fn readers_see_the_old_record_or_the_new_one_and_nothing_else() {
     let (_dir, _, entry) = entry();
     let old = format!("\"{}\"", "a".repeat(100_000)).into_bytes();
     let new = format!("\"{}\"", "b".repeat(50_000)).into_bytes();
-    entry.save(&old).unwrap();
+    put(&entry, &old);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..50 {
-                entry.save(&new).unwrap();
-                entry.save(&old).unwrap();
+                put(&entry, &new);
+                put(&entry, &old);
             }
             done.store(true, Ordering::SeqCst);
         });
@@ -301,7 +369,7 @@ fn a_writer_that_is_killed_at_any_moment_leaves_the_old_record_or_the_new_one() 
         let record = record.unwrap();
         assert!(record == old.as_bytes() || record == new.as_bytes(), "{} bytes", record.len());
     };
-    entry.save(old.as_bytes()).unwrap();
+    put(&entry, old.as_bytes());
     for life in 0..40 {
         let mut writer = Command::new(example("writer"))
             .arg(store.dir())
@@ -323,9 +391,12 @@ fn a_writer_that_is_killed_at_any_moment_leaves_the_old_record_or_the_new_one() 
     }
     assert_eq!(store.list().unwrap().len(), 1);
     // Whatever it had begun to write goes with the login.
-    entry.erase().unwrap();
+    entry.erase(None).unwrap();
     let left: Vec<_> = fs::read_dir(store.dir()).unwrap().map(|f| f.unwrap().path()).collect();
-    assert_eq!(left, [entry.path().with_extension("lock")]);
+    assert_eq!(
+        left.into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from(["lock", "turn"].map(|lock| entry.path().with_extension(lock)))
+    );
 }
 
 /// Tests lie in `target/…/deps`, examples beside that folder.

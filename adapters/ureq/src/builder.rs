@@ -1,11 +1,16 @@
 //! What a session is made of.
 
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::{Config, Error, Notice};
 use mcp_auth_host::browser::{Browser, SystemBrowser};
+use mcp_auth_host::secrets::SecretProvider;
 use mcp_auth_host::store::{MemoryStore, Store};
 
+use crate::network::{Lookup, Road};
 use crate::session::Session;
 
 /// Builds a [`Session`].
@@ -14,10 +19,13 @@ pub struct Builder {
     pub(crate) config: Config,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) program: Option<String>,
     pub(crate) agent: Option<ureq::Agent>,
+    pub(crate) resolver: Option<Lookup>,
+    pub(crate) road: Road,
     pub(crate) max_body: usize,
 }
 
@@ -28,10 +36,13 @@ impl Builder {
             config: Config::default(),
             store: Box::new(MemoryStore::new()),
             browser: Box::new(SystemBrowser::new()),
+            secrets: None,
             on_notice: Box::new(|_| {}),
             timeout: None,
             program: None,
             agent: None,
+            resolver: None,
+            road: Arc::new(|address| address),
             max_body: 16 << 20,
         }
     }
@@ -52,6 +63,13 @@ impl Builder {
     #[must_use]
     pub fn browser(self, browser: impl Browser + 'static) -> Self {
         Self { browser: Box::new(browser), ..self }
+    }
+
+    /// What keeps the secrets that the settings [name](mcp_auth::SecretRef::Name). Default: nothing;
+    /// files and variables are read all the same.
+    #[must_use]
+    pub fn secrets(self, provider: impl SecretProvider + 'static) -> Self {
+        Self { secrets: Some(Box::new(provider)), ..self }
     }
 
     /// Is told each transition, in order: for logs and progress lines. By the time a call returns,
@@ -79,11 +97,28 @@ impl Builder {
         Self { program: Some(name.into()), ..self }
     }
 
-    /// Sends all requests with this agent: for its proxy, certificates, or resolver. What this
-    /// crate promises of redirects, status, time and this machine holds for it all the same.
+    /// Sends all requests with the settings of this agent: its proxy, certificates, user agent,
+    /// middleware. What this crate promises of redirects, status, time, this machine and [where
+    /// requests may lead](crate#where-requests-may-lead) holds all the same.
+    ///
+    /// To keep that last promise, names are resolved and connections opened by this crate: a resolver
+    /// or connector that the agent was made with isn't used ([`resolver`](Self::resolver) takes the
+    /// one's place), nor are its open connections and cookies. TLS is rustls.
     #[must_use]
     pub fn agent(self, agent: ureq::Agent) -> Self {
         Self { agent: Some(agent), ..self }
+    }
+
+    /// Looks host names up here instead of at the system's resolver: for split-horizon DNS, and for
+    /// tests. It is asked once for each request, for proxies too, and must come back in good time.
+    ///
+    /// What it answers is judged as any other answer is: it opens no way that is closed.
+    #[must_use]
+    pub fn resolver(
+        self,
+        lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { resolver: Some(Arc::new(lookup)), ..self }
     }
 
     /// The largest response body that [`Session::send`] takes, in bytes. Default 16 MiB.

@@ -164,6 +164,10 @@ impl Office {
                 }
                 call.answer(saved)
             }
+            Action::Secret(call) => {
+                let found = self.hands.secret(&call);
+                call.answer(found)
+            }
             Action::Http(call) => {
                 let response = self.hands.http(&call);
                 call.answer(response)

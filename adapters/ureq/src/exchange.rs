@@ -8,9 +8,12 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use mcp_auth::output::Limits;
 use mcp_auth::wire::url::is_loopback;
-use mcp_auth::{TransportError, TransportErrorKind};
+use mcp_auth::{OutOfReach, PeerAddress, Reach, TransportError, TransportErrorKind};
+use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Body, Timeout};
 use url::Url;
+
+use crate::network::{Network, witness};
 
 /// Longer than anybody waits, and short enough to be added to any clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -19,18 +22,19 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 const LOOPBACK: [&str; 2] = ["127.0.0.1", "[::1]"];
 
 /// Proxies come from the environment, as ureq reads it.
-pub(crate) fn default_agent() -> Agent {
+pub(crate) fn default_config() -> Config {
     let name = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-    Agent::config_builder().user_agent(name).build().into()
+    Agent::config_builder().user_agent(name).build()
 }
 
 pub(crate) fn exchange(
-    agent: &Agent,
+    network: &Network,
     request: &Request<Vec<u8>>,
     limits: Limits,
+    reach: &Reach,
 ) -> Result<Response<Vec<u8>>, TransportError> {
-    let answered = dial(agent, request, limits.deadline);
-    let (parts, mut body) = answered.map_err(|error| failure(&error))?.into_parts();
+    let (answered, peer) = witness(|| dial(network, request, limits.deadline, reach));
+    let (mut parts, mut body) = answered.map_err(|error| failure(&error))?.into_parts();
     let limit = u64::try_from(limits.max_body).unwrap_or(u64::MAX);
     let bytes = if limits.head_only {
         let mut bytes = Vec::new();
@@ -42,6 +46,9 @@ pub(crate) fn exchange(
     } else {
         body.with_config().limit(limit).read_to_vec().map_err(|error| failure(&error))?
     };
+    if let Some(peer) = peer {
+        parts.extensions.insert(PeerAddress(peer));
+    }
     Ok(Response::from_parts(parts, bytes))
 }
 
@@ -54,24 +61,30 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// are not looked up: whoever answered for them would get tokens in clear text (RFC 6761 §6.3).
 /// With https a name stays, for the certificate to prove it.
 fn dial(
-    agent: &Agent,
+    network: &Network,
     request: &Request<Vec<u8>>,
     deadline: Duration,
+    reach: &Reach,
 ) -> Result<Response<Body>, ureq::Error> {
     let (head, body) = (head_of(request), request.body());
     let url = Url::parse(&request.uri().to_string()).ok();
     let Some(url) = url.filter(is_loopback) else {
-        return call(agent, head, body, deadline);
+        let agent = network.agent(reach, head.uri());
+        return call(&agent, head, body, deadline);
+    };
+    let direct = |head: Request<()>, deadline| {
+        let agent = network.agent(reach, head.uri());
+        let head = agent.configure_request(head).proxy(None).build();
+        call(&agent, head, body, deadline)
     };
     if url.scheme() != "http" || url.domain().is_none() {
-        return call(agent, unproxied(agent, head), body, deadline);
+        return direct(head, deadline);
     }
     let start = Instant::now();
-    let at = |address| Ok::<_, ureq::Error>(unproxied(agent, moved(head.clone(), address)?));
-    match call(agent, at(LOOPBACK[0])?, body, deadline) {
+    match direct(moved(head.clone(), LOOPBACK[0])?, deadline) {
         Err(refused) if nobody_there(&refused) => {
             let left = deadline.saturating_sub(start.elapsed());
-            call(agent, at(LOOPBACK[1])?, body, left)
+            direct(moved(head, LOOPBACK[1])?, left)
                 .map_err(|error| if nobody_there(&error) { refused } else { error })
         }
         answered => answered,
@@ -99,10 +112,6 @@ fn moved(mut head: Request<()>, address: &str) -> Result<Request<()>, http::Erro
     parts.authority = Some(Authority::try_from(format!("{address}{port}"))?);
     *head.uri_mut() = Uri::from_parts(parts)?;
     Ok(head)
-}
-
-fn unproxied(agent: &Agent, head: Request<()>) -> Request<()> {
-    agent.configure_request(head).proxy(None).build()
 }
 
 fn call(
@@ -139,6 +148,11 @@ fn run(
 fn failure(error: &ureq::Error) -> TransportError {
     use TransportErrorKind as Kind;
     use ureq::Error as E;
+    if let E::Other(other) = error
+        && other.is::<OutOfReach>()
+    {
+        return TransportError::new(Kind::Refused, other);
+    }
     let kind = match error {
         E::Timeout(Timeout::Resolve | Timeout::Connect) => Kind::Connect,
         E::Timeout(_) => Kind::Timeout,

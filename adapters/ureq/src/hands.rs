@@ -2,19 +2,22 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mcp_auth::output::{BrowseCall, HttpCall, LoadCall, Page, SaveCall};
-use mcp_auth::{HostError, TransportError, TransportErrorKind};
+use mcp_auth::output::{BrowseCall, FoundSecret, HttpCall, LoadCall, Page, SaveCall, SecretCall};
+use mcp_auth::{HostError, Revision, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
 use mcp_auth_host::listener;
+use mcp_auth_host::secrets::{self, SecretProvider};
 use mcp_auth_host::store::{Lock, Store};
 
 use crate::exchange::exchange;
+use crate::network::Network;
 
 /// The outside world, as one session uses it. Every method may block.
 pub(crate) struct Hands {
-    pub(crate) agent: ureq::Agent,
+    pub(crate) network: Network,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) program: Option<String>,
 }
 
@@ -32,14 +35,18 @@ impl Hands {
 
     pub(crate) fn save(&self, call: &SaveCall) -> Result<(), HostError> {
         contain(panicked, || {
+            let Some(record) = call.record() else { return self.store.erase(call.expected()) };
+            let mut expected = call.expected().unwrap_or(Revision::NOTHING);
             if call.set_aside() {
-                self.store.set_aside()?;
+                self.store.set_aside(expected)?;
+                expected = Revision::NOTHING;
             }
-            match call.record() {
-                Some(record) => self.store.save(record),
-                None => self.store.erase(),
-            }
+            self.store.save(record, expected)
         })
+    }
+
+    pub(crate) fn secret(&self, call: &SecretCall) -> Result<Option<FoundSecret>, HostError> {
+        contain(panicked, || secrets::find(call.place(), self.secrets.as_deref()))
     }
 
     pub(crate) fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {
@@ -49,7 +56,7 @@ impl Hands {
     pub(crate) fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
         contain(
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
-            || exchange(&self.agent, call.request(), call.limits()),
+            || exchange(&self.network, call.request(), call.limits(), call.reach()),
         )
     }
 

@@ -44,6 +44,19 @@
 //! What is for this machine stays on it: `localhost`, `*.localhost` and loopback addresses take no
 //! proxy, and with `http` such a name is not looked up but dialled at `127.0.0.1`, or else `[::1]`.
 //!
+//! # Where requests may lead
+//!
+//! What the core says of a request ([`HttpCall::reach`](mcp_auth::output::HttpCall::reach)) is asked
+//! about each address that its host name has, and only those within reach are dialled. A request is
+//! one lookup, so there is no second one to say something else; a request with bounds has a connection
+//! of its own, so there is none that was made under other bounds. Where the MCP server is, each
+//! connection to it tells the core, those of [`Session::send`] too.
+//!
+//! Through a proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, as far as `NO_PROXY` doesn't say otherwise;
+//! HTTP and SOCKS), names are the proxy's to look up and to judge: let it refuse what is inside. URLs
+//! that hold an address are judged here all the same, and a server behind a proxy counts as public
+//! unless its URL says otherwise.
+//!
 //! # Threads
 //!
 //! What the core wants done is done by one thread, which is there only while there is something to
@@ -55,6 +68,7 @@ mod driver;
 mod error;
 mod exchange;
 mod hands;
+mod network;
 mod session;
 
 pub use builder::Builder;
@@ -62,4 +76,4 @@ pub use error::SendError;
 pub use session::{Asking, Session};
 
 // What the builder takes.
-pub use mcp_auth_host::{browser, store};
+pub use mcp_auth_host::{browser, secrets, store};

@@ -9,15 +9,17 @@ use http::{Request, Response};
 use mcp_auth::output::Limits;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
-    AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    AuthMachine, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
+    Logout, Mono, Need, Reach, SessionState, TokenState, TokenStatus, TransportError,
+    TransportErrorKind, Verdict,
 };
 
 use crate::builder::Builder;
 use crate::driver::Office;
 use crate::error::SendError;
-use crate::exchange::{default_agent, exchange};
+use crate::exchange::{default_config, exchange};
 use crate::hands::Hands;
+use crate::network::Network;
 use mcp_auth_host::desk::{Desk, now};
 
 /// How often one call demands a token. More than once only where another caller's attempt was
@@ -40,8 +42,8 @@ pub enum Asking {
 /// One login at one MCP server, for any number of threads. Clones are the same session.
 ///
 /// All methods but [`discovery`](Self::discovery), [`status`](Self::status),
-/// [`state`](Self::state), [`redirected`](Self::redirected) and [`cancel`](Self::cancel) block, for the builder's
-/// [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
+/// [`state`](Self::state), [`clock_skew`](Self::clock_skew), [`redirected`](Self::redirected) and
+/// [`cancel`](Self::cancel) block, for the builder's [`timeout`](Builder::timeout) at the longest. Whoever needs a token that is there gets it at
 /// once, also while another thread waits for a person.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
@@ -66,14 +68,16 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, store, browser, program, agent, max_body, .. } = builder;
+        let Builder { server, config, store, browser, secrets, program, agent, max_body, .. } =
+            builder;
         let person = Duration::from_secs(config.login_timeout_seconds);
         let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
         let seed = mcp_auth_host::system::random_seed()
             .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
         let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
-        let agent = agent.unwrap_or_else(default_agent);
-        let hands = Hands { agent, store, browser, program };
+        let config = agent.map_or_else(default_config, |agent| agent.config().clone());
+        let network = Network::new(config, builder.resolver, builder.road);
+        let hands = Hands { network, store, browser, secrets, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
         Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }
@@ -89,16 +93,30 @@ impl Session {
         self.token_until(self.deadline(), need, asking)
     }
 
-    /// Logs in anew, even though there may be a usable token. `None`: the server wants no
-    /// authorization.
+    /// Logs in anew, even though there may be a usable token, or the server lets everybody in.
+    /// `None`: the server wants no authorization, and names nobody to log in with.
     ///
     /// # Errors
     ///
     /// As [`token`](Self::token).
     pub fn login(&self) -> Result<Option<Grant>, Error> {
-        let (until, need) = (self.deadline(), Need::default());
-        self.attempt(until, Demand::interactive(need.clone()).fresh())?;
-        self.token_until(until, &need, Asking::Welcome)
+        self.log_in(Demand::interactive(Need::default()).fresh())
+    }
+
+    /// The same with a client that is registered for it
+    /// ([`Demand::with_new_client`](mcp_auth::Demand::with_new_client)).
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    pub fn login_with_new_client(&self) -> Result<Option<Grant>, Error> {
+        self.log_in(Demand::interactive(Need::default()).fresh().with_new_client())
+    }
+
+    fn log_in(&self, demand: Demand) -> Result<Option<Grant>, Error> {
+        let until = self.deadline();
+        self.attempt(until, demand)?;
+        self.token_until(until, &Need::default(), Asking::Welcome)
     }
 
     /// Finds out what a login would meet: detection and discovery only. Nothing is registered,
@@ -180,8 +198,9 @@ impl Session {
     /// another token is answered with one: refreshed, or with more scopes from a person, and the
     /// request is sent again.
     ///
-    /// The response may have any status. No redirect is followed, and its body is read to the end:
-    /// an event stream that doesn't end is not for this method.
+    /// The response may have any status, and its body is read to the end: an event stream that
+    /// doesn't end is not for this method. No redirect is followed, but to the same URL with a slash at
+    /// the end or without: see [`AuthMachine::judge`].
     ///
     /// # Errors
     ///
@@ -205,19 +224,33 @@ impl Session {
                 None => {}
             }
             let response = self.exchange(until, &request)?;
-            let sent_with = grant.as_ref().map(Grant::generation);
-            let (status, headers) = (response.status(), response.headers());
-            let challenged = match Challenged::read(status, headers, sent_with, need) {
-                Some(challenged) if sends < MAX_SENDS => challenged,
-                _ => return Ok(response),
-            };
-            self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
-            grant = self.token_until(until, need, asking)?;
-            if grant.as_ref().map(Grant::generation) == sent_with {
+            if sends == MAX_SENDS {
                 return Ok(response);
             }
             sends += 1;
+            let sent_with = grant.as_ref().map(Grant::generation);
+            match self.judge(&request, &response, grant.as_ref(), need) {
+                Verdict::Refused(challenged) => {
+                    self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+                    grant = self.token_until(until, need, asking)?;
+                    if grant.as_ref().map(Grant::generation) == sent_with {
+                        return Ok(response);
+                    }
+                }
+                Verdict::Moved(uri) => *request.uri_mut() = uri,
+                _ => return Ok(response),
+            }
         }
+    }
+
+    fn judge(
+        &self,
+        request: &Request<Vec<u8>>,
+        response: &Response<Vec<u8>>,
+        grant: Option<&Grant>,
+        need: &Need,
+    ) -> Verdict {
+        self.0.office.desk().machine.judge(now(), request, response, grant, need)
     }
 
     /// Takes a redirect URL that the person pasted. What comes of it is seen by whoever waits for
@@ -240,6 +273,12 @@ impl Session {
     /// The tokens at hand, described. Until the record is [loaded](Self::load) there are none.
     pub fn status(&self) -> Option<TokenStatus> {
         self.0.office.desk().machine.status()
+    }
+
+    /// What the servers' answers have shown of this machine's wall clock, also in an earlier run;
+    /// `None` where it is right.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.0.office.desk().machine.clock_skew().cloned()
     }
 
     /// How the session stands: authorized, retrying and until when, or in need of a person.
@@ -319,7 +358,7 @@ impl Session {
         let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            exchange(&self.0.office.hands.agent, request, limits)
+            exchange(&self.0.office.hands.network, request, limits, &Reach::anywhere())
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }

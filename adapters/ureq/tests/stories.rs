@@ -8,12 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, header};
-use mcp_auth::{Config, Ending, ErrorKind, HostError, Need, Notice, TransportErrorKind};
+use mcp_auth::{
+    Config, Ending, ErrorKind, HostError, Need, Notice, Revision, SecretRef, TransportErrorKind,
+};
 use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::browser::{Browser, BrowserError};
 use mcp_auth_ureq::store::{FileStore, Lock, MemoryStore, Store};
 use mcp_auth_ureq::{Asking, SendError, Session};
-use mcp_auth_world::{RequiresLogin, What};
+use mcp_auth_world::{Canned, Fault, RequiresLogin, ResourceMetadata, What};
 use town::{Town, Visitor, eventually, redirect_of};
 
 fn need() -> Need {
@@ -59,6 +61,7 @@ fn in_the_background_nobody_is_asked() {
 fn a_server_that_wants_no_authorization_is_called_without() {
     let town = Town::new();
     town.world().resource.requires_login = RequiresLogin::Never;
+    town.world().resource.metadata = ResourceMetadata::Absent;
     let session = town.session().build().unwrap();
     assert!(session.token(&need(), Asking::Never).unwrap().is_none());
     assert!(session.inspect().unwrap().is_none());
@@ -102,6 +105,56 @@ fn a_refused_token_is_refreshed_and_the_request_sent_again() {
     assert_eq!(response.status(), 200);
     assert_eq!(town.count(What::Refreshes), 1);
     assert_eq!(town.count(What::CodeExchanges), 1);
+}
+
+#[test]
+fn a_client_secret_is_read_where_the_settings_say() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let town = Town::new();
+    town.world().authorization[0].preregister("by-hand", Some("hush"));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let provider = move |name: &str| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok((name == "NOTES").then(|| "hush".into()))
+    };
+    let config = Config {
+        client_id: Some("by-hand".to_owned()),
+        client_secret_from: vec![SecretRef::Name("NOTES".to_owned())],
+        ..Config::default()
+    };
+    let session = town.session().config(config.clone()).secrets(provider).build().unwrap();
+    session.login().unwrap().unwrap();
+    assert_eq!(town.count(What::CodeExchanges), 1);
+    assert_eq!((town.count(What::Registrations), asked.load(Ordering::SeqCst)), (0, 2));
+    // A provider that panics is a failure of this action, and of nothing else.
+    let panics = |_: &str| -> Result<_, HostError> { panic!("the vault is on fire") };
+    let session = town.session().config(config).secrets(panics).build().unwrap();
+    let error = session.login().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::SecretUnavailable { .. }), "{error}");
+}
+
+#[test]
+fn a_redirect_to_the_same_path_is_followed_and_one_to_a_login_page_means_a_refresh() {
+    let town = Town::new();
+    let session = town.session().build().unwrap();
+    session.login().unwrap();
+    let moved = |path: &str| Fault::answer("POST", path, Canned::redirect(307, "/mcp"));
+    town.world().faults.push(moved("/mcp/"));
+    let mut request = town.call("whoami");
+    *request.uri_mut() = format!("{}/", town.url()).parse().unwrap();
+    let response = session.send(request, &need(), Asking::Never).unwrap();
+    assert_eq!((response.status().as_u16(), town.count(What::Refreshes)), (200, 0));
+
+    // Just obtained, a token is not suspected: the same URL again is nowhere to go to.
+    town.world().faults.push(moved("/mcp").times(99));
+    let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
+    assert_eq!((response.status().as_u16(), town.count(What::Refreshes)), (307, 0));
+    let elsewhere = Canned::redirect(307, "http://127.0.0.1:9/login");
+    town.world().faults = vec![Fault::answer("POST", "/mcp", elsewhere)];
+    let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
+    assert_eq!(response.status(), 307);
+    assert!(town.world().leaks().is_empty());
 }
 
 #[test]
@@ -403,14 +456,14 @@ impl Store for Fragile {
     fn load(&self) -> Result<Option<Vec<u8>>, HostError> {
         self.check().and_then(|()| self.inner.load())
     }
-    fn save(&self, record: &[u8]) -> Result<(), HostError> {
-        self.check().and_then(|()| self.inner.save(record))
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        self.check().and_then(|()| self.inner.save(record, expected))
     }
-    fn erase(&self) -> Result<(), HostError> {
-        self.check().and_then(|()| self.inner.erase())
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        self.check().and_then(|()| self.inner.erase(expected))
     }
-    fn set_aside(&self) -> Result<(), HostError> {
-        self.check().and_then(|()| self.inner.set_aside())
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        self.check().and_then(|()| self.inner.set_aside(expected))
     }
     fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {
         self.inner.lock(timeout)

@@ -23,6 +23,23 @@ fn refused(failure: Failure) -> OAuthError {
 }
 
 #[test]
+fn an_answer_of_no_use_is_told_without_its_text() {
+    let told = |status: u16, headers: &[(&'static str, &str)], body: &str| {
+        let status = StatusCode::from_u16(status).unwrap();
+        describe(status, &headers_of(headers), body.as_bytes())
+    };
+    assert_eq!(told(404, &[], "{}"), "HTTP 404");
+    assert_eq!(told(403, &[], "<html>secret"), "HTTP 403, a web page");
+    let moment = "<html><title>Just a moment...</title>";
+    assert_eq!(told(403, &[], moment), "HTTP 403, a bot protection page");
+    let mitigated = [("cf-mitigated", "challenge"), ("content-type", "text/html")];
+    assert_eq!(told(503, &mitigated, "wait"), "HTTP 503, a bot protection page");
+    let location = [("location", "https://a.example/login?secret=1")];
+    assert_eq!(told(302, &location, ""), "HTTP 302 to https://a.example/login?…");
+    assert_eq!(told(201, &location, ""), "HTTP 201");
+}
+
+#[test]
 fn an_oauth_error_is_the_final_word_at_any_4xx() {
     for status in [400, 401, 403, 404, 409, 422] {
         let failure = read(status, &[], r#"{"error":"invalid_grant","error_description":"gone"}"#);
@@ -99,12 +116,24 @@ fn a_web_page_comes_from_something_in_between() {
 }
 
 #[test]
-fn a_bare_401_refuses_the_client() {
-    let uaa =
-        r#"[{"logref":"59ae","message":"Error : 'Fetch token call failed Bad credentials'"}]"#;
-    for body in ["", uaa, "Unauthorized"] {
-        assert_eq!(refused(read(401, &[], body)), OAuthError::code("invalid_client"));
+fn a_bare_401_may_be_anybodys() {
+    for body in ["", "Unauthorized", "[]", r#"[{"message":5}]"#, r#"["message"]"#] {
+        assert_eq!(read(401, &[], body), Failure::Unauthorized { message: None });
     }
+    let uaa = r#"[{"logref":"59ae","message":"Error : 'Fetch token call failed'\n"}]"#;
+    let failure = read(401, &[], uaa);
+    assert_eq!(failure.to_string(), "HTTP 401: Error : 'Fetch token call failed'�");
+}
+
+#[test]
+fn a_server_that_wants_the_secret_says_so_in_words() {
+    let says = |text: &str| {
+        let error = OAuthError { description: Some(text.into()), ..OAuthError::code("e") };
+        error.wants_client_secret()
+    };
+    assert!(says("Client secret is required") && says("client_secret REQUIRED"));
+    assert!(!says("Client secret is wrong") && !says("the secret is required"));
+    assert!(!OAuthError::code("invalid_client").wants_client_secret());
 }
 
 #[test]

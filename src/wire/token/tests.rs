@@ -90,7 +90,8 @@ fn a_client_authenticates_in_exactly_one_way() {
     let basic = send(AuthMethod::Basic, Some(&secret));
     assert!(basic.headers()[AUTHORIZATION].is_sensitive());
     assert_eq!(decode_basic(&basic), ("https://me.example/?a=b".into(), "s:e+c r%t".into()));
-    assert_eq!(basic.body(), b"grant_type=refresh_token&refresh_token=r");
+    let names: Vec<_> = body(&basic).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["grant_type", "refresh_token", "client_id"]);
     assert!(!format!("{:?}", basic.headers()).contains("Basic"));
 
     let post: HashMap<_, _> = body(&send(AuthMethod::Post, Some(&secret))).into_iter().collect();
@@ -124,7 +125,7 @@ fn extras_are_added_and_never_replace_what_the_request_says() {
             .map(|(name, value)| (name.into(), value.into()))
             .into();
     let (endpoint, secret) = (endpoint(), Secret::from("s"));
-    let mut request = TokenRequest {
+    let request = TokenRequest {
         client_secret: Some(&secret),
         auth_method: AuthMethod::Post,
         extra: &extra,
@@ -138,12 +139,6 @@ fn extras_are_added_and_never_replace_what_the_request_says() {
     assert_eq!(values("code"), ["c&d"]);
     assert_eq!(values("client_id"), ["me"]);
     assert_eq!(values("scope"), ["x"]);
-
-    // Servers of the MCP Python SDK want the name in the body beside Basic.
-    let extra = [(String::from("client_id"), String::from("me"))];
-    request.auth_method = AuthMethod::Basic;
-    request.extra = &extra;
-    assert!(body(&request.to_http()).contains(&extra[0]));
 }
 
 #[test]

@@ -151,11 +151,69 @@ fn an_encoded_path_is_not_encoded_again() {
 }
 
 #[test]
-fn server_metadata_has_three_places_with_a_path_and_two_without() {
+fn a_server_moves_by_a_slash_and_no_further() {
+    let moved = |from: &str, to: &str| moved_to(&url(from), to).map(String::from);
+    let there = Some("https://a.example/mcp/".to_owned());
+    for location in ["/mcp/", "mcp/", "https://a.example/mcp/", "http://a.example/mcp/#x"] {
+        assert_eq!(moved("https://a.example/mcp", location), there, "{location}");
+    }
+    assert_eq!(moved("https://a.example/mcp/", "/mcp").as_deref(), Some("https://a.example/mcp"));
+    let query = moved("https://a.example/mcp?a=1", "/mcp/?a=1");
+    assert_eq!(query.as_deref(), Some("https://a.example/mcp/?a=1"));
+    for location in [
+        "",
+        "/mcp",
+        "/login",
+        "/mcp/?a=1",
+        "https://b.example/mcp/",
+        "//b.example/mcp/",
+        "https://a.example:8443/mcp/",
+        "http://a.example:80/mcp/",
+        "ftp://a.example/mcp/",
+        "/mcp/\n",
+    ] {
+        assert_eq!(moved("https://a.example/mcp", location), None, "{location}");
+    }
+    // Nobody is taken from http to https, where tokens go, nor the other way.
+    assert_eq!(moved("http://localhost:1/mcp", "https://localhost:1/mcp/"), None);
+}
+
+#[test]
+fn a_resource_is_the_server_itself_or_another_one() {
+    let server = url("https://a.example/mcp");
+    assert!(same_resource("https://a.example/mcp", &server));
+    assert!(same_resource("https://A.example:443/mcp/", &server));
+    for other in ["https://a.example", "https://a.example/mcp?x", "https://b.example/mcp", "mcp"] {
+        assert!(!same_resource(other, &server), "{other}");
+    }
+}
+
+#[test]
+fn an_origin_is_nobody_elses_and_has_no_path() {
+    let tenant = "https://as.example/tenant";
+    assert!(is_origin_of("https://as.example", tenant));
+    assert!(is_origin_of("https://as.example/", tenant));
+    for other in [
+        "https://as.example/other",
+        "https://as.example?tenant",
+        "https://as.example:8443",
+        "https://as.example.com",
+        "http://as.example",
+        "as.example",
+        "",
+    ] {
+        assert!(!is_origin_of(other, tenant), "{other}");
+    }
+    assert!(!is_origin_of("http://localhost:1", "http://localhost:1/tenant"));
+}
+
+#[test]
+fn server_metadata_has_four_places_with_a_path_and_two_without() {
     let with_path = [
         "https://as.example/.well-known/oauth-authorization-server/realms/one",
         "https://as.example/.well-known/openid-configuration/realms/one",
         "https://as.example/realms/one/.well-known/openid-configuration",
+        "https://as.example/realms/one/.well-known/oauth-authorization-server",
     ];
     for issuer in ["https://as.example/realms/one", "https://as.example/realms/one/"] {
         assert_eq!(strings(server_metadata_urls(&url(issuer))), with_path);

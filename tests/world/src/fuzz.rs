@@ -15,12 +15,13 @@ mod wire;
 mod tests;
 
 use mcp_auth::Config;
+use mcp_auth::toolhive::RemoteConfig;
 
 use op::Op;
 use play::Play;
 
 pub use wire::{
-    challenge, redirect, registration_reply, resource_metadata, server_metadata, token_reply,
+    challenge, reach, redirect, registration_reply, resource_metadata, server_metadata, token_reply,
 };
 
 /// Whole machines: the first byte picks the settings, and each four bytes are something that
@@ -38,7 +39,7 @@ pub fn machine(data: &[u8]) {
 pub fn told(data: &[u8]) -> String {
     let Some((settings, story)) = data.split_first() else { return String::new() };
     let lines = op::story(story).map(|(at, op)| format!("\n    program {at}: {op:?}"));
-    format!("settings {}{}", settings % 8, lines.collect::<String>())
+    format!("settings {}{}", settings % settings::MANY, lines.collect::<String>())
 }
 
 /// A stored record, genuine or not: it is read, used, renewed and replaced.
@@ -52,9 +53,24 @@ pub fn record(data: &[u8]) {
     play.end();
 }
 
-/// Settings in their JSON form.
+/// Settings in their JSON form, ours or ToolHive's.
 pub fn config(data: &[u8]) {
-    let Ok(config) = serde_json::from_slice::<Config>(data) else { return };
+    if let Ok((remote, _)) = RemoteConfig::from_json(data) {
+        let written = remote.to_json();
+        let again = RemoteConfig::from_json(written.expose());
+        assert!(
+            again.is_ok_and(|(again, warnings)| again == remote && warnings.is_empty()),
+            "settings of ToolHive's that can't be read again"
+        );
+        use_settings(data, remote.import().config);
+    }
+    if let Ok(config) = serde_json::from_slice::<Config>(data) {
+        use_settings(data, config);
+    }
+}
+
+/// Laws: settings are what they are written as, and a machine has those that are checked.
+fn use_settings(data: &[u8], config: Config) {
     let written = serde_json::to_vec(&config).unwrap_or_default();
     let Ok(again) = serde_json::from_slice::<Config>(&written) else {
         panic!("settings that can't be read again")

@@ -32,6 +32,7 @@ mod person;
 mod resource_server;
 pub mod scenario;
 mod text;
+pub mod traps;
 mod world;
 
 pub use authorization_server::{

@@ -1,6 +1,7 @@
 //! What the servers share about text: URLs, forms, JSON replies, opaque values.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -121,6 +122,16 @@ pub(crate) fn add_header(response: &mut Response, name: &str, value: &str) {
     let name = http::HeaderName::try_from(name);
     if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&clean)) {
         response.headers_mut().append(name, value);
+    }
+}
+
+/// Adds the moment of the answer (RFC 9110 §6.6.1), unless it has one.
+pub(crate) fn add_date(response: &mut Response, now: u64) {
+    /// The last second of the year 9999: later ones have no form.
+    const LAST: u64 = 253_402_300_799;
+    if !response.headers().contains_key(header::DATE) {
+        let at = UNIX_EPOCH + Duration::from_secs(now.min(LAST));
+        add_header(response, "date", &httpdate::fmt_http_date(at));
     }
 }
 

@@ -1,5 +1,8 @@
 //! The servers side by side: routes each request to the one it is for, and writes it down.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
 use http::{Request, header};
 
 use crate::authorization_server::{AuthorizationServer, Endpoint, IssParameter, MetadataPlace};
@@ -19,8 +22,13 @@ pub struct World {
     /// Who decides when a real browser fetches the authorization endpoint through
     /// [`World::handle`]. One who [`Ignores`](Person::Ignores) gets a page with two links.
     pub person: Person,
+    /// By how many seconds the servers' clocks are ahead of the time that they are asked at.
+    pub clock_ahead: i64,
     /// What will go wrong, in order.
     pub faults: Vec<Fault>,
+    /// Where host names lead; all others lead to a public address. A server answers at whatever its
+    /// name leads to.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
     /// Every request so far. It grows without bound; clear it as you like.
     pub log: Vec<Exchange>,
 }
@@ -30,6 +38,9 @@ impl Default for World {
         World::new()
     }
 }
+
+/// Where names lead that nobody has said anything about.
+const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 216, 34));
 
 /// Who a request is for.
 enum Destination {
@@ -52,8 +63,37 @@ impl World {
             resource: ResourceServer::new(resource),
             authorization: issuers.iter().map(|issuer| AuthorizationServer::new(issuer)).collect(),
             person: Person::Approves,
+            clock_ahead: 0,
             faults: Vec::new(),
+            names: BTreeMap::new(),
             log: Vec::new(),
+        }
+    }
+
+    /// Makes a host name lead to these addresses.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is none.
+    pub fn name(&mut self, host: &str, addresses: &[&str]) {
+        let address = |text: &&str| match text.parse() {
+            Ok(address) => address,
+            Err(_) => panic!("{text} is no address"),
+        };
+        self.names.insert(host.to_owned(), addresses.iter().map(address).collect());
+    }
+
+    /// Where a host leads: an address to itself, a name of this machine to this machine.
+    pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse() {
+            return vec![address];
+        }
+        let here = host == "localhost" || host.ends_with(".localhost");
+        match self.names.get(host) {
+            _ if here => vec![Ipv4Addr::LOCALHOST.into()],
+            Some(addresses) => addresses.clone(),
+            None => vec![PUBLIC],
         }
     }
 
@@ -107,12 +147,13 @@ impl World {
         request: &Request<Vec<u8>>,
         person: &Person,
     ) -> (Result<Response, NetworkError>, Option<Visit>) {
+        let now = now.saturating_add_signed(self.clock_ahead);
         let origin = self.origin(request);
         let path = request.uri().path().to_owned();
         let destination = self.destination(&origin, &path);
         let who = destination.who();
         let fault = faults::take(&mut self.faults, &origin, &path, request);
-        let (answer, detail, visit) = match fault {
+        let (mut answer, detail, visit) = match fault {
             Some(Effect::Answer(canned)) => {
                 (Ok(canned.response()), self.unheard(&destination, request), None)
             }
@@ -126,6 +167,9 @@ impl World {
                 (Ok(response), detail, visit)
             }
         };
+        if let Ok(response) = &mut answer {
+            text::add_date(response, now);
+        }
         let status = answer.as_ref().map(|response| response.status().as_u16()).map_err(|e| *e);
         let request = request.clone();
         self.log.push(Exchange { at: now, by, who, origin, path, request, answer: status, detail });

@@ -39,8 +39,14 @@ pub fn run(args: &InspectArgs, call: Call) -> Result<Exit, Failure> {
     let found = session.inspect()?;
     let told = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
     let server = &args.target.url.0;
-    let data = data(server, found.as_ref(), &told);
-    call.report.result(text(server, found.as_ref(), told.proposal.as_ref()), data)?;
+    let mut data = data(server, found.as_ref(), &told);
+    let mut text = text(server, found.as_ref(), told.proposal.as_ref());
+    let skew = session.clock_skew();
+    data["clock_skew"] = skew.as_ref().map(report::clock_skew).into();
+    if let Some(skew) = skew {
+        let _ = writeln!(text, "Beware: {skew}.\n  advice: {}", skew.advice());
+    }
+    call.report.result(text, data)?;
     Ok(Exit::Done)
 }
 

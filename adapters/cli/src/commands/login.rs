@@ -1,17 +1,20 @@
 //! `mcp-auth login URL`
 
-use super::{Call, status};
+use super::Call;
+use super::status::Stored;
 use crate::args::LoginArgs;
 use crate::failure::{Exit, Failure};
+use crate::settings::Chosen;
 
 pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
-    let config = args.settings.config_with(&args.person, call.report)?;
+    let Chosen { config, person } = args.settings.choose(&args.person, call.report)?;
     let entry = args.target.entry()?;
     // Nobody is asked to log in where that could not be kept.
     entry.rehearse()?;
-    let session = call.session_with(&entry, config, &args.person)?;
+    let session = call.session_with(&entry, config, &person)?;
     let (server, account) = (&args.target.url.0, args.target.store.account());
-    if session.login()?.is_none() {
+    let grant = if args.fresh { session.login_with_new_client() } else { session.login() }?;
+    if grant.is_none() {
         return call.report.not_required(server);
     }
     let Some(tokens) = session.status() else {
@@ -21,8 +24,11 @@ pub fn run(args: &LoginArgs, call: Call) -> Result<Exit, Failure> {
     if !tokens.saved {
         return Err(Failure::NotKept);
     }
-    let mut data = status::data(server, account, Some(&tokens));
+    let mut data = Stored::of(&session, Some(tokens)).data(server, account);
     data["status"] = "logged_in".into();
     call.report.confirm(format_args!("Logged in to {server}."), data)?;
+    if let Some(skew) = session.clock_skew() {
+        call.report.say(format_args!("warning: {skew}\nadvice: {}", skew.advice()));
+    }
     Ok(Exit::Done)
 }

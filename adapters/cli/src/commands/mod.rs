@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy;
 use mcp_auth::{Config, Notice};
+use mcp_auth_host::secrets::{EnvSecrets, TOOLHIVE_PREFIX};
 use mcp_auth_host::store::{Entry, FileStore};
 use mcp_auth_ureq::Session;
 
@@ -91,6 +92,7 @@ impl Call {
         let mut builder = Session::builder(entry.server())
             .config(config)
             .store(OneRun(entry.clone()))
+            .secrets(EnvSecrets::new(["MCP_AUTH_SECRET_", TOOLHIVE_PREFIX]))
             .program_name("mcp-auth")
             .on_notice(move |notice| {
                 let _ = &life;

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::mpsc;
 use std::{fs, thread};
 
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use http::{Method, Request, Response};
 use mcp_auth::{Error, ErrorKind, Need};
 use mcp_auth_ureq::Asking;
@@ -13,22 +13,27 @@ use serde_json::{Value, json};
 use super::Call;
 use crate::args::RequestArgs;
 use crate::failure::{Exit, Failure};
-use crate::report;
+use crate::report::{self, tame};
+use crate::settings::Chosen;
 
 pub fn run(args: &RequestArgs, call: Call) -> Result<Exit, Failure> {
-    let config = args.settings.config_with(&args.person, call.report)?;
+    let Chosen { config, person } = args.settings.choose(&args.person, call.report)?;
     let message = message(args, call)?;
     let operation = message.as_ref().and_then(|message| message.operation.clone());
     let need = Need { operation, ..args.settings.need() };
     let request = build(args, message)?;
     let asking = if args.login { Asking::Welcome } else { Asking::Never };
-    let session = call.session_with(&args.target.entry()?, config, &args.person)?;
+    let session = call.session_with(&args.target.entry()?, config, &person)?;
     let response = session.send(request, &need, asking)?;
     show(args, call, &response)?;
     if response.status().is_success() {
         return Ok(Exit::Done);
     }
-    call.report.say(format_args!("error: the server answered {}", response.status()));
+    let (status, headers) = (response.status(), response.headers());
+    let location = headers.get(LOCATION).filter(|_| status.is_redirection());
+    let to =
+        location.and_then(|to| to.to_str().ok()).map(|to| format!(", and points to {}", tame(to)));
+    call.report.say(format_args!("error: the server answered {status}{}", to.unwrap_or_default()));
     Ok(Exit::Failed)
 }
 

@@ -2,15 +2,25 @@
 
 use std::fmt::Write;
 
-use mcp_auth::{Config, TokenStatus, UnixTime};
+use mcp_auth::{ClientSource, ClockSkew, Config, SessionState, TokenStatus, UnixTime};
 use mcp_auth_host::store::{Entry, StoreError};
 use mcp_auth_host::system::clock;
+use mcp_auth_ureq::Session;
 use serde_json::{Value, json};
 
 use super::Call;
 use crate::args::{ServerUrl, StatusArgs};
 use crate::failure::{Exit, Failure};
-use crate::report::{tame, when};
+use crate::report::{clock_skew, tame, when};
+
+/// What is stored for one server and account.
+pub struct Stored {
+    tokens: Option<TokenStatus>,
+    state: SessionState,
+    clock_skew: Option<ClockSkew>,
+    /// Where a login was begun.
+    issuer: Option<String>,
+}
 
 pub fn run(args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
     match &args.url {
@@ -22,13 +32,13 @@ pub fn run(args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
 /// Also answers, by its exit code, whether a program can go on without a person.
 fn one(url: &ServerUrl, args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
     let entry = args.store.open()?.entry(&url.0, args.store.account());
-    let Some(tokens) = load(&entry, call)? else {
+    let stored = Stored::load(&entry, call)?;
+    if stored.status() == "logged_out" {
         let (server, account) = (entry.server().to_owned(), entry.account().to_owned());
         return Err(Failure::NoLogin { server, account });
-    };
-    let (text, data) = (text(&entry, Some(&tokens)), data(&url.0, entry.account(), Some(&tokens)));
-    call.report.result(text, data)?;
-    Ok(if is_usable(&tokens) { Exit::Done } else { Exit::LoginRequired })
+    }
+    call.report.result(stored.text(&entry), stored.data(&url.0, entry.account()))?;
+    Ok(if stored.status() == "usable" { Exit::Done } else { Exit::LoginRequired })
 }
 
 /// One that can't be read is told in its place; the others are shown all the same.
@@ -41,9 +51,8 @@ fn all(args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
     };
     for entry in store.list()?.into_iter().filter(wanted) {
         let shown = entry.map_err(Failure::from).and_then(|entry| {
-            let tokens = load(&entry, call)?;
-            let data = data(entry.server(), entry.account(), tokens.as_ref());
-            Ok((text(&entry, tokens.as_ref()), data))
+            let stored = Stored::load(&entry, call)?;
+            Ok((stored.text(&entry), stored.data(entry.server(), entry.account())))
         });
         match shown {
             Ok((text, data)) => {
@@ -63,54 +72,126 @@ fn all(args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn load(entry: &Entry, call: Call) -> Result<Option<TokenStatus>, Failure> {
-    Ok(call.session(entry, Config::default())?.load()?)
+impl Stored {
+    fn load(entry: &Entry, call: Call) -> Result<Self, Failure> {
+        let mut session = call.session(entry, Config::default())?;
+        let mut tokens = session.load()?;
+        if let Some(config) = tokens.as_ref().and_then(settings) {
+            session = call.session(entry, config)?;
+            tokens = session.load()?;
+        }
+        Ok(Self::of(&session, tokens))
+    }
+
+    /// What a session knows.
+    pub fn of(session: &Session, tokens: Option<TokenStatus>) -> Self {
+        let issuer = session.discovery().map(|found| found.issuer);
+        Self { tokens, state: session.state(), clock_skew: session.clock_skew(), issuer }
+    }
+
+    fn status(&self) -> &'static str {
+        match (&self.tokens, self.state) {
+            (Some(_), SessionState::LoginRequired) => "expired",
+            (Some(_), _) => "usable",
+            (None, _) if self.issuer.is_some() => "unfinished",
+            (None, _) => "logged_out",
+        }
+    }
+
+    /// The login as programs read it; times in seconds since 1970.
+    pub fn data(&self, server: &str, account: &str) -> Value {
+        let status = self.status();
+        let skew = self.clock_skew.as_ref().map(clock_skew);
+        let Some(tokens) = &self.tokens else {
+            return json!({
+                "status": status,
+                "server": server,
+                "account": account,
+                "issuer": self.issuer,
+                "clock_skew": skew,
+            });
+        };
+        let (state, retrying) = match self.state {
+            SessionState::Authorized => ("authorized", None),
+            SessionState::Retrying { since, next } => {
+                ("retrying", Some(json!({ "since": since.0, "next": next.0 })))
+            }
+            SessionState::LoginRequired => ("login_required", None),
+            _ => ("unknown", None),
+        };
+        json!({
+            "status": status,
+            "state": state,
+            "retrying": retrying,
+            "server": server,
+            "account": account,
+            "issuer": tokens.issuer,
+            "client_id": tokens.client_id,
+            "scopes": tokens.scopes.iter().collect::<Vec<_>>(),
+            "obtained_at": tokens.obtained_at.0,
+            "expires_at": tokens.expires_at.map(|at| at.0),
+            "refreshable": tokens.refreshable,
+            "clock_skew": skew,
+        })
+    }
+
+    fn text(&self, entry: &Entry) -> String {
+        let mut text = format!("{} (account {})\n", tame(entry.server()), tame(entry.account()));
+        let mut line = |name: &str, value: String| {
+            // Writing to a string doesn't fail.
+            let _ = writeln!(text, "  {name:<9}{}", tame(&value));
+        };
+        match (&self.tokens, &self.issuer) {
+            (Some(tokens), _) => {
+                line("login", format!("at {} as client {}", tokens.issuer, tokens.client_id));
+                line("state", state(self.state));
+                line("scopes", tokens.scopes.to_string());
+                line("token", end(tokens));
+                let renewal = if tokens.refreshable { "without you" } else { "by a new login" };
+                line("renewal", renewal.into());
+            }
+            (None, Some(issuer)) => {
+                line("login", format!("begun at {issuer}, and not finished"));
+                line("state", state(SessionState::LoginRequired));
+            }
+            (None, None) => line("login", "none".into()),
+        }
+        if let Some(skew) = &self.clock_skew {
+            line("clock", format!("{skew} (seen {})", when(now(), skew.seen_at)));
+            line("", skew.advice());
+        }
+        text
+    }
 }
 
-/// The login as programs read it; times in seconds since 1970.
-pub fn data(server: &str, account: &str, tokens: Option<&TokenStatus>) -> Value {
-    let Some(tokens) = tokens else {
-        return json!({ "status": "logged_out", "server": server, "account": account });
-    };
-    json!({
-        "status": if is_usable(tokens) { "usable" } else { "expired" },
-        "server": server,
-        "account": account,
-        "issuer": tokens.issuer,
-        "client_id": tokens.client_id,
-        "scopes": tokens.scopes.iter().collect::<Vec<_>>(),
-        "obtained_at": tokens.obtained_at.0,
-        "expires_at": tokens.expires_at.map(|at| at.0),
-        "refreshable": tokens.refreshable,
-    })
+/// The settings that tell a machine of the client which these tokens are for.
+fn settings(tokens: &TokenStatus) -> Option<Config> {
+    let client = Some(tokens.client_id.clone());
+    match tokens.client_source {
+        ClientSource::Configured => Some(Config { client_id: client, ..Config::default() }),
+        ClientSource::MetadataDocument => {
+            Some(Config { client_metadata_url: client, ..Config::default() })
+        }
+        _ => None,
+    }
 }
 
-fn text(entry: &Entry, tokens: Option<&TokenStatus>) -> String {
-    let mut text = format!("{} (account {})\n", tame(entry.server()), tame(entry.account()));
-    let mut line = |name: &str, value: String| {
-        // Writing to a string doesn't fail.
-        let _ = writeln!(text, "  {name:<9}{}", tame(&value));
-    };
-    let Some(tokens) = tokens else {
-        line("login", "none".into());
-        return text;
-    };
-    line("login", format!("at {} as client {}", tokens.issuer, tokens.client_id));
-    line("scopes", tokens.scopes.to_string());
-    line(
-        "token",
-        match tokens.expires_at {
-            Some(at) if at > now() => format!("expires {}", when(now(), at)),
-            Some(at) => format!("expired {}", when(now(), at)),
-            None => "without an announced end".into(),
-        },
-    );
-    line("renewal", if tokens.refreshable { "without you" } else { "by a new login" }.into());
-    text
+fn state(state: SessionState) -> String {
+    match state {
+        SessionState::Retrying { since, next } => {
+            let next = if next > now() { when(now(), next) } else { "when somebody asks".into() };
+            format!("retrying since {}, next try {next}", when(now(), since))
+        }
+        other => other.to_string(),
+    }
 }
 
-fn is_usable(tokens: &TokenStatus) -> bool {
-    tokens.refreshable || tokens.expires_at.is_none_or(|at| at > now())
+fn end(tokens: &TokenStatus) -> String {
+    match tokens.expires_at {
+        Some(at) if at > now() => format!("expires {}", when(now(), at)),
+        Some(at) => format!("expired {}", when(now(), at)),
+        None => "without an announced end".into(),
+    }
 }
 
 fn now() -> UnixTime {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_auth::HostError;
+use mcp_auth::{HostError, Revision};
 use mcp_auth_host::store::{Entry, Lock, Store};
 
 /// Keeps the login of a store that can't be written to: a refresh would spend what is stored, and
@@ -14,16 +14,16 @@ impl Store for OneRun {
         Store::load(&self.0)
     }
 
-    fn save(&self, record: &[u8]) -> Result<(), HostError> {
-        Store::save(&self.0, record)
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        Store::save(&self.0, record, expected)
     }
 
-    fn erase(&self) -> Result<(), HostError> {
-        Store::erase(&self.0)
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        Store::erase(&self.0, expected)
     }
 
-    fn set_aside(&self) -> Result<(), HostError> {
-        Store::set_aside(&self.0)
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        Store::set_aside(&self.0, expected)
     }
 
     fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {

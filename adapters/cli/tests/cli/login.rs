@@ -2,9 +2,9 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use mcp_auth_world::{Person, RequiresLogin, Visit, What};
+use mcp_auth_world::{Person, RequiresLogin, ResourceMetadata, Visit, What};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, run};
 use crate::walker::walk;
 
 #[test]
@@ -17,6 +17,15 @@ fn a_login_gives_a_token_until_the_logout() {
     stage.run(&["logout", stage.url()]).exits_with(0).says("Forgot").prints_nothing();
     stage.run(&["token", stage.url()]).exits_with(3).prints_nothing();
     assert_eq!(stage.servers.world().registrations(), 1);
+}
+
+#[test]
+fn a_fresh_login_registers_a_client_of_its_own() {
+    let stage = Stage::logged_in();
+    stage.run(&["login", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 1);
+    stage.run(&["login", "--fresh", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 2);
 }
 
 #[test]
@@ -139,11 +148,18 @@ fn a_person_who_never_comes_is_not_waited_for_beyond_the_timeout() {
 fn a_server_that_wants_no_authorization_has_an_exit_code_of_its_own() {
     let stage = Stage::new();
     stage.servers.world().resource.requires_login = RequiresLogin::Never;
+    let described =
+        std::mem::replace(&mut stage.servers.world().resource.metadata, ResourceMetadata::Absent);
     stage.run(&["login", stage.url()]).exits_with(4).says("no authorization");
     let token = stage.run(&["token", "--json", stage.url()]).exits_with(4);
     assert_eq!(token.json()["status"], "not_required");
     stage.run(&["request", stage.url()]).exits_with(0).prints("protocolVersion");
     assert_eq!(stage.count(What::Authorizations), 0);
+    // One that lets everybody in, and says where to log in.
+    stage.servers.world().resource.metadata = described;
+    stage.run(&["token", stage.url()]).exits_with(4);
+    stage.run(&["login", stage.url()]).exits_with(0);
+    stage.run(&["token", stage.url()]).exits_with(0);
 }
 
 #[test]
@@ -192,4 +208,46 @@ fn whoever_is_sent_back_sees_a_page_even_if_the_command_ends_with_it() {
         assert!(page.is_ok(), "{person:?}: {page:?}");
         login.ends();
     }
+}
+
+#[test]
+fn toolhives_own_configuration_is_taken_in_each_of_its_forms() {
+    let stage = Stage::new();
+    stage.authorization(|server| {
+        server.preregister("by-hand", Some("hush"));
+        server.redirects = mcp_auth_world::Redirects::LoopbackAnyPort;
+    });
+    let (secret, issuer) = (stage.file("secret", " hush\n"), &stage.servers.issuer);
+    let forms = [
+        format!(
+            r#"{{"client_id":"by-hand","client_secret_file":"{secret}","use_pkce":true,
+            "timeout":20000000000,"skip_browser":true,"colour":"red"}}"#
+        ),
+        format!(
+            r#"{{"ClientID":"by-hand","ClientSecret":"hush","UsePKCE":true,"SkipBrowser":true,
+            "Timeout":20000000000,"Resource":"unknown","Issuer":"{issuer}"}}"#
+        ),
+        format!(
+            "client_id: by-hand\nclient_secret_file: {secret}\nuse_pkce: true\ntimeout: 20s\n\
+            skip_browser: true\nshape: round\n"
+        ),
+    ];
+    for (number, form) in forms.iter().enumerate() {
+        let config = stage.file(&format!("config{number}"), form);
+        let mut login = stage.start(&["login", "--config", &config, stage.url()]);
+        login.hear("is no setting of ToolHive's");
+        // Nobody opens a browser, as the file says.
+        let address = login.address();
+        assert!(address.contains("client_id=by-hand"), "{address}");
+        assert!(address.contains("redirect_uri=http%3A%2F%2Flocalhost%3A"), "{address}");
+        assert_eq!(walk(&address).unwrap(), 200);
+        login.ends().exits_with(0);
+    }
+    assert_eq!(stage.count(What::Registrations), 0);
+    let named = r#"{"client_id":"a","client_secret":"NOTES,target=oauth_secret","use_pkce":true}"#;
+    let named = stage.file("named", &named.replace(r#":"a""#, r#":"by-hand""#));
+    let args = ["login", "--config", &named, stage.url()];
+    stage.run(&args).exits_with(1).says("the secret NOTES").says("fault: the settings");
+    let mut login = stage.command(&args);
+    run(login.env("TOOLHIVE_SECRET_NOTES", "hush")).exits_with(0);
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
-use mcp_auth_world::{AuthorizationServer, What};
+use mcp_auth_world::{AuthorizationServer, ExpiresIn, What};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -38,6 +38,14 @@ impl Stage {
     /// One where a person has logged in.
     pub fn logged_in() -> Self {
         let stage = Self::new();
+        stage.run(&["login", stage.url()]).exits_with(0);
+        stage
+    }
+
+    /// One whose token is as good as expired, as soon as another process looks at it.
+    pub fn expired() -> Self {
+        let stage = Self::new();
+        stage.authorization(|server| server.expires_in = ExpiresIn::Zero);
         stage.run(&["login", stage.url()]).exits_with(0);
         stage
     }

@@ -1,6 +1,6 @@
 use std::fs;
 
-use mcp_auth_world::{ExpiresIn, RefreshTokens};
+use mcp_auth_world::{Canned, ExpiresIn, Fault, Person, RefreshTokens};
 
 use crate::stage::Stage;
 
@@ -32,6 +32,89 @@ fn a_login_that_has_ended_is_shown_and_told_by_the_exit_code() {
     let ran = stage.run(&["status", "--json", stage.url()]).exits_with(3);
     assert_eq!(ran.json()["status"], "expired");
     assert_eq!(ran.json()["refreshable"], false);
+}
+
+#[test]
+fn a_login_that_only_a_person_can_renew_is_told_from_one_that_is_retried() {
+    let stage = Stage::expired();
+    let state = |stage: &Stage, code| {
+        let data = stage.run(&["status", "--json", stage.url()]).exits_with(code).json();
+        (data["state"].as_str().unwrap().to_owned(), data["retrying"].clone())
+    };
+    let nothing = serde_json::Value::Null;
+    assert_eq!(state(&stage, 0), ("authorized".into(), nothing.clone()));
+    stage.run(&["status", stage.url()]).exits_with(0).prints("state    authorized");
+
+    let outage = Canned::new(503, "").header("retry-after", "7200");
+    stage.servers.world().faults.push(Fault::answer("POST", "/token", outage));
+    stage.run(&["token", stage.url()]).exits_with(1).says("passing failure");
+    let (name, retrying) = state(&stage, 0);
+    let seconds = |name: &str| retrying[name].as_u64().unwrap();
+    assert_eq!((name.as_str(), seconds("next") - seconds("since")), ("retrying", 7200));
+    let ran = stage.run(&["status", stage.url()]).exits_with(0);
+    ran.prints("retrying since ").prints(" ago, next try in ");
+
+    // A person doesn't wait for that.
+    stage.authorization(|server| server.refresh_tokens = RefreshTokens::Never);
+    stage.run(&["login", stage.url()]).exits_with(0);
+    assert_eq!(state(&stage, 3), ("login_required".into(), nothing));
+    stage.run(&["status", stage.url()]).exits_with(3).prints("state    login required");
+}
+
+#[test]
+fn a_refused_renewal_needs_a_person() {
+    let stage = Stage::expired();
+    stage.authorization(|server| server.revoke_everything());
+    stage.run(&["token", stage.url()]).exits_with(3);
+    let ran = stage.run(&["status", "--json", stage.url()]).exits_with(3);
+    assert_eq!(ran.json()["state"], "login_required");
+    stage.run(&["status"]).exits_with(0).prints("login required");
+}
+
+#[test]
+fn a_client_that_the_settings_name_can_renew_its_login() {
+    let stage = Stage::new();
+    stage.authorization(|server| {
+        server.preregister("by-hand", None);
+        server.expires_in = ExpiresIn::Zero;
+    });
+    stage.run(&["login", "--client-id", "by-hand", stage.url()]).exits_with(0);
+    let data = stage.run(&["status", "--json", stage.url()]).exits_with(0).json();
+    assert_eq!((&data["state"], &data["status"]), (&"authorized".into(), &"usable".into()));
+}
+
+#[test]
+fn a_login_that_was_begun_is_told_from_none() {
+    let stage = Stage::new();
+    stage.servers.world().person = Person::Ignores;
+    stage.run(&["login", "--timeout", "2", stage.url()]).exits_with(1);
+    let issuer = stage.servers.issuer.clone();
+    stage
+        .run(&["status", stage.url()])
+        .exits_with(3)
+        .prints(&format!("begun at {issuer}, and not finished"))
+        .prints("state    login required");
+    let data = stage.run(&["status", "--json"]).exits_with(0).json();
+    assert_eq!(data["logins"][0]["status"], "unfinished");
+    assert_eq!(data["logins"][0]["issuer"], issuer.as_str());
+}
+
+#[test]
+fn a_wrong_clock_is_told_with_what_to_do() {
+    let stage = Stage::new();
+    stage.servers.world().clock_ahead = 7200;
+    stage.run(&["inspect", stage.url()]).exits_with(0).prints("s behind that of ");
+    let login = stage.run(&["login", stage.url()]).exits_with(0);
+    login.says("warning: this machine's clock is 7").says("advice: Set this machine's clock");
+    let ran = stage.run(&["status", stage.url()]).exits_with(0);
+    ran.prints("clock    this machine's clock is 7").prints("Set this machine's clock");
+    let data = stage.run(&["status", "--json", stage.url()]).exits_with(0).json();
+    let seconds = data["clock_skew"]["seconds"].as_i64().unwrap();
+    assert!((-7201..-7190).contains(&seconds), "{data}");
+    stage.servers.world().clock_ahead = 0;
+    stage.run(&["login", stage.url()]).exits_with(0);
+    let data = stage.run(&["status", "--json", stage.url()]).exits_with(0).json();
+    assert_eq!(data["clock_skew"], serde_json::Value::Null);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use mcp_auth_world::{ExpiresIn, What};
+use mcp_auth_world::What;
 
 use crate::stage::{Ran, Stage, run};
 
@@ -100,14 +100,6 @@ fn a_directory_that_cannot_be_is_named_with_the_reason() {
 }
 
 impl Stage {
-    /// One whose token is as good as expired, as soon as another process looks at it.
-    fn expired() -> Self {
-        let stage = Self::new();
-        stage.authorization(|server| server.expires_in = ExpiresIn::Zero);
-        stage.run(&["login", stage.url()]).exits_with(0);
-        stage
-    }
-
     fn lost_nothing(&self) {
         assert_eq!(self.count(What::Refreshes), 0);
         self.run(&["token", self.url()]).exits_with(0);

@@ -28,7 +28,7 @@ fn a_url_that_no_token_may_go_to_is_refused_with_the_reason() {
 fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
     let stage = Stage::new();
     let empty = stage.file("empty", " \n");
-    let broken = stage.file("broken", "{");
+    let (broken, torn) = (stage.file("broken", "{"), stage.file("torn", "client_id: ["));
     let url = stage.url();
     for (args, reason) in [
         (&["login", url, "--callback-port", "80"][..], "1024"),
@@ -38,9 +38,11 @@ fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
         (&["login", url, "--client-id", "a", "--client-secret-file", &empty], "empty"),
         (&["login", url, "--client-id", "a", "--client-secret-file", "/nowhere"], "/nowhere"),
         (&["login", url, "--config", &broken], "JSON"),
+        (&["login", url, "--config", &torn], "YAML"),
         (&["login", url, "--config", "/nowhere"], "/nowhere"),
         (&["login", url, "--scope", "a\"b"], "scope"),
-        (&["login", url, "--resource", "x:y", "--no-resource"], "--no-resource"),
+        (&["login", url, "--send-resource", "sometimes"], "--send-resource"),
+        (&["login", url, "--preset", "entre"], "entra"),
         (&["login", url, "--timeout", "0"], "--timeout"),
         (&["request", url, "--data", "{"], "JSON"),
         (&["request", url, "--data", "@/nowhere"], "/nowhere"),

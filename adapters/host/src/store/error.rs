@@ -83,9 +83,37 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Its record is sealed with a key from the system's keyring, which this store doesn't ask.
+    #[error(
+        "{} is sealed with a key from the system's keyring, which this program doesn't use: use one \
+         that does, or remove the file and log in again",
+        path.display()
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of the store whose contents aren't what the store wrote there.
     #[error("{} is damaged: move it away and log in again", path.display())]
     Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Locks can't be had where the store is: no file system has to know them.
+    #[error(
+        "cannot lock {}: {reason}; a store needs a file system with locks, \
+         which some network and shared folders are not: choose another directory",
+        path.display()
+    )]
+    NoLocks {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's own reason.
+        reason: io::Error,
+    },
+    /// What is stored isn't what it was expected to be. Nothing was changed.
+    #[error("another program has changed {} meanwhile: read it again", path.display())]
+    Changed {
         /// The file.
         path: PathBuf,
     },
@@ -114,7 +142,10 @@ impl StoreError {
             | Self::NotOurs { path, .. }
             | Self::TooBig { path }
             | Self::NotJson { path }
+            | Self::Sealed { path }
             | Self::Damaged { path }
+            | Self::NoLocks { path, .. }
+            | Self::Changed { path }
             | Self::Locked { path, .. } => path,
         }
     }

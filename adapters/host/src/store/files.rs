@@ -25,8 +25,22 @@ pub(super) fn create_private_dir(dir: &Path) -> Result<(), StoreError> {
     check_owner(dir, &metadata)
 }
 
+/// What is in a file, wiped when it is dropped.
+pub(super) type Contents = Zeroizing<Vec<u8>>;
+
 /// Reads a file that must be plain, private and small; `None` where there is none.
-pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+pub(super) fn read_private(path: &Path) -> Result<Option<Contents>, StoreError> {
+    match read(path)? {
+        Some((_, mode)) if mode & 0o077 != 0 => {
+            Err(StoreError::Exposed { path: path.to_owned(), mode })
+        }
+        file => Ok(file.map(|(contents, _)| contents)),
+    }
+}
+
+/// Reads a file that must be plain and small, whoever else can read it, and its mode; `None` where
+/// there is none.
+pub(super) fn read(path: &Path) -> Result<Option<(Contents, u32)>, StoreError> {
     let file = match open_plain(path, OpenOptions::new().read(true)) {
         Err(StoreError::Io { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {
             return Ok(None);
@@ -34,10 +48,6 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, St
         file => file?,
     };
     let metadata = file.metadata().map_err(StoreError::io("look at", path))?;
-    let mode = mode(&metadata);
-    if mode & 0o077 != 0 {
-        return Err(StoreError::Exposed { path: path.to_owned(), mode });
-    }
     // A growing buffer would leave copies of the secret behind.
     let expected = usize::try_from(metadata.len()).unwrap_or(usize::MAX).min(MAX_BYTES);
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
@@ -47,7 +57,7 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, St
     if bytes.len() > MAX_BYTES {
         return Err(StoreError::TooBig { path: path.to_owned() });
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, mode(&metadata))))
 }
 
 /// Opens a lock file, made where it is missing. Its contents are nobody's concern.

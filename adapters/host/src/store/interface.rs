@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_auth::HostError;
+use mcp_auth::{HostError, Revision};
 
 use super::{Entry, StoreError};
 
@@ -20,31 +20,37 @@ pub trait Store: Send + Sync {
     /// Where something may be stored but can't be read, or isn't to be trusted.
     fn load(&self) -> Result<Option<Vec<u8>>, HostError>;
 
-    /// Replaces the record, atomically. `Ok` once it would survive a power cut, as far as this
-    /// kind of store can.
+    /// Replaces what is stored, if its [`Revision`] is `expected`: nobody can come between the
+    /// comparison and the replacement. `Ok` once the record would survive a power cut, as far as
+    /// this kind of store can.
     ///
     /// # Errors
     ///
-    /// Where it wasn't saved; the old record is still there, whole.
-    fn save(&self, record: &[u8]) -> Result<(), HostError>;
+    /// [`HostError::conflict`] where something else is stored; any other error where the record
+    /// wasn't saved. What was stored is still there, whole.
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError>;
 
-    /// Removes the record. Nothing to remove is no error.
+    /// Removes what is stored, if its revision is `expected`; `None`: whatever it is, even if it
+    /// can't be read. Nothing to remove, where nothing is expected, is no error.
     ///
     /// # Errors
     ///
-    /// Where it may still be there.
-    fn erase(&self) -> Result<(), HostError>;
+    /// [`HostError::conflict`] where something else is stored; any other error where it may still
+    /// be there.
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError>;
 
-    /// Keeps what is stored aside, for a person to look at: it can't be read, and is about to be
-    /// replaced.
+    /// Keeps what is stored aside, if its revision is `expected`, for a person to look at: it can't
+    /// be read, and is about to be replaced. From then on nothing is stored.
     ///
     /// # Errors
     ///
-    /// Where it would be lost.
-    fn set_aside(&self) -> Result<(), HostError>;
+    /// [`HostError::conflict`] where something else is stored; any other error where it would be
+    /// lost.
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError>;
 
     /// Locks the place against every other holder, in this process and in others, waiting up to
-    /// `timeout` for whoever has it.
+    /// `timeout` for whoever has it. Nothing else needs the lock: it keeps programs from doing the
+    /// same work twice.
     ///
     /// # Errors
     ///
@@ -57,16 +63,16 @@ impl Store for Entry {
         Entry::load(self).map_err(HostError::from)
     }
 
-    fn save(&self, record: &[u8]) -> Result<(), HostError> {
-        Entry::save(self, record).map_err(HostError::from)
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        Entry::save(self, record, expected).map_err(HostError::from)
     }
 
-    fn erase(&self) -> Result<(), HostError> {
-        Entry::erase(self).map_err(HostError::from)
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        Entry::erase(self, expected).map_err(HostError::from)
     }
 
-    fn set_aside(&self) -> Result<(), HostError> {
-        Entry::set_aside(self).map(|_| ()).map_err(HostError::from)
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        Entry::set_aside(self, expected).map(|_| ()).map_err(HostError::from)
     }
 
     fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {
@@ -81,6 +87,7 @@ impl From<StoreError> for HostError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Locked { .. } => Self::busy(error),
+            StoreError::Changed { .. } => Self::conflict(error),
             error => Self::new(error),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mcp_auth::HostError;
+use mcp_auth::{HostError, Revision};
 use zeroize::Zeroizing;
 
 use super::{Lock, Store};
@@ -38,18 +38,18 @@ impl Store for MemoryStore {
         Ok(self.0.contents().record.as_ref().map(|record| record.to_vec()))
     }
 
-    fn save(&self, record: &[u8]) -> Result<(), HostError> {
-        self.0.contents().record = Some(Zeroizing::new(record.to_vec()));
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        self.0.expecting(Some(expected))?.record = Some(Zeroizing::new(record.to_vec()));
         Ok(())
     }
 
-    fn erase(&self) -> Result<(), HostError> {
-        self.0.contents().record = None;
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        self.0.expecting(expected)?.record = None;
         Ok(())
     }
 
-    fn set_aside(&self) -> Result<(), HostError> {
-        let mut contents = self.0.contents();
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        let mut contents = self.0.expecting(Some(expected))?;
         contents.aside = contents.record.take();
         Ok(())
     }
@@ -68,6 +68,16 @@ impl Store for MemoryStore {
 }
 
 impl Place {
+    /// The contents, for as long as the guard lives, if they are these.
+    fn expecting(&self, expected: Option<Revision>) -> Result<MutexGuard<'_, Contents>, HostError> {
+        let contents = self.contents();
+        let there = Revision::of(contents.record.as_ref().map(|record| record.as_slice()));
+        if expected.is_some_and(|expected| expected != there) {
+            return Err(HostError::conflict("another session has changed this login"));
+        }
+        Ok(contents)
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,17 +106,17 @@ mod tests {
     fn a_clone_sees_what_was_saved_and_an_erasure() {
         let store = MemoryStore::new();
         let same = store.clone();
-        store.save(b"{}").unwrap();
+        store.save(b"{}", Revision::NOTHING).unwrap();
         assert_eq!(same.load().unwrap().unwrap(), b"{}");
-        same.erase().unwrap();
+        same.erase(Some(Revision::of(Some(b"{}")))).unwrap();
         assert_eq!(store.load().unwrap(), None);
     }
 
     #[test]
     fn what_is_set_aside_is_no_longer_the_record() {
         let store = MemoryStore::new();
-        store.save(b"?").unwrap();
-        store.set_aside().unwrap();
+        store.save(b"?", Revision::NOTHING).unwrap();
+        store.set_aside(Revision::of(Some(b"?"))).unwrap();
         assert_eq!(store.load().unwrap(), None);
         assert_eq!(store.0.contents().aside.as_ref().unwrap().as_slice(), b"?");
     }

@@ -1,10 +1,15 @@
 //! Logins on disk: one private file per account and server.
 //!
 //! ```text
-//! save:  write a temporary file ─ fsync ─ rename over the old one ─ fsync the directory
+//! save:  write a temporary file ─ fsync ─ ┤ compare ─ rename over the old one ├ ─ fsync the directory
+//!                                         └─────────── in one's turn ──────────┘
 //! ```
 //!
-//! A reader therefore sees the old record or the new one, never a mix, whenever the writer dies.
+//! A reader therefore sees the old record or the new one, never a mix, whenever the writer dies. The
+//! record is replaced only if it is what the writer has read, and writers take turns for that: a
+//! turn is a lock of its own (`….turn`), held for the comparison and the rename, and by nobody who
+//! waits for anything.
+//!
 //! The record is opaque: the file wraps it with the server and account that it belongs to, so that
 //! [`FileStore::list`] can name them and a copied file is not taken for another server's login.
 
@@ -12,28 +17,30 @@ pub mod contract;
 mod error;
 mod files;
 mod interface;
+mod lock;
 mod memory;
 
-use std::fs::{self, TryLockError};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use mcp_auth::Revision;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use error::StoreError;
 pub use interface::{Lock, Store};
+pub use lock::Guard;
 pub use memory::MemoryStore;
 
 /// The largest file that is read or written, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// How long to sleep between two tries of a lock that somebody else holds.
-const LOCK_POLL: Duration = Duration::from_millis(20);
+/// How long to wait for others who compare and rename: that takes milliseconds.
+const TURN: Duration = Duration::from_secs(10);
 
 /// How many damaged files are kept beside one login before the user must look at them.
 const MAX_SET_ASIDE: u32 = 100;
@@ -59,20 +66,37 @@ pub struct Entry {
     account: String,
 }
 
-/// An exclusive lock on an [`Entry`], among processes and within one. It ends when it is dropped,
-/// and when the process that holds it dies.
-#[derive(Debug)]
-#[must_use = "the lock ends when the guard is dropped"]
-pub struct Guard {
-    file: fs::File,
+/// What an [`Entry`] holds: one JSON value, as it lies in the file. It has no `Debug`: the record is
+/// secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// The record itself.
+    Plain(Vec<u8>),
+    /// What another store has made of the record, and alone can open (`mcp-auth-keyring`).
+    Sealed(Vec<u8>),
+}
+
+impl Stored {
+    /// What [`Entry::write`] expects where this is stored.
+    pub fn revision(&self) -> Revision {
+        let (Self::Plain(bytes) | Self::Sealed(bytes)) = self;
+        Revision::of(Some(bytes))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
     server: String,
     account: String,
-    #[serde(borrow)]
-    record: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    record: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    sealed: Option<&'a RawValue>,
+}
+
+/// Any value that is there, `null` too.
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
 }
 
 /// The envelope without its secret part.
@@ -113,7 +137,18 @@ impl FileStore {
         }
     }
 
-    /// All logins of the store in the order of their file names. A file that can't be trusted or
+    /// A place beside the logins that [`list`](Self::list) doesn't show: for what a store has to
+    /// remember for itself. `name` is a word in letters, and the file's name.
+    pub fn private(&self, name: &str) -> Entry {
+        Entry {
+            dir: self.dir.clone(),
+            path: self.dir.join(name),
+            server: String::new(),
+            account: name.to_owned(),
+        }
+    }
+
+    /// All logins of the store, plain and sealed, in the order of their file names. A file that can't be trusted or
     /// understood is an error in its place, so that the others can still be shown.
     ///
     /// # Errors
@@ -167,31 +202,76 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotAFile`], [`StoreError::NotOurs`], [`StoreError::Exposed`],
-    /// [`StoreError::TooBig`]: the file isn't to be trusted. [`StoreError::Io`] where it can't be read.
+    /// [`StoreError::Sealed`] where it is for another store to open. [`StoreError::NotAFile`],
+    /// [`StoreError::NotOurs`], [`StoreError::Exposed`], [`StoreError::TooBig`]: the file isn't to be
+    /// trusted. [`StoreError::Io`] where it can't be read.
     pub fn load(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(bytes) = files::read_private(&self.path)? else { return Ok(None) };
-        Ok(Some(match serde_json::from_slice::<Envelope<'_>>(&bytes) {
-            Ok(Envelope { server, account, record })
-                if server == self.server && account == self.account =>
-            {
-                record.get().as_bytes().to_vec()
-            }
-            _ => bytes.to_vec(),
-        }))
+        match self.read()? {
+            Some(Stored::Plain(record)) => Ok(Some(record)),
+            Some(Stored::Sealed(_)) => Err(StoreError::Sealed { path: self.path.clone() }),
+            None => Ok(None),
+        }
     }
 
-    /// Replaces the record by `bytes`, which must be one JSON value. When this returns `Ok`, the
-    /// record survives a loss of power; when it fails, the old or the new one is there, whole.
+    /// What is stored, sealed or not, as [`load`](Self::load) reads it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotJson`], [`StoreError::TooBig`], or [`StoreError::Io`].
-    pub fn save(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        let record = serde_json::from_slice(bytes)
+    /// Those of [`load`](Self::load), but for [`StoreError::Sealed`].
+    pub fn read(&self) -> Result<Option<Stored>, StoreError> {
+        let Some(bytes) = files::read_private(&self.path)? else { return Ok(None) };
+        Ok(Some(match self.value_in(&bytes) {
+            (value, false) => Stored::Plain(value.to_vec()),
+            (value, true) => Stored::Sealed(value.to_vec()),
+        }))
+    }
+
+    /// The value in a file, and whether it is sealed.
+    fn value_in<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], bool) {
+        let envelope = serde_json::from_slice::<Envelope<'_>>(bytes).ok();
+        let ours = envelope.filter(|e| e.server == self.server && e.account == self.account);
+        match ours.map(|envelope| (envelope.record, envelope.sealed)) {
+            Some((Some(record), None)) => (record.get().as_bytes(), false),
+            Some((None, Some(sealed))) => (sealed.get().as_bytes(), true),
+            _ => (bytes, false),
+        }
+    }
+
+    /// Replaces the record by `bytes`, which must be one JSON value, if what is stored now is what
+    /// is `expected`. When this returns `Ok`, the record survives a loss of power; when it fails,
+    /// the old or the new one is there, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Changed`] where something else is stored; [`StoreError::Locked`] where others
+    /// are at it for too long; [`StoreError::NotJson`], [`StoreError::TooBig`], or
+    /// [`StoreError::Io`].
+    pub fn save(&self, bytes: &[u8], expected: Revision) -> Result<(), StoreError> {
+        self.put(bytes, false, expected)
+    }
+
+    /// Replaces what is stored, sealed or not, as [`save`](Self::save) does: what is `expected` is
+    /// the revision of the bytes that [`read`](Self::read) brings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`save`](Self::save).
+    pub fn write(&self, stored: &Stored, expected: Revision) -> Result<(), StoreError> {
+        match stored {
+            Stored::Plain(bytes) => self.put(bytes, false, expected),
+            Stored::Sealed(bytes) => self.put(bytes, true, expected),
+        }
+    }
+
+    fn put(&self, bytes: &[u8], sealed: bool, expected: Revision) -> Result<(), StoreError> {
+        let value = serde_json::from_slice::<&RawValue>(bytes)
             .map_err(|_| StoreError::NotJson { path: self.path.clone() })?;
-        let envelope =
-            Envelope { server: self.server.clone(), account: self.account.clone(), record };
+        let envelope = Envelope {
+            server: self.server.clone(),
+            account: self.account.clone(),
+            record: Some(value).filter(|_| !sealed),
+            sealed: Some(value).filter(|_| sealed),
+        };
         let text = serde_json::to_vec(&envelope)
             .map(Zeroizing::new)
             .map_err(|_| StoreError::NotJson { path: self.path.clone() })?;
@@ -199,28 +279,73 @@ impl Entry {
             return Err(StoreError::TooBig { path: self.path.clone() });
         }
         self.sweep(STALE);
-        self.replace(&text).map_err(StoreError::io("write", &self.path))
+        let write = |reason| StoreError::io("write", &self.path)(reason);
+        // All that takes long comes before one's turn, and after it.
+        let file = self.temporary(&text).map_err(write)?;
+        self.in_turn(Some(expected), || {
+            file.persist(&self.path).map(drop).map_err(|e| match e.error.kind() {
+                // Swept away by whoever has just erased the record.
+                io::ErrorKind::NotFound => self.changed(),
+                _ => write(e.error),
+            })
+        })?;
+        files::sync_dir(&self.dir).map_err(write)
     }
 
-    /// Whether a save of a record somewhat larger than what is stored would succeed now: as many
-    /// bytes are written to a temporary file, which is removed again.
+    /// Does something to the file if it holds what is expected; nobody else does anything to it
+    /// meanwhile.
+    fn in_turn<T>(
+        &self,
+        expected: Option<Revision>,
+        act: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let _turn = self.turn()?;
+        if let Some(expected) = expected
+            && !self.holds(expected)?
+        {
+            return Err(self.changed());
+        }
+        act()
+    }
+
+    /// Whether this is what is stored: nothing is said about whether that is to be trusted.
+    fn holds(&self, expected: Revision) -> Result<bool, StoreError> {
+        match files::read(&self.path) {
+            Ok(file) => {
+                let value = file.as_ref().map(|(bytes, _)| self.value_in(bytes).0);
+                Ok(Revision::of(value) == expected)
+            }
+            Err(StoreError::Io { doing, path, reason }) => {
+                Err(StoreError::Io { doing, path, reason })
+            }
+            // No save of ours has left it there.
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn changed(&self) -> StoreError {
+        StoreError::Changed { path: self.path.clone() }
+    }
+
+    fn turn(&self) -> Result<Guard, StoreError> {
+        lock::take(self.path.with_extension("turn"), TURN)
+    }
+
+    /// Whether a save of a record somewhat larger than what is stored would succeed now: a turn is
+    /// taken, and as many bytes are written to a temporary file, which is removed again.
     ///
     /// For a program that is about to spend what is stored (a refresh token) or a person's time,
     /// and couldn't wait for a store to be mended.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`], as [`save`](Self::save) would.
+    /// [`StoreError::Io`] and others, as [`save`](Self::save) would.
     pub fn rehearse(&self) -> Result<(), StoreError> {
+        drop(self.turn()?);
         let stored = fs::symlink_metadata(&self.path).map_or(0, |file| file.len());
         let size = usize::try_from(stored).unwrap_or(MAX_BYTES).saturating_add(ROOM);
         let zeros = vec![0; size.min(MAX_BYTES)];
         self.temporary(&zeros).map(drop).map_err(StoreError::io("write", &self.path))
-    }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        self.temporary(text)?.persist(&self.path).map_err(|e| e.error)?;
-        files::sync_dir(&self.dir)
     }
 
     /// A temporary file with this in it, made with mode 600, and removed when it is dropped.
@@ -235,14 +360,17 @@ impl Entry {
         Ok(file)
     }
 
-    /// Moves a damaged file to `….damaged-N` beside it, never over another, and says where; `None`
-    /// where there is no file.
+    /// Moves a damaged file, if it is what is `expected`, to `….damaged-N` beside it, never over
+    /// another, and says where; `None` where there is no file.
     ///
     /// # Errors
     ///
+    /// [`StoreError::Changed`] and [`StoreError::Locked`], as [`save`](Self::save);
     /// [`StoreError::Io`], also where a hundred damaged files are there already.
-    pub fn set_aside(&self) -> Result<Option<PathBuf>, StoreError> {
-        self.try_set_aside().map_err(StoreError::io("set aside", &self.path))
+    pub fn set_aside(&self, expected: Revision) -> Result<Option<PathBuf>, StoreError> {
+        self.in_turn(Some(expected), || {
+            self.try_set_aside().map_err(StoreError::io("set aside", &self.path))
+        })
     }
 
     fn try_set_aside(&self) -> io::Result<Option<PathBuf>> {
@@ -267,48 +395,33 @@ impl Entry {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Removes the record and what interrupted saves left of it. Nothing to remove is no error.
-    /// Files that were [set aside](Self::set_aside) stay.
+    /// Removes the record, if it is what is `expected` (`None`: whatever it is), and what
+    /// interrupted saves left of it. Nothing to remove is no error. Files that were
+    /// [set aside](Self::set_aside) stay.
     ///
     /// # Errors
     ///
+    /// [`StoreError::Changed`] and [`StoreError::Locked`], as [`save`](Self::save);
     /// [`StoreError::Io`].
-    pub fn erase(&self) -> Result<(), StoreError> {
-        absent(fs::remove_file(&self.path))
-            .and_then(|_| files::sync_dir(&self.dir))
-            .map_err(StoreError::io("remove", &self.path))?;
+    pub fn erase(&self, expected: Option<Revision>) -> Result<(), StoreError> {
+        let remove = |reason| StoreError::io("remove", &self.path)(reason);
+        self.in_turn(expected, || absent(fs::remove_file(&self.path)).map_err(remove))?;
+        files::sync_dir(&self.dir).map_err(remove)?;
         self.sweep(Duration::ZERO);
         Ok(())
     }
 
     /// Locks the entry, waiting up to `timeout` for whoever holds it.
     ///
-    /// The lock is advisory, and on a file of its own (`….lock`), which stays: removing it would
-    /// let two holders in. Reading and saving don't need it; deciding what to save on the strength
-    /// of what was read does.
+    /// The lock is advisory, and on a file of its own (`….lock`). Reading and saving don't need it;
+    /// it keeps programs from doing the same work twice.
     ///
     /// # Errors
     ///
     /// [`StoreError::Locked`] after `timeout`; [`StoreError::NotAFile`]; [`StoreError::NotOurs`];
-    /// [`StoreError::Io`], also where the file system has no locks.
+    /// [`StoreError::NoLocks`]; [`StoreError::Io`].
     pub fn lock(&self, timeout: Duration) -> Result<Guard, StoreError> {
-        let path = self.path.with_extension("lock");
-        let file = files::open_lock(&path)?;
-        let start = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Guard { file }),
-                Err(TryLockError::Error(reason)) => {
-                    return Err(StoreError::io("lock", &path)(reason));
-                }
-                Err(TryLockError::WouldBlock) => {}
-            }
-            let waited = start.elapsed();
-            if waited >= timeout {
-                return Err(StoreError::Locked { path, waited });
-            }
-            thread::sleep(LOCK_POLL.min(timeout - waited));
-        }
+        lock::take(self.path.with_extension("lock"), timeout)
     }
 
     fn temporary_prefix(&self) -> String {
@@ -330,13 +443,6 @@ impl Entry {
                 let _ = fs::remove_file(item.path());
             }
         }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // Closing would do, but for a copy of the descriptor in a child that is being started.
-        let _ = self.file.unlock();
     }
 }
 

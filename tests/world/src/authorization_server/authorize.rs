@@ -101,6 +101,10 @@ impl AuthorizationServer {
             scopes: scopes.clone(),
             audience: self.audience(asked.resource.as_deref()),
             family: self.new_family(),
+            refreshable: self
+                .refresh_needs_parameters
+                .iter()
+                .all(|(name, value)| query.get(name) == Some(value)),
         };
         let code = self.mint("code");
         let issued = Code {

@@ -17,6 +17,9 @@ impl AuthorizationServer {
             MetadataPlace::Rfc8414 => inserted("oauth-authorization-server"),
             MetadataPlace::OidcInserted => inserted("openid-configuration"),
             MetadataPlace::OidcAppended => Some(self.url(".well-known/openid-configuration")),
+            MetadataPlace::Rfc8414Appended => {
+                Some(self.url(".well-known/oauth-authorization-server"))
+            }
             MetadataPlace::Absent => None,
         }
     }

@@ -11,6 +11,7 @@ mod state;
 mod token;
 
 use http::{Method, Request};
+use serde_json::Value;
 
 use crate::log::{AuthorizationRequest, Detail, TokenRequest};
 use crate::person::{Person, Visit};
@@ -52,23 +53,34 @@ impl Endpoint {
 impl AuthorizationServer {
     /// What is at this path of this origin, if anything.
     pub(crate) fn endpoint(&self, origin: &str, path: &str) -> Option<Endpoint> {
-        if text::origin(&self.issuer) != origin {
-            return None;
-        }
-        if self.metadata_url().is_some_and(|url| text::path(&url) == path) {
+        let at = |url: &str| text::origin(url) == origin && text::path(url) == path;
+        if self.metadata_url().is_some_and(|url| at(&url)) {
             return Some(Endpoint::Metadata);
         }
-        let rest = path.strip_prefix(text::path(&self.issuer).trim_end_matches('/'))?;
-        match rest {
-            "/authorize" => Some(Endpoint::Authorize),
-            "/token" => Some(Endpoint::Token),
-            "/register" if self.registration.open => Some(Endpoint::Register),
-            "/revoke" if self.revocation => Some(Endpoint::Revoke),
-            _ => rest
-                .strip_prefix("/register/")
-                .filter(|_| self.registration.manageable)
-                .map(|id| Endpoint::Manage(id.to_owned())),
+        let serves = |member: &str, endpoint: &str| at(&self.announced(member, endpoint));
+        if serves("authorization_endpoint", "authorize") {
+            return Some(Endpoint::Authorize);
         }
+        if serves("token_endpoint", "token") {
+            return Some(Endpoint::Token);
+        }
+        if self.registration.open && serves("registration_endpoint", "register") {
+            return Some(Endpoint::Register);
+        }
+        if self.revocation && serves("revocation_endpoint", "revoke") {
+            return Some(Endpoint::Revoke);
+        }
+        let managed = self.url("register/");
+        let id = path.strip_prefix(text::path(&managed))?;
+        (self.registration.manageable && text::origin(&managed) == origin)
+            .then(|| Endpoint::Manage(id.to_owned()))
+    }
+
+    /// Where an endpoint is: at the URL that the metadata was changed to announce, on any origin, or
+    /// at its usual place.
+    fn announced(&self, member: &str, endpoint: &str) -> String {
+        let changed = self.metadata_changes.get(member).and_then(Value::as_str);
+        changed.map_or_else(|| self.url(endpoint), str::to_owned)
     }
 
     /// The URL of one of its endpoints.
@@ -112,6 +124,7 @@ impl AuthorizationServer {
             _ => person,
         };
         let mut asked = AuthorizationRequest::read(request);
+        asked.scopes = query.get(&self.scope_parameter).map(text::words).unwrap_or_default();
         let visit = self.authorize(now, &query, person, &mut asked);
         let response = match &visit {
             Visit::Redirect(location) => {

@@ -4,18 +4,20 @@ use serde_json::{Map, Value};
 
 use super::clients::ClientAuthentication;
 use super::state::State;
+use crate::faults::Canned;
 
 /// An authorization server. Change a field at any time.
 #[derive(Debug, Clone)]
 pub struct AuthorizationServer {
     /// Its identifier, with or without a path. The endpoints are `authorize`, `token`, `register`
-    /// and `revoke` beneath it.
+    /// and `revoke` beneath it, unless [`metadata_changes`](Self::metadata_changes) moves them.
     pub issuer: String,
     /// Where its metadata is.
     pub metadata: MetadataPlace,
     /// Served in place of the metadata, byte for byte.
     pub metadata_body: Option<String>,
-    /// Members that replace or join those of the metadata; `null` removes one.
+    /// Members that replace or join those of the metadata; `null` removes one. An endpoint is where
+    /// its changed URL says.
     pub metadata_changes: Map<String, Value>,
     /// The `issuer` in its metadata and its `iss`, where that isn't [`issuer`](Self::issuer).
     pub claimed_issuer: Option<String>,
@@ -26,6 +28,10 @@ pub struct AuthorizationServer {
     pub challenge_methods: Option<Vec<String>>,
     /// How clients may authenticate.
     pub client_authentication: Vec<ClientAuthentication>,
+    /// What a token request gets that shows its client by Basic, good or not.
+    pub refuses_basic: Option<Canned>,
+    /// What a token request gets that doesn't name its client in the form.
+    pub wants_client_id: Option<Canned>,
     /// The grants that it knows, of `authorization_code`, `refresh_token`, `client_credentials`.
     pub grant_types: Vec<String>,
     /// How clients register themselves (RFC 7591).
@@ -40,6 +46,8 @@ pub struct AuthorizationServer {
     pub resources: ResourceIndicators,
     /// The scopes that exist; anything goes if empty.
     pub scopes_supported: Vec<String>,
+    /// The authorization request's parameter that names the scopes.
+    pub scope_parameter: String,
     /// The scopes of a request that names none (RFC 6749 §3.3).
     pub default_scopes: Vec<String>,
     /// Which of the asked scopes it grants.
@@ -50,6 +58,8 @@ pub struct AuthorizationServer {
     pub refresh_tokens: RefreshTokens,
     /// Are refresh tokens for those alone who asked for `offline_access`?
     pub refresh_needs_offline_access: bool,
+    /// Refresh tokens are for those alone whose authorization request has these parameters.
+    pub refresh_needs_parameters: Vec<(String, String)>,
     /// Does a spent refresh token end its whole family?
     pub reuse_detection: bool,
     /// For how many seconds a spent refresh token is still good; `None` for not at all.
@@ -78,6 +88,8 @@ pub enum MetadataPlace {
     OidcInserted,
     /// `openid-configuration` after the path (OpenID Connect Discovery §4).
     OidcAppended,
+    /// `oauth-authorization-server` after the path, which no specification knows.
+    Rfc8414Appended,
     /// Nowhere.
     Absent,
 }
@@ -227,6 +239,8 @@ impl AuthorizationServer {
             iss: IssParameter::Sent,
             challenge_methods: Some(strings(&["S256"])),
             client_authentication: ClientAuthentication::ALL.to_vec(),
+            refuses_basic: None,
+            wants_client_id: None,
             grant_types: strings(&["authorization_code", "refresh_token"]),
             registration: Registration::default(),
             cimd: Cimd::Unsupported,
@@ -234,11 +248,13 @@ impl AuthorizationServer {
             refuses_redirect_host: None,
             resources: ResourceIndicators::Required,
             scopes_supported: strings(&["notes:read", "notes:write", "offline_access"]),
+            scope_parameter: "scope".to_owned(),
             default_scopes: strings(&["notes:read"]),
             grants: ScopeGrant::AllAsked,
             reply_names_scopes: true,
             refresh_tokens: RefreshTokens::Rotating,
             refresh_needs_offline_access: false,
+            refresh_needs_parameters: Vec::new(),
             reuse_detection: true,
             reuse_grace: None,
             token_lifetime: 3600,

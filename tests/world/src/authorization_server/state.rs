@@ -44,6 +44,8 @@ pub(super) struct Grant {
     pub(super) scopes: Vec<String>,
     pub(super) audience: Option<String>,
     pub(super) family: u64,
+    /// May there be a refresh token?
+    pub(super) refreshable: bool,
 }
 
 #[derive(Debug, Clone)]

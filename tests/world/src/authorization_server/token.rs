@@ -29,6 +29,12 @@ impl AuthorizationServer {
             return self.answer_revocation(now, request);
         }
         let mut record = TokenRequest::read(request);
+        let basic = request.headers().contains_key(http::header::AUTHORIZATION);
+        let refused = self.refuses_basic.as_ref().filter(|_| basic);
+        let unnamed = self.wants_client_id.as_ref().filter(|_| form.get("client_id").is_none());
+        if let Some(answer) = refused.or(unnamed) {
+            return (answer.response(), Detail::Token(record));
+        }
         let response = match self.grant(now, request, &form, &mut record) {
             Ok(issued) => {
                 record.outcome = Outcome::Granted;
@@ -186,7 +192,8 @@ impl AuthorizationServer {
         }
         let audience = self.audience(form.get("resource"));
         let family = self.new_family();
-        let grant = Grant { client_id: client.id.clone(), scopes, audience, family };
+        let client_id = client.id.clone();
+        let grant = Grant { client_id, scopes, audience, family, refreshable: false };
         let access = self.new_access_token(now, &grant);
         Ok(Issued { access, refresh: None, scopes: grant.scopes })
     }
@@ -195,6 +202,7 @@ impl AuthorizationServer {
         let asked = !self.refresh_needs_offline_access
             || grant.scopes.iter().any(|scope| scope == "offline_access");
         let refreshable = asked
+            && grant.refreshable
             && self.refresh_tokens != RefreshTokens::Never
             && self.grant_types.iter().any(|known| known == "refresh_token")
             && client.may("refresh_token");

@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::Request;
 use mcp_auth::output::{
     BrowseCall, CallbackHost, CallbackPort, HttpCall, ListenCall, LoadCall, Purpose, SaveCall,
+    SecretCall,
 };
 use mcp_auth::{
-    AttemptId, AuthMachine, Event, HostError, Mono, TransportError, TransportErrorKind,
+    AttemptId, AuthMachine, Event, HostError, Mono, PeerAddress, TransportError, TransportErrorKind,
 };
 
 use super::laws::Laws;
@@ -54,6 +55,7 @@ pub(super) struct Pending<C> {
 pub(super) enum Exchange {
     Load(LoadCall),
     Save(SaveCall),
+    Secret(SecretCall),
     Http(HttpCall),
 }
 
@@ -129,6 +131,7 @@ impl Exchange {
             + match self {
                 Exchange::Load(call) => call.deadline(),
                 Exchange::Save(call) => call.deadline(),
+                Exchange::Secret(call) => call.deadline(),
                 Exchange::Http(call) => call.limits().deadline,
             }
     }
@@ -175,7 +178,13 @@ pub(super) fn answered(call: HttpCall, response: Option<Response>, broken: u8) -
 
 /// What the servers answer; `None` if nothing comes back.
 pub(super) fn ask(world: &mut World, now: u64, call: &HttpCall) -> Option<Response> {
-    world.handle(now, call.request()).map_err(|_: NetworkError| ()).ok()
+    let addresses = world.addresses(call.request().uri().host().unwrap_or_default());
+    let address = *addresses.first()?;
+    // Law: a request to an address that it may not reach doesn't come out at all.
+    assert!(call.reach().allows(address).is_ok(), "{call:?} at {address}");
+    let mut response = world.handle(now, call.request()).map_err(|_: NetworkError| ()).ok()?;
+    response.extensions_mut().insert(PeerAddress(address));
+    Some(response)
 }
 
 /// The address that a listener is bound to.

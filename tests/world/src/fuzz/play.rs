@@ -10,7 +10,7 @@ use std::time::Duration;
 use mcp_auth::output::Output;
 use mcp_auth::{
     AttemptId, AuthMachine, Challenged, Config, Demand, Entropy, Event, Mono, Need, Now,
-    Redirected, TokenState, UnixTime,
+    Redirected, TokenState, UnixTime, Verdict,
 };
 
 use super::host::{Exchange, Pending, Program};
@@ -81,6 +81,7 @@ impl Play {
             attempts: Vec::new(),
         };
         settings::plant(&play.config, &mut play.secrets);
+        settings::introduce(&play.config, &mut play.world);
         Some(play)
     }
 
@@ -296,19 +297,20 @@ impl Play {
         let mut request = http::Request::new(tool_call(need.operation.as_deref()));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = http::Uri::from_static(SERVER);
-        let mut generation = None;
-        match self.programs[at].machine.token(self.now, &need) {
+        let grant = match self.programs[at].machine.token(self.now, &need) {
             TokenState::Ready(grant) => {
                 assert!(grant.authorize(&mut request).is_ok(), "not added at home");
-                generation = Some(grant.generation());
+                Some(grant)
             }
-            TokenState::NotRequired => {}
+            TokenState::NotRequired => None,
             _ => return,
-        }
+        };
         let Ok(response) = self.world.handle(self.now.wall.0, &request) else { return };
-        let (status, headers) = (response.status(), response.headers());
-        if let Some(challenged) = Challenged::read(status, headers, generation, &need) {
-            self.event(at, Event::Challenged(challenged));
+        let machine = &self.programs[at].machine;
+        match machine.judge(self.now, &request, &response, grant.as_ref(), &need) {
+            Verdict::Refused(challenged) => self.event(at, Event::Challenged(challenged)),
+            Verdict::Moved(to) => assert!(machine.check_home(&to).is_ok(), "sent away from home"),
+            _ => {}
         }
     }
 

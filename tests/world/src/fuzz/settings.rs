@@ -1,15 +1,18 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{Config, Secret};
+use mcp_auth::{Config, Secret, SecretRef, SendResource};
 
 use super::secrets::{Home, Secrets};
-use crate::text;
+use crate::{World, text};
+
+/// How many configurations there are.
+pub(super) const MANY: u8 = 9;
 
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
     let auth = || Some("https://auth.example.com".to_owned());
-    let base = Config { refresh_proactively: which % 16 >= 8, ..Config::default() };
-    match which % 8 {
+    let base = Config { refresh_proactively: which % (2 * MANY) >= MANY, ..Config::default() };
+    match which % MANY {
         0 => base,
         1 => Config {
             client_id: Some("configured-client".to_owned()),
@@ -25,7 +28,7 @@ pub(super) fn pick(which: u8) -> Config {
         4 => Config { login_timeout_seconds: 0, ..base },
         5 => Config {
             redirect_uri: Some("https://app.example/callback".to_owned()),
-            omit_resource: true,
+            send_resource: SendResource::Never,
             ..base
         },
         6 => Config {
@@ -34,7 +37,42 @@ pub(super) fn pick(which: u8) -> Config {
             callback_port: Some(8666),
             ..base
         },
-        _ => Config { assume_s256: true, legacy_fallback: false, step_up_limit: 1, ..base },
+        7 => Config {
+            client_id: Some("configured-client".to_owned()),
+            client_secret_from: vec![
+                SecretRef::Env("UNSET_CLIENT_SECRET".to_owned()),
+                SecretRef::File("/run/secrets/client".to_owned()),
+            ],
+            client_issuer: auth(),
+            ..base
+        },
+        _ => Config {
+            assume_s256: true,
+            legacy_fallback: false,
+            step_up_limit: 1,
+            send_resource: SendResource::Auto,
+            ..base
+        },
+    }
+}
+
+/// What is at this place, and where it may be sent.
+pub(super) fn secret_at(config: &Config, place: &SecretRef) -> Option<(String, Option<Home>)> {
+    let SecretRef::File(at) = place else { return None };
+    let home = config.client_issuer.as_ref().or(config.issuer.as_ref());
+    let home = home.filter(|_| config.client_secret_from.contains(place));
+    Some((text::opaque("secret-of-a-file", at, 1), home.cloned().map(Home::OfIssuer)))
+}
+
+/// Makes the configured client known to its own server.
+pub(super) fn introduce(config: &Config, world: &mut World) {
+    let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());
+    let home = world.authorization.iter_mut().find(|server| Some(&server.issuer) == issuer);
+    if let (Some(client_id), Some(home)) = (&config.client_id, home) {
+        let kept = config.client_secret.as_ref().map(|secret| secret.expose().clone());
+        let mut places = config.client_secret_from.iter();
+        let named = places.find_map(|place| Some(secret_at(config, place)?.0));
+        home.preregister(client_id, kept.or(named).as_deref());
     }
 }
 

@@ -23,10 +23,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_seed_keeps_the_laws() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 9] = [
+    let targets: [(&str, Target); 10] = [
         ("challenge", super::challenge),
         ("config", super::config),
         ("machine", super::machine),
+        ("reach", super::reach),
         ("record", super::record),
         ("redirect", super::redirect),
         ("registration_reply", super::registration_reply),
@@ -55,6 +56,19 @@ fn a_story_logs_in_refreshes_and_steps_up() {
 }
 
 #[test]
+fn a_story_reads_a_secret_that_the_settings_name_each_time_it_is_needed() {
+    let mut play = Play::new(super::settings::pick(7)).unwrap();
+    for op in [DEMAND, Op::Run, Op::Advance(5), DEMAND, Op::Run, Op::Logout, Op::Run] {
+        play.perform(0, op);
+    }
+    assert_eq!(play.world.count(What::CodeExchanges), 1);
+    assert_eq!(play.world.count(What::Refreshes), 1);
+    assert_eq!(play.world.count(What::Revocations), 2);
+    assert_eq!(play.world.count(What::Registrations), 0);
+    play.end();
+}
+
+#[test]
 fn a_story_logs_out_at_the_servers_too() {
     let mut play = Play::new(Config::default()).unwrap();
     for op in [DEMAND, Op::Run, Op::Logout, Op::Step, DEMAND, Op::Run] {
@@ -68,7 +82,7 @@ fn a_story_logs_out_at_the_servers_too() {
 #[test]
 fn a_story_is_told_for_people() {
     let told = super::told(&[9, 8, 0, 0, 0, 192 + 52, 0, 0, 0, 1]);
-    assert_eq!(told, "settings 1\n    program 0: Run\n    program 1: Forget");
+    assert_eq!(told, "settings 0\n    program 0: Run\n    program 1: Forget");
     assert_eq!(op::story(&[0; 4 * 1000]).count(), 96);
 }
 

@@ -104,7 +104,10 @@ fn members() -> Vec<(&'static str, Value)> {
         ("resource", json!("https://stray.example/mcp")),
         ("resource", Value::Null),
         ("authorization_servers", json!(["https://other.example.com/tenant", auth])),
-        ("authorization_servers", json!(["http://auth.example.com", "ftp://x", 7, ""])),
+        (
+            "authorization_servers",
+            json!(["https://[::ffff:169.254.169.254]", "http://localhost", 7, ""]),
+        ),
         ("authorization_servers", json!(vec![auth; 40])),
         ("expires_in", json!(0)),
         ("expires_in", json!(-1)),

@@ -1,5 +1,7 @@
 //! The wire formats: bytes in, and what must hold of whatever is read from them.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mcp_auth::wire::authorization::AuthorizationResponse;
@@ -10,7 +12,7 @@ use mcp_auth::wire::resource_metadata::ResourceMetadata;
 use mcp_auth::wire::server_metadata::ServerMetadata;
 use mcp_auth::wire::token::{AuthMethod, TokenReply};
 use mcp_auth::wire::url as address;
-use mcp_auth::{Secret, UnixTime};
+use mcp_auth::{Reach, Secret, UnixTime};
 use serde_json::json;
 
 use super::play::{Arrival, Play};
@@ -181,6 +183,42 @@ pub fn redirect(data: &[u8]) {
         }
     }
     play.end();
+}
+
+/// Two addresses, a server's and one that it names: whatever the second is dressed up as, it gets no
+/// further than it would in its own clothes.
+pub fn reach(data: &[u8]) {
+    let Some((server, data)) = data.split_first_chunk::<16>() else { return };
+    let Some((named, _)) = data.split_first_chunk::<16>() else { return };
+    let (server, named) = (Ipv6Addr::from(*server), Ipv6Addr::from(*named));
+    let public = Reach::of_server_at(Ipv4Addr::new(93, 184, 216, 34).into());
+    let reach = Reach::of_server_at(server.into());
+    let allows = |address: IpAddr| reach.allows(address).is_ok();
+    assert!(
+        public.allows(named.into()).is_err() || allows(named.into()),
+        "public is for everybody"
+    );
+    assert!(allows(server.into()), "{server}");
+    let inside = named.is_loopback()
+        || named.is_unique_local()
+        || named.is_unicast_link_local()
+        || named.is_multicast();
+    assert!(!inside || public.allows(named.into()).is_err(), "{named}");
+    let [.., a, b, c, d] = named.octets();
+    let v4 = Ipv4Addr::new(a, b, c, d);
+    let inside = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast();
+    assert!(!inside || public.allows(v4.into()).is_err(), "{v4}");
+    let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+    for disguise in [
+        v4.to_ipv6_mapped(),
+        Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
+        Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
+    ] {
+        assert_eq!(allows(disguise.into()), allows(v4.into()), "{disguise}");
+    }
+    if let Err(refused) = reach.allows(named.into()) {
+        assert_printable(&refused.to_string());
+    }
 }
 
 fn response(data: &[u8]) -> Option<(StatusCode, HeaderMap, &[u8])> {

@@ -6,6 +6,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::authorization_server::AuthorizationServer;
+use crate::faults::Canned;
 use crate::log::Detail;
 use crate::mcp::{self, Caller, Message};
 use crate::text::{self, Response};
@@ -117,6 +118,12 @@ impl ResourceServer {
         request: &Request<Vec<u8>>,
         issuers: &[AuthorizationServer],
     ) -> Response {
+        let accept = request.headers().get(http::header::ACCEPT);
+        let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if let (Some(canned), false) = (&self.without_accept, accept.contains("text/event-stream"))
+        {
+            return canned.response();
+        }
         let message = Message::read(request);
         let method = request.method();
         let asks = match (method, &message) {
@@ -133,12 +140,9 @@ impl ResourceServer {
         let caller = if asks {
             match self.judge(now, request, tool.as_deref(), issuers) {
                 Verdict::Welcome(caller) => caller,
-                Verdict::NoToken => return self.unauthorized(None),
+                Verdict::NoToken => return self.refuse(None, self.no_token_answer.as_ref()),
                 Verdict::BadToken => {
-                    return match &self.bad_token_answer {
-                        Some(canned) => canned.response(),
-                        None => self.unauthorized(Some("invalid_token")),
-                    };
+                    return self.refuse(Some("invalid_token"), self.bad_token_answer.as_ref());
                 }
                 Verdict::Lacks { missing, needed } => return self.forbidden(&missing, &needed),
             }
@@ -202,6 +206,10 @@ impl ResourceServer {
             client_id: known.client_id.clone(),
             scopes: known.scopes.clone(),
         })
+    }
+
+    fn refuse(&self, error: Option<&str>, instead: Option<&Canned>) -> Response {
+        instead.map_or_else(|| self.unauthorized(error), Canned::response)
     }
 
     fn unauthorized(&self, error: Option<&str>) -> Response {

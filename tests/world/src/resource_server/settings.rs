@@ -41,6 +41,10 @@ pub struct ResourceServer {
     pub api_keys: BTreeSet<String>,
     /// Whether it judges tokens fairly.
     pub mood: Mood,
+    /// Sent to one whose `Accept` doesn't name event streams, whoever comes.
+    pub without_accept: Option<Canned>,
+    /// Sent in place of the 401 to one who came without a token, byte for byte.
+    pub no_token_answer: Option<Canned>,
     /// Sent in place of the 401 to one who came with a bad token: some servers answer 500, 307 or
     /// even 200.
     pub bad_token_answer: Option<Canned>,
@@ -150,6 +154,8 @@ impl ResourceServer {
             home: 0,
             api_keys: BTreeSet::new(),
             mood: Mood::Fair,
+            without_accept: None,
+            no_token_answer: None,
             bad_token_answer: None,
             refuse_next: 0,
             refused_once: BTreeSet::new(),

@@ -1,10 +1,11 @@
 //! What a caller does: ask for a token, send the request, read the refusal, try again.
 
+use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Response};
 use mcp_auth::output::Purpose;
 use mcp_auth::{
-    AttemptId, Challenged, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
-    TokenState,
+    AttemptId, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
+    PeerAddress, TokenState, Verdict,
 };
 use serde_json::json;
 
@@ -66,19 +67,37 @@ impl Scenario {
 
     fn call(&mut self, tool: &str, demand: fn(Need) -> Demand) -> Answer {
         let need = need(tool);
-        let mut refused = None;
+        let mut endpoint = None;
+        let mut suspected = None;
         for _ in 0..MAX_TRIES {
             let grant = match self.obtain(&need, demand) {
                 Ok(grant) => grant,
                 Err(error) => return Answer(Err(error)),
             };
-            let response = self.send(tool, grant.as_ref());
-            if !self.report(tool, &response, grant.as_ref()) {
-                return Answer(Ok(response));
+            let generation = grant.as_ref().map(Grant::generation);
+            match suspected.take() {
+                Some((before, answer)) if before == generation => return Answer(Ok(answer)),
+                _ => {}
             }
-            refused = Some(response);
+            let mut request = self.request(tool, grant.as_ref());
+            if let Some(uri) = &endpoint {
+                http::Uri::clone_from(request.uri_mut(), uri);
+            }
+            let response = self.exchange(&request);
+            let now = self.now();
+            match self.machine().judge(now, &request, &response, grant.as_ref(), &need) {
+                Verdict::Refused(challenged) => {
+                    self.handle(Event::Challenged(challenged));
+                    // What is refused in so many words must not come again.
+                    if !matches!(response.status().as_u16(), 401 | 403) {
+                        suspected = Some((generation, response));
+                    }
+                }
+                Verdict::Moved(uri) => endpoint = Some(uri),
+                _ => return Answer(Ok(response)),
+            }
         }
-        panic!("the machine lets a caller ask for ever; the last answer was {refused:?}");
+        panic!("the machine lets a caller ask for ever: {:?}", self.take_log());
     }
 
     /// A token for `need`, demanded if there is none; `None` where none is required.
@@ -216,12 +235,19 @@ impl Scenario {
     ///
     /// If the grant is for another server, or the network fails.
     pub fn send(&mut self, tool: &str, grant: Option<&Grant>) -> Response<Vec<u8>> {
+        let request = self.request(tool, grant);
+        self.exchange(&request)
+    }
+
+    fn request(&self, tool: &str, grant: Option<&Grant>) -> Request<Vec<u8>> {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": { "name": tool, "arguments": {} },
         });
         let mut request = Request::new(message.to_string().into_bytes());
         *request.method_mut() = http::Method::POST;
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert(ACCEPT, accept);
         let url = self.server.as_ref().unwrap_or(&self.world.resource.url);
         match url.parse() {
             Ok(uri) => *request.uri_mut() = uri,
@@ -230,8 +256,18 @@ impl Scenario {
         if let Some(Err(error)) = grant.map(|grant| grant.authorize(&mut request)) {
             panic!("the token doesn't go home: {error}");
         }
-        match self.world.handle(self.wall, &request) {
-            Ok(response) => response,
+        request
+    }
+
+    fn exchange(&mut self, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
+        let peer = self.world.addresses(request.uri().host().unwrap_or_default()).first().copied();
+        match self.world.handle(self.wall, request) {
+            Ok(mut response) => {
+                if let Some(peer) = peer.filter(|_| self.peers_are_told) {
+                    response.extensions_mut().insert(PeerAddress(peer));
+                }
+                response
+            }
             Err(error) => panic!("the MCP server can't be reached: {error}"),
         }
     }
@@ -255,10 +291,12 @@ impl Scenario {
         response: &Response<Vec<u8>>,
         grant: Option<&Grant>,
     ) -> bool {
-        let (status, headers) = (response.status(), response.headers());
-        let generation = grant.map(Grant::generation);
-        let challenged = Challenged::read(status, headers, generation, &need(tool));
-        challenged.map(|challenged| self.handle(Event::Challenged(challenged))).is_some()
+        let (now, request) = (self.now(), self.request(tool, None));
+        match self.machine().judge(now, &request, response, grant, &need(tool)) {
+            Verdict::Refused(challenged) => self.handle(Event::Challenged(challenged)),
+            _ => return false,
+        }
+        true
     }
 
     /// How many requests of this purpose the programs have sent, as their notices tell.

@@ -35,12 +35,12 @@ mod report;
 mod steps;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::Page;
-use mcp_auth::{AuthMachine, Config, Entropy, Error, Mono, Notice, Now, UnixTime};
+use mcp_auth::{AuthMachine, Config, Entropy, Error, Mono, Notice, Now, SecretRef, UnixTime};
 use url::Url;
 
 use crate::{Person, World};
@@ -67,8 +67,16 @@ pub struct Scenario {
     pub server: Option<String>,
     /// Ports that somebody else listens at.
     pub taken_ports: BTreeSet<u16>,
+    /// What is at the places of secrets: files, variables, and what a provider keeps.
+    pub secrets: BTreeMap<SecretRef, String>,
+    /// Those of them that others can read.
+    pub exposed: BTreeSet<SecretRef>,
+    /// The places that were asked for a secret, in order.
+    pub secrets_read: Vec<SecretRef>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
+    /// The programs' hosts say which address answered. On.
+    pub peers_are_told: bool,
     /// Every authorization URL that a person was taken to.
     pub browsed: Vec<Url>,
     /// Every notice of every program.
@@ -108,7 +116,11 @@ impl Scenario {
             config: Config::default(),
             server: None,
             taken_ports: BTreeSet::new(),
+            secrets: BTreeMap::new(),
+            exposed: BTreeSet::new(),
+            secrets_read: Vec::new(),
             browser_is_missing: false,
+            peers_are_told: true,
             browsed: Vec::new(),
             notices: Vec::new(),
             pages: Vec::new(),
@@ -198,9 +210,15 @@ impl Scenario {
         Now { wall: UnixTime(self.wall), mono }
     }
 
-    /// Sets the wall clock, by this many seconds; no time passes.
+    /// Sets the wall clock of everybody, by this many seconds; no time passes.
     pub fn set_wall_clock(&mut self, by: i64) {
         self.wall = self.wall.saturating_add_signed(by);
+    }
+
+    /// Sets the wall clock of the programs, by this many seconds; the servers' goes on.
+    pub fn set_own_clock(&mut self, by: i64) {
+        self.set_wall_clock(by);
+        self.world.clock_ahead = self.world.clock_ahead.saturating_sub(by);
     }
 
     fn program(&mut self) -> &mut Program {

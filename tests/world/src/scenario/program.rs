@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::Uri;
-use mcp_auth::output::{CallbackPort, ListenSpec, Page};
+use mcp_auth::output::{CallbackPort, HttpCall, ListenSpec, Page};
 use mcp_auth::{
-    Action, AuthMachine, Event, HostError, Mono, Notice, Redirected, TransportError,
-    TransportErrorKind,
+    Action, AuthMachine, Event, HostError, Mono, Notice, PeerAddress, Redirected, SecretRef,
+    TransportError, TransportErrorKind,
 };
 use url::Url;
 
 use crate::faults::NetworkError;
 use crate::text;
+use crate::world::World;
 
 /// One run of a program, from start to crash.
 #[derive(Debug)]
@@ -99,6 +100,10 @@ impl Open {
                 let label = if call.record().is_some() { "save" } else { "erase" };
                 (label.to_owned(), Kind::Exchange, call.deadline() + GRACE)
             }
+            Action::Secret(call) => {
+                let (SecretRef::File(at) | SecretRef::Env(at) | SecretRef::Name(at)) = call.place();
+                (format!("secret {at}"), Kind::Exchange, call.deadline() + GRACE)
+            }
             Action::Http(call) => {
                 let request = call.request();
                 let label = format!("{} {}", request.method(), place(request.uri()));
@@ -141,6 +146,21 @@ pub(super) fn redirected(ticket: u64, url: String) -> Event {
 /// Host and path.
 pub(super) fn place(uri: &Uri) -> String {
     format!("{}{}", uri.host().unwrap_or_default(), uri.path())
+}
+
+/// The address that a host dials: the first that the call may reach.
+pub(super) fn dialled(world: &World, call: &HttpCall) -> Result<PeerAddress, TransportError> {
+    let mut refused = None;
+    for address in world.addresses(call.request().uri().host().unwrap_or_default()) {
+        match call.reach().allows(address) {
+            Ok(()) => return Ok(PeerAddress(address)),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(match refused {
+        Some(error) => TransportError::new(TransportErrorKind::Refused, error),
+        None => TransportError::new(TransportErrorKind::Connect, "the name leads nowhere"),
+    })
 }
 
 /// What a host makes of a response: bounds kept, failures named.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use mcp_auth::output::Page;
-use mcp_auth::{Action, Event, HostError, Mono, Output};
+use mcp_auth::output::{FoundSecret, Page};
+use mcp_auth::{Action, Event, HostError, Mono, Output, Secret, SecretRef};
 
 use super::Scenario;
-use super::program::{Held, Kind, Open, OpenState, Stepped, arrives, bind, received, redirected};
+use super::program::{
+    Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
+};
 use crate::person::Visit;
 
 /// No story is longer.
@@ -42,8 +44,8 @@ impl Scenario {
                 Stepped::Dismissed
             }
             Output::Release => {
-                let holder = self.store.locked_by;
-                assert_eq!(holder, Some(self.current), "released a lock that it doesn't hold");
+                let held = self.store.locked_by == Some(self.current);
+                assert!(held || self.store.leases, "released a lock that it doesn't hold");
                 self.store.release(self.current);
                 Stepped::Released
             }
@@ -245,6 +247,10 @@ impl Scenario {
         let open = self.program().open.remove(at);
         if let OpenState::Asked(Action::Load(call)) = open.state {
             self.pass(call.deadline());
+            if self.store.leases {
+                let loaded = self.store.load(self.current, true);
+                return self.handle(call.answer(loaded));
+            }
             self.handle(call.answer(Err(HostError::busy("another program holds the lock"))));
         }
     }
@@ -256,13 +262,24 @@ impl Scenario {
                 call.answer(loaded)
             }
             Action::Save(call) => {
-                let saved = self.store.save(call.record(), call.set_aside());
+                let saved = self.store.save(&call);
                 call.answer(saved)
             }
+            Action::Secret(call) => {
+                self.secrets_read.push(call.place().clone());
+                let found = self.find_secret(call.place());
+                call.answer(found)
+            }
             Action::Http(call) => {
-                let result = self.world.handle(self.wall, call.request());
-                let limits = call.limits();
-                call.answer(received(result, limits))
+                let result = dialled(&self.world, &call).and_then(|peer| {
+                    let result = self.world.handle(self.wall, call.request());
+                    let mut response = received(result, call.limits())?;
+                    if self.peers_are_told {
+                        response.extensions_mut().insert(peer);
+                    }
+                    Ok(response)
+                });
+                call.answer(result)
             }
             Action::Listen(call) => {
                 let bound = bind(call.spec(), &self.taken_ports, &mut self.last_port);
@@ -285,6 +302,18 @@ impl Scenario {
                 call.answer(Ok(()))
             }
             other => panic!("the scenario doesn't know {other:?}"),
+        }
+    }
+
+    fn find_secret(&self, place: &SecretRef) -> Result<Option<FoundSecret>, HostError> {
+        match (self.secrets.get(place), place) {
+            (None, SecretRef::File(_)) => Err(HostError::new("no such file")),
+            (None, _) => Ok(None),
+            (Some(value), _) => {
+                let found = FoundSecret::new(Secret::from(value.as_str()));
+                let exposed = self.exposed.contains(place);
+                Ok(Some(if exposed { found.exposed() } else { found }))
+            }
         }
     }
 

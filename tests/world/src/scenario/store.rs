@@ -1,10 +1,11 @@
 //! The disk: what survives a crash, who holds its lock, and how it fails.
 
-use mcp_auth::HostError;
+use mcp_auth::output::SaveCall;
+use mcp_auth::{HostError, Revision};
 
 /// A store that programs share: one record, one lock.
 ///
-/// What is in it changes only when a save is performed, so a program that is dropped beforehand
+/// What is in it changes only when a save is performed, if it is still what that expects, so a program that is dropped beforehand
 /// leaves it as it was.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
@@ -14,8 +15,12 @@ pub struct Store {
     pub set_aside: Vec<Vec<u8>>,
     /// How many saves have succeeded, erasures included.
     pub saves: usize,
+    /// How many were refused because something else was stored than their program had read.
+    pub conflicts: usize,
     /// The program that holds the lock.
     pub locked_by: Option<usize>,
+    /// The lock is a lease: it ends once others have waited for it in vain.
+    pub leases: bool,
     fails_saves: bool,
     fails_loads: bool,
     required: bool,
@@ -73,14 +78,20 @@ impl Store {
         Ok(self.bytes.clone())
     }
 
-    pub(super) fn save(&mut self, record: Option<&[u8]>, set_aside: bool) -> Result<(), HostError> {
+    pub(super) fn save(&mut self, call: &SaveCall) -> Result<(), HostError> {
         if self.fails_saves {
             return Err(HostError::new("the disk is full"));
         }
-        if set_aside {
+        let there = Revision::of(self.bytes.as_deref());
+        assert!(call.record().is_none() || call.expected().is_some(), "it saves unread");
+        if call.expected().is_some_and(|expected| expected != there) {
+            self.conflicts += 1;
+            return Err(HostError::conflict("another program has changed it"));
+        }
+        if call.set_aside() {
             self.set_aside.extend(self.bytes.take());
         }
-        self.bytes = record.map(<[u8]>::to_vec);
+        self.bytes = call.record().map(<[u8]>::to_vec);
         self.saves += 1;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Answers: the true ones, others, and what a machine makes of them.
 
-use mcp_auth::output::Purpose;
-use mcp_auth::{HostError, TokenStatus};
+use mcp_auth::output::{FoundSecret, Purpose};
+use mcp_auth::{HostError, Revision, Secret, TokenStatus};
 
 use super::Play;
 use crate::Visit;
@@ -25,8 +25,21 @@ impl Play {
                 }
                 Exchange::Load(call) => host::loaded(call, self.store.clone()),
                 Exchange::Save(call) => {
+                    let there = Revision::of(self.store.as_deref());
+                    if call.expected().is_some_and(|expected| expected != there) {
+                        let conflict = HostError::conflict("something else is stored");
+                        return (call.answer(Err(conflict)), Said::Prompted);
+                    }
                     self.store = call.record().map(<[u8]>::to_vec);
                     host::saved(call, Ok(()))
+                }
+                Exchange::Secret(call) => {
+                    let found = settings::secret_at(&self.config, call.place());
+                    if let Some((value, home)) = &found {
+                        self.secrets.add(value, home.clone());
+                    }
+                    let found = found.map(|(value, _)| FoundSecret::new(Secret::new(value)));
+                    (call.answer(Ok(found)), Said::Prompted)
                 }
                 Exchange::Http(call) => {
                     let response = host::ask(&mut self.world, wall, &call);
@@ -74,6 +87,14 @@ impl Play {
                 }
             }
             Exchange::Save(call) => host::saved(call, Err(HostError::new("the disk is full"))),
+            Exchange::Secret(call) => {
+                let texts = [" \n", "two\r\nlines", "wrong-secret"];
+                let found = texts.get(usize::from(how) % 5);
+                let found = found.map(|text| FoundSecret::new(Secret::from(*text)).exposed());
+                let failed = how % 5 == 4;
+                let result = if failed { Err(HostError::new("locked")) } else { Ok(found) };
+                (call.answer(result), Said::Prompted)
+            }
             Exchange::Http(call) => {
                 let metadata =
                     matches!(call.purpose(), Purpose::ServerMetadata | Purpose::ResourceMetadata);

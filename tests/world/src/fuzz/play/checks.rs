@@ -83,6 +83,7 @@ impl Play {
                 program.laws.saving(call.record(), now.mono.plus(call.deadline() + host::GRACE));
                 Exchange::Save(call)
             }
+            Action::Secret(call) => Exchange::Secret(call),
             Action::Http(call) => {
                 self.secrets.assert_home(call.request(), call.purpose());
                 Exchange::Http(call)

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mcp_auth::{Event, Mono};
+use mcp_auth::{Action, Event, Mono};
 
 use super::Crowd;
 use super::dice::Dice;
 use crate::faults::{Canned, Fault, NetworkError};
 use crate::person::Person;
-use crate::scenario::program::{Kind, OpenState};
+use crate::scenario::program::{Kind, Open, OpenState};
 
 /// Which kinds of calamity a story may have.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Calamities {
     clocks: bool,
     people: bool,
     servers: bool,
+    stops: bool,
 }
 
 impl Calamities {
@@ -33,6 +34,7 @@ impl Calamities {
             clocks: some(25),
             people: some(50),
             servers: some(25),
+            stops: some(30),
         }
     }
 }
@@ -40,7 +42,7 @@ impl Calamities {
 impl Crowd {
     pub(super) fn calamity(&mut self, at: usize) {
         let allowed = &self.allowed;
-        match self.dice.below(7) {
+        match self.dice.below(8) {
             0 if allowed.kills => self.kill(at),
             1 if allowed.network => self.network_fails(),
             2 if allowed.disk => self.disk_fails(),
@@ -48,6 +50,7 @@ impl Crowd {
             4 if allowed.clocks => self.clock_jumps(),
             5 if allowed.people => self.people_interfere(at),
             6 if allowed.servers => self.servers_interfere(),
+            7 if allowed.stops => self.stop(at),
             _ => {
                 self.moves(at);
             }
@@ -86,6 +89,44 @@ impl Crowd {
             self.say(|_| {
                 format!("{label} of {at} hangs, {}", if done { "done" } else { "undone" })
             });
+        }
+    }
+
+    /// Whoever holds the lock is stopped; else this one.
+    fn stop(&mut self, at: usize) {
+        let at = self.s.store.locked_by.unwrap_or(at);
+        if !std::mem::replace(&mut self.members[at].stopped, true) {
+            self.say(|_| format!("{at} is stopped"));
+        }
+    }
+
+    /// It goes on with what it was about to do, or learns first that its time is up.
+    pub(super) fn resume(&mut self, at: usize) {
+        self.members[at].stopped = false;
+        self.say(|_| format!("{at} goes on"));
+        let first = self.dice.percent(60);
+        let late = self.dice.percent(50);
+        self.s.switch_to(at).start();
+        let now = self.s.now().mono;
+        let open = &mut self.s.program().open;
+        let Some(index) = open.iter().position(|o| o.kind == Kind::Exchange && !o.stuck) else {
+            return;
+        };
+        let it = &mut open[index];
+        match &it.state {
+            OpenState::Answered(_) if first => self.deliver(at, index),
+            // A disk has no deadlines.
+            OpenState::Asked(Action::Save(call)) if first || late => {
+                if !first && it.until <= now {
+                    let record = call.record().map(<[u8]>::to_vec);
+                    it.kind = Kind::Late;
+                    self.save_failed(self.members[at].run, record.as_deref());
+                } else {
+                    self.perform(at, index);
+                    self.deliver(at, index);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -149,17 +190,21 @@ impl Crowd {
                 left.as_secs() + 1
             }
         };
-        // Unless somebody falls silent, all are answered before long.
+        // Unless somebody falls silent, all are answered before long who don't wait for somebody that
+        // is stopped.
         if seconds <= 2 || self.allowed.silence || !self.anybody_waits() {
             self.time_passes(seconds);
         }
     }
 
     fn anybody_waits(&self) -> bool {
-        let programs = self.s.programs.iter().flatten();
-        programs.into_iter().any(|program| {
+        let stopped = |at: usize| self.members.get(at).is_some_and(|member| member.stopped);
+        let hangs = self.s.store.locked_by.is_some_and(stopped);
+        let programs = self.s.programs.iter().enumerate().filter(|(at, _)| !stopped(*at));
+        programs.filter_map(|(_, program)| program.as_ref()).any(|program| {
             let now = Mono(self.s.mono.saturating_sub(program.started));
-            program.open.iter().any(|o| o.kind != Kind::Redirect && o.until > now)
+            let waits = |o: &Open| o.kind != Kind::Redirect && o.until > now;
+            program.open.iter().any(|o| waits(o) && !(hangs && o.label == "lock"))
         })
     }
 
@@ -174,6 +219,11 @@ impl Crowd {
         self.s.store.fail_saves(false);
         self.s.store.fail_loads(false);
         self.s.person = Person::Approves;
+        for at in 0..self.members.len() {
+            if self.members[at].stopped {
+                self.resume(at);
+            }
+        }
         for program in self.s.programs.iter_mut().flatten() {
             program.open.iter_mut().for_each(|open| open.stuck = false);
         }

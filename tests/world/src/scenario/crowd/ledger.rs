@@ -15,11 +15,17 @@ pub(super) struct Issued {
     family: u64,
     /// What they were refreshed from.
     parent: Option<usize>,
+    /// When a person logged in for them, by the wall clock.
+    logged_in_at: u64,
     /// The run of a program that asked for them.
     to: usize,
     arrived: bool,
     saved: bool,
-    /// A login was saved in the place of what they descend from.
+    /// Their first save put them where nothing was.
+    founded: bool,
+    /// And it was not answered: if nothing is there again, that says nothing about a logout.
+    unsure: bool,
+    /// A login was saved in the place of what they descend from, or a logout.
     replaced: bool,
     /// Why nobody can be blamed if they are lost.
     excuse: Option<&'static str>,
@@ -33,11 +39,10 @@ pub(super) struct Ledger {
     logged_out: Option<usize>,
     /// Refresh tokens that were sent by somebody who could not read the disk.
     blindly: BTreeSet<String>,
-    /// Somebody waited for the lock in vain and saved what can't wait: from then on the order of what
-    /// is on disk isn't promised.
-    lockless: bool,
     /// By run: the access tokens that it may lend.
     lendable: Vec<BTreeSet<String>>,
+    /// By run: what it has seen on disk, or put there.
+    seen: Vec<BTreeSet<Option<Vec<u8>>>>,
 }
 
 /// The tokens of a stored record.
@@ -70,23 +75,31 @@ pub(super) fn is_worn_out(bytes: Option<&[u8]>) -> bool {
 
 /// Whether the record holds a client of which nobody doubts that the server knows it.
 pub(super) fn holds_client(bytes: Option<&[u8]>) -> bool {
+    any_client(bytes, |client| client.get("suspect").is_none())
+}
+
+/// Whether it holds one of which its program does.
+pub(super) fn holds_suspect(bytes: Option<&[u8]>) -> bool {
+    any_client(bytes, |client| client.get("suspect").is_some())
+}
+
+fn any_client(bytes: Option<&[u8]>, which: impl Fn(&Value) -> bool) -> bool {
     let record: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let good = |client: &Value| client.get("suspect").is_none();
-    record.is_some_and(|r| r["registrations"].as_object().is_some_and(|all| all.values().any(good)))
+    let clients = record.as_ref().and_then(|record| record["registrations"].as_object());
+    clients.is_some_and(|all| all.values().any(which))
 }
 
 impl Ledger {
     /// A program starts; this names its run.
     pub(super) fn run(&mut self) -> usize {
         self.lendable.push(BTreeSet::new());
+        self.seen.push(BTreeSet::new());
         self.lendable.len() - 1
     }
 
     /// Whether something was lost that no client could keep, or that a disk has failed to.
     pub(super) fn is_excused(&self) -> bool {
-        self.lockless
-            || !self.blindly.is_empty()
-            || self.issued.iter().any(|tokens| tokens.excuse.is_some())
+        !self.blindly.is_empty() || self.issued.iter().any(|tokens| tokens.excuse.is_some())
     }
 
     /// Somebody refreshes who can't read the disk: better than to lose the login that is in memory.
@@ -106,10 +119,6 @@ impl Ledger {
         self.logged_out.is_some()
     }
 
-    pub(super) fn written_without_lock(&mut self) {
-        self.lockless = true;
-    }
-
     fn by_access(&self, access: &str) -> Option<usize> {
         self.issued.iter().position(|tokens| tokens.access == access)
     }
@@ -120,7 +129,7 @@ impl Ledger {
 
     /// Law: a refresh token is sent a second time only if what it brought was lost. Whether it counts.
     pub(super) fn sent(&self, refresh: &str) -> bool {
-        if self.lockless || self.blindly.contains(refresh) {
+        if self.blindly.contains(refresh) {
             return false;
         }
         let Some(parent) = self.by_refresh(refresh) else {
@@ -143,6 +152,7 @@ impl Ledger {
         server: &AuthorizationServer,
         to: usize,
         paid_with: Option<&str>,
+        returned_at: u64,
     ) -> usize {
         let owned = |token: Option<&str>| token.map(str::to_owned);
         let access = owned(server.newest_access_token()).unwrap_or_default();
@@ -154,9 +164,12 @@ impl Ledger {
             refresh: owned(server.last_refresh_token()),
             family,
             parent,
+            logged_in_at: parent.map_or(returned_at, |parent| self.issued[parent].logged_in_at),
             to,
             arrived: false,
             saved: false,
+            founded: false,
+            unsure: false,
             replaced: parent.is_some_and(|parent| self.issued[parent].replaced),
             excuse: blind.then_some(BLIND),
         });
@@ -183,9 +196,21 @@ impl Ledger {
         }
     }
 
+    /// The save of this record was done, and nobody has told its program.
+    pub(super) fn unanswered(&mut self, record: Option<&[u8]>) {
+        if let Some(number) = self.number(record) {
+            self.issued[number].unsure = self.issued[number].founded;
+        }
+    }
+
     /// The number of the tokens in a record.
     pub(super) fn number(&self, record: Option<&[u8]>) -> Option<usize> {
         self.by_access(&on_disk(record)?.access)
+    }
+
+    /// The run has read this from the disk, or has written it there.
+    pub(super) fn seen_by(&mut self, run: usize, bytes: Option<&[u8]>) {
+        self.seen[run].insert(bytes.map(<[u8]>::to_vec));
     }
 
     /// The run has read this record, or its save of it was answered.
@@ -203,14 +228,21 @@ impl Ledger {
 
     /// Law: a program that is at rest and thinks that all is saved has saved what it received.
     pub(super) fn at_rest(&self, run: usize) {
-        let forgotten =
-            |t: &&Issued| t.to == run && t.arrived && !t.saved && !t.replaced && t.excuse.is_none();
-        let found = self.issued.iter().position(|tokens| forgotten(&tokens));
-        assert!(found.is_none() || self.lockless, "tokens {found:?} came, and nobody has them");
+        // It gives way to a login that was made after it.
+        let outdone = |t: &Issued| {
+            let later = |o: &&Issued| o.family != t.family && o.logged_in_at > t.logged_in_at;
+            self.issued.iter().filter(later).any(|other| other.saved)
+        };
+        let forgotten = |t: &Issued| {
+            let lost = t.to == run && t.arrived && !t.saved && !t.replaced && t.excuse.is_none();
+            lost && !outdone(t)
+        };
+        let found = self.issued.iter().position(forgotten);
+        assert!(found.is_none(), "tokens {found:?} came, and nobody has them");
     }
 
-    /// Laws: what is saved moves forward. A refresh replaces what it was made from, a login anything
-    /// once, a logout everything for good.
+    /// Laws: nobody overwrites what it hasn't read, and what is saved moves forward. A refresh
+    /// replaces what it was made from, a login anything once, a logout everything for good.
     pub(super) fn saved(
         &mut self,
         run: usize,
@@ -218,11 +250,19 @@ impl Ledger {
         forgot: bool,
         takes: impl Fn(&str) -> bool,
     ) {
+        let seen = &mut self.seen[run];
+        // Who could never read anything, and logs out, wants it gone.
+        let unread = seen.is_empty() && forgot && after.is_none();
+        let read = seen.contains(&before.map(<[u8]>::to_vec));
+        assert!(read || unread, "what it has not read is overwritten");
+        seen.insert(after.map(<[u8]>::to_vec));
+        let nothing = before.is_none();
         let (before, after) = (on_disk(before), on_disk(after));
         match (before, after) {
             (None, None) => {}
-            (Some(_), None) if forgot || self.lockless => {
+            (Some(_), None) if forgot => {
                 self.logged_out = Some(self.issued.len());
+                self.issued.iter_mut().for_each(|tokens| tokens.replaced = true);
             }
             // A dead refresh token takes an access token along that the server has refused.
             (Some(before), None) => {
@@ -231,7 +271,7 @@ impl Ledger {
             }
             (Some(before), Some(after)) if before.access == after.access => {
                 let dropped = before.refresh.filter(|_| after.refresh.is_none());
-                let good = !self.lockless && dropped.is_some_and(|refresh| takes(&refresh));
+                let good = dropped.is_some_and(|refresh| takes(&refresh));
                 assert!(!good, "a refresh token that is still good was erased");
             }
             (before, Some(after)) => {
@@ -241,17 +281,19 @@ impl Ledger {
                 let tokens = &self.issued[new];
                 // A login counts until it, or what was renewed from it, is saved for the first time.
                 let unsaved = |family| !self.issued.iter().any(|t| t.family == family && t.saved);
-                let fresh = (tokens.to == run && unsaved(tokens.family)) || self.lockless;
+                let fresh = tokens.to == run && unsaved(tokens.family);
                 let dead = !tokens.refresh.as_deref().is_some_and(takes);
                 let ended = after.refresh.is_none() && dead;
                 assert!(ended || tokens.refresh == after.refresh, "a mix of tokens was saved");
                 if let Some(end) = self.logged_out {
-                    assert!(fresh || new >= end, "a logout is undone: tokens {new} come back");
+                    let undone = !fresh && !tokens.unsure && new < end;
+                    assert!(!undone, "a logout is undone: tokens {new} come back");
                 }
                 if let Some(old) = before.and_then(|before| self.by_access(&before.access)) {
                     let renewed = tokens.family == self.issued[old].family && new > old;
                     assert!(fresh || renewed, "tokens {new} overwrite tokens {old}");
                 }
+                self.issued[new].founded |= !self.issued[new].saved && nothing;
                 self.issued[new].saved = true;
                 let family = self.issued[new].family;
                 for other in self.issued.iter_mut().filter(|other| other.family != family) {

@@ -3,14 +3,16 @@
 //! Each turn one program moves: it takes its outputs, and one thing that is open between it and the
 //! world is performed, or answered, or left for later. In between, people ask for tokens and use
 //! them, time passes, and calamities come, of the kinds that the seed allows: programs are killed
-//! (before an action or after it, so that the effect of an unanswered save is lost or kept),
-//! answers are lost or come too late, the disk and the servers fail, clocks jump, somebody logs
+//! (before an action or after it, so that the effect of an unanswered save is lost or kept), or
+//! stopped, preferably while they hold the lock, and go on much later with what they were about to
+//! do; answers are lost or come too late, the disk and the servers fail, clocks jump, somebody logs
 //! out. At the end all calm down, and everybody gets a token again.
 //!
 //! The laws are checked after every step:
 //!
 //! - a refresh token is sent once, unless what it brought was lost by a crash before its save was
 //!   answered, by the network or by the disk; and never by two programs at a time;
+//! - nobody overwrites a record that it has not read, with the lock or without;
 //! - what is on disk only moves forward: no newer login is overwritten, no good refresh token is
 //!   erased, no logout undone; and what a program received, it saves;
 //! - no token is lent before it is saved, or its save has failed;
@@ -28,7 +30,7 @@ mod turns;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use mcp_auth::{AttemptId, Demand, Mono, Need};
+use mcp_auth::{AttemptId, Demand, Error, Mono, Need};
 
 use super::{Scenario, need};
 use crate::What;
@@ -82,10 +84,19 @@ struct Member {
     forgetting: bool,
     /// It could not read the disk when it wanted the lock, and goes on without.
     blind: bool,
+    /// It is stopped: it does nothing, and doesn't notice that time passes.
+    stopped: bool,
+    /// How often in a row others were faster to save something, and what it was about to save.
+    conflicts: u32,
+    overtaken: Option<Vec<u8>>,
+    /// When a person last came back to it from the browser, by the wall clock.
+    returned_at: u64,
     /// It has seen a client in the record.
     knows_client: bool,
     /// The same, before the attempts that are on their way began.
     knew_client: bool,
+    /// It doubts the client in the record, and could not save that.
+    doubts_client: bool,
 }
 
 const TOOL: &str = "whoami";
@@ -184,8 +195,11 @@ impl Crowd {
                 None => {
                     let failure = self.s.switch_to(at).machine().failure(attempt);
                     why = failure.map(ToString::to_string).unwrap_or_default();
-                    if failure.is_some() && !person {
-                        break;
+                    match failure.and_then(Error::retry_in) {
+                        // It learns only now of what another has met with, by a clock that was set.
+                        Some(later) => self.s.pass(later),
+                        None if !why.is_empty() && !person => break,
+                        None => {}
                     }
                 }
             }
@@ -213,6 +227,7 @@ impl Crowd {
         let runs =
             self.members[at].attempts.iter().any(|(attempt, _)| machine.is_running(*attempt));
         let saved = machine.status().is_none_or(|status| status.saved);
+        let saved = saved && !self.members[at].forgetting;
         let deadline = self.members[at].deadline.filter(|_| runs || !saved)?;
         Some(self.s.now().mono.until(deadline))
     }

@@ -13,7 +13,16 @@ use crate::text::Form;
 impl Crowd {
     pub(super) fn turn(&mut self) {
         let at = self.dice.below(self.members.len());
-        match self.dice.below(100) {
+        let roll = self.dice.below(100);
+        if self.members[at].stopped && !matches!(roll, 82..90) {
+            match roll {
+                0..10 => self.resume(at),
+                97.. => self.kill(at),
+                _ => {}
+            }
+            return;
+        }
+        match roll {
             0..62 => {
                 self.moves(at);
             }
@@ -70,6 +79,10 @@ impl Crowd {
                 }
                 Stepped::Told(notice) => {
                     self.say(|_| format!("{at} says: {notice}"));
+                    if matches!(notice, Notice::Adopted) {
+                        // Somebody has logged in since the logout.
+                        self.members[at].forgetting = false;
+                    }
                     if let Notice::Failed(error) = notice
                         && let ErrorKind::NobodyCame { earlier_client: Some(_), .. } = error.kind()
                     {
@@ -175,6 +188,8 @@ impl Crowd {
             if let Some(number) = late.brings {
                 self.ledger.excuse(number, "the answer came too late");
             }
+            // It doesn't learn that others were faster, or what is stored now.
+            self.cannot_read_again(at);
             match &late.state {
                 OpenState::Answered(_) if late.label == "lock" => {
                     self.say(|_| format!("the host of {at} gives the lock back"));
@@ -187,7 +202,10 @@ impl Crowd {
                 OpenState::Answered(_) if late.record.is_some() => {
                     let run = self.members[at].run;
                     match late.record.take() {
-                        Some((record, true)) => self.ledger.known_to(run, record.as_deref()),
+                        Some((record, true)) => {
+                            self.ledger.known_to(run, record.as_deref());
+                            self.ledger.unanswered(record.as_deref());
+                        }
                         Some((record, false)) => self.save_failed(run, record.as_deref()),
                         None => {}
                     }
@@ -207,14 +225,21 @@ impl Crowd {
         }
     }
 
-    fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
+    /// Whoever was overtaken and can't read what is stored now has not saved.
+    fn cannot_read_again(&mut self, at: usize) {
+        if let Some(record) = self.members[at].overtaken.take() {
+            self.save_failed(self.members[at].run, Some(&record));
+        }
+    }
+
+    pub(super) fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
         if let Some(number) = self.ledger.number(record) {
             self.ledger.excuse(number, "its save failed");
         }
         self.ledger.known_to(run, record);
     }
 
-    fn perform(&mut self, at: usize, index: usize) {
+    pub(super) fn perform(&mut self, at: usize, index: usize) {
         let before = self.s.store.bytes.clone();
         let logged = self.s.world.log.len();
         let open = &self.s.program().open[index];
@@ -231,19 +256,28 @@ impl Crowd {
             }
             _ => {}
         }
-        let saves = self.s.store.saves;
+        let (saves, conflicts) = (self.s.store.saves, self.s.store.conflicts);
         self.s.perform_at(index);
         if let Some(record) = record {
             let done = self.s.store.saves > saves;
-            let words = if done { "is done" } else { "fails" };
+            let conflict = self.s.store.conflicts > conflicts;
+            let words = match (done, conflict) {
+                (true, _) => "is done",
+                (_, true) => "comes too late: something else is stored by now",
+                _ => "fails",
+            };
             self.say(|c| {
                 let number = c.ledger.number(record.as_deref());
                 format!("the {label} of {at} {words}: tokens {number:?}")
             });
+            let member = &mut self.members[at];
+            member.conflicts = if conflict { member.conflicts + 1 } else { 0 };
+            if conflict && !member.conflicts.is_multiple_of(5) {
+                // It reads again, and tries again at once.
+                member.overtaken = record;
+                return;
+            }
             if done {
-                if self.s.store.locked_by != Some(at) {
-                    self.ledger.written_without_lock();
-                }
                 let server = &self.s.world.authorization[0];
                 let takes = |refresh: &str| server.takes_refresh_token(self.s.wall, refresh);
                 let forgot = self.members[at].forgot;
@@ -271,7 +305,8 @@ impl Crowd {
         });
         if let Some(lost) = brings {
             let server = &self.s.world.authorization[0];
-            let number = self.ledger.issued(server, run, paid_with.as_deref());
+            let returned_at = self.members[at].returned_at;
+            let number = self.ledger.issued(server, run, paid_with.as_deref(), returned_at);
             if self.members[at].forgetting {
                 self.ledger.excuse(number, "its receiver has logged out");
             }
@@ -298,12 +333,19 @@ impl Crowd {
         });
     }
 
-    fn deliver(&mut self, at: usize, index: usize) {
+    pub(super) fn deliver(&mut self, at: usize, index: usize) {
         let open = &self.s.program().open[index];
         let label = open.label.clone();
         let brings = open.brings;
         let run = self.members[at].run;
-        let record = open.record.clone();
+        let mut record = open.record.clone();
+        if open.kind == Kind::Late
+            && let Some((record, true)) = record.take()
+        {
+            // It has not waited for this answer.
+            self.ledger.unanswered(record.as_deref());
+        }
+        let open = &self.s.program().open[index];
         if let OpenState::Answered(Event::Redirected(redirected)) = &open.state
             && self.dice.percent(20)
         {
@@ -320,15 +362,28 @@ impl Crowd {
         if label == "lock" {
             self.members[at].blind = record.is_none();
         }
+        if label == "redirect" {
+            self.members[at].returned_at = self.s.wall;
+        }
+        if label == "load" && record.is_none() {
+            self.cannot_read_again(at);
+        }
+        if label == "load" || label == "lock" {
+            self.members[at].overtaken = None;
+        }
         if let Some((record, done)) = record {
             if done {
+                self.ledger.seen_by(run, record.as_deref());
                 self.ledger.known_to(run, record.as_deref());
                 let member = &mut self.members[at];
                 // Who is logging out looks at nothing.
                 member.forgetting &= label != "erase";
-                member.knows_client = !member.forgetting && ledger::holds_client(record.as_deref());
+                member.doubts_client &= label != "save";
+                let knows = !member.forgetting && !member.doubts_client;
+                member.knows_client = knows && ledger::holds_client(record.as_deref());
                 member.knew_client &= member.knows_client;
             } else {
+                self.members[at].doubts_client |= ledger::holds_suspect(record.as_deref());
                 self.save_failed(run, record.as_deref());
             }
         }

@@ -1,0 +1,83 @@
+//! What the server's answer to a request of the host's own calls for.
+//!
+//! | answer | the token it was sent with | then |
+//! |---|---|---|
+//! | 401, 403 `insufficient_scope` | | refused |
+//! | 307, 308 to the same URL but for its last slash | | moved |
+//! | any other redirect | not just obtained, and can be renewed | refused: one refresh |
+//! | 5xx | about to expire, and can be renewed | refused: one refresh |
+//! | anything else | | delivered |
+
+use http::header::{HeaderMap, LOCATION};
+use http::{Request, Response, Uri};
+use url::Url;
+
+use crate::event::{Challenged, Need};
+use crate::machine::AuthMachine;
+use crate::session::grant::Grant;
+use crate::time::Now;
+use crate::wire::url as address;
+
+/// What a host does with the server's answer to a request of its own: see
+/// [`AuthMachine::judge`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Hand it to the caller.
+    Deliver,
+    /// Tell the machine by [`Event::Challenged`](crate::Event::Challenged), get a token, and send the
+    /// request again. Where the token is still the same one, hand the answer to the caller.
+    Refused(Challenged),
+    /// Send the same request there, body, token and all: it is the same URL but for its last slash.
+    Moved(Uri),
+}
+
+impl AuthMachine {
+    /// What the answer to a request that was sent with `grant` calls for; `need` is what it was for.
+    /// It changes nothing.
+    ///
+    /// A 401 and a 403 `insufficient_scope` are refusals. Some servers say otherwise that a token has
+    /// expired, by 500 or by a redirect to a login page: where that may be meant, one refresh is
+    /// tried, without a person, and no other before the new token is a minute old. The one redirect
+    /// that is followed keeps the method (307, 308), and leads to the same URL with a slash at the end
+    /// or without; all others are the caller's to see. Nothing is read from the body: what a server
+    /// says there in prose is no protocol.
+    ///
+    /// Where the response's extensions hold the [`PeerAddress`](crate::PeerAddress) of its connection,
+    /// a refusal tells the machine where its server is.
+    ///
+    /// The host bounds how often it sends one request.
+    pub fn judge<B, C>(
+        &self,
+        now: Now,
+        request: &Request<B>,
+        response: &Response<C>,
+        grant: Option<&Grant>,
+        need: &Need,
+    ) -> Verdict {
+        let (status, headers) = (response.status(), response.headers());
+        let generation = grant.map(Grant::generation);
+        if let Some(challenged) = Challenged::read(status, headers, generation, need) {
+            return Verdict::Refused(challenged.seen_at(response.extensions().get().copied()));
+        }
+        let redirected = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+        if matches!(status.as_u16(), 307 | 308)
+            && let Some(to) = moved(request.uri(), headers)
+        {
+            return Verdict::Moved(to);
+        }
+        if (redirected || status.is_server_error())
+            && let Some(sent_with) = generation
+            && self.session.may_have_expired(now, &self.config, sent_with, redirected)
+        {
+            return Verdict::Refused(Challenged::suspicion(status, sent_with, need));
+        }
+        Verdict::Deliver
+    }
+}
+
+fn moved(from: &Uri, headers: &HeaderMap) -> Option<Uri> {
+    let from = Url::parse(&from.to_string()).ok()?;
+    let to = address::moved_to(&from, headers.get(LOCATION)?.to_str().ok()?)?;
+    to.as_str().parse().ok()
+}

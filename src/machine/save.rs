@@ -1,0 +1,207 @@
+//! Saves: how a change gets into the store, and nothing of anybody else's is lost there.
+//!
+//! ```text
+//! lock and read ─▶ compare and swap ─▶ saved: now it is lent
+//!       │              │    ▲
+//!       │ busy         ▼    │ again, a few times
+//!       └─────▶ read without the lock
+//! ```
+//!
+//! The lock keeps programs from doing the same work twice. That nothing newer is overwritten rests on
+//! the comparison alone: a program that is stopped while it holds the lock is overtaken by those who
+//! have waited for it in vain.
+
+use crate::flow::Notes;
+use crate::machine::AuthMachine;
+use crate::machine::answer::ready;
+use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
+use crate::machine::store::{Again, Loaded};
+use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
+use crate::session::Recovery;
+use crate::time::Now;
+
+impl AuthMachine {
+    /// Saves, under the lock, what another process has left there: what is in memory may be older.
+    pub(super) fn save(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+    ) {
+        // A logout has just read what it erases, with the lock or after it had waited for that.
+        if self.store.locked || lane == Some(LaneName::Logout) {
+            return self.write(now, lane, change, after);
+        }
+        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
+        self.act(Action::Load(LoadCall { id, lock: true }));
+    }
+
+    pub(super) fn on_locked(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        mut change: Change,
+        after: Option<After>,
+        loaded: Loaded,
+    ) {
+        self.store.locked = loaded.is_ok();
+        match loaded {
+            _ if matches!(change, Change::Void) => self.unlock_after(lane),
+            Ok(bytes) => {
+                self.read_again(now, bytes, &mut change);
+                self.write(now, lane, change, after);
+            }
+            // Whoever holds the lock may hang.
+            Err(error) if error.is_busy() => self.read_without_lock(now, lane, change, after),
+            Err(error) => self.write_unread(now, lane, change, after, error),
+        }
+    }
+
+    pub(super) fn read_without_lock(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+    ) {
+        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Again(change, after));
+        self.act(Action::Load(LoadCall { id, lock: false }));
+    }
+
+    pub(super) fn on_again(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        mut change: Change,
+        after: Option<After>,
+        loaded: Loaded,
+    ) {
+        let leaves = |logout: &mut Lane| {
+            lane == Some(LaneName::Logout) && matches!(logout.work, Work::Leaving(..))
+        };
+        if let Some(logout) = self.logout.take_if(leaves) {
+            return self.left_with(logout, loaded);
+        }
+        let bytes = match loaded {
+            _ if matches!(change, Change::Void) => return self.unlock_after(lane),
+            Ok(bytes) => bytes,
+            // It is tried again.
+            Err(error) if self.store.conflicts > 0 => {
+                self.store.conflicts = 0;
+                return self.on_saved(now, lane, change, after, Err(error));
+            }
+            Err(error) => return self.write_unread(now, lane, change, after, error),
+        };
+        match (self.read_again(now, bytes, &mut change), after) {
+            // Newer tokens of the login that is being ended: they are to end as well.
+            (Again::Doomed(doomed), Some(After::LoggedOut(report))) if !doomed.known => {
+                self.leave_again(doomed.record, *report);
+            }
+            (_, after) => self.write(now, lane, change, after),
+        }
+    }
+
+    /// The store can't be read. Neither a logout nor new tokens wait until that is mended.
+    fn write_unread(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+        error: HostError,
+    ) {
+        match &change {
+            Change::Forget => {}
+            Change::Tokens(..) if self.store.revision.is_some() => {}
+            _ => return self.on_saved(now, lane, change, after, Err(error)),
+        }
+        self.write(now, lane, change, after);
+    }
+
+    fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
+        let mut record = self.session.record.clone();
+        change.clone().apply(&mut record);
+        let record = (!record.is_blank()).then(|| record.to_bytes());
+        let bytes = record.as_ref().map(|bytes| bytes.expose().as_slice());
+        let forgets = matches!(change, Change::Forget);
+        let expected = self.store.writes(now.wall, bytes, forgets);
+        let id = self.fly(now, STORE_DEADLINE, lane, Flight::Save(change, after));
+        // Who logs out wants nothing kept.
+        let set_aside = self.store.damaged && record.is_some();
+        self.act(Action::Save(SaveCall { id, record, expected, set_aside }));
+    }
+
+    /// Save before lend: only now does the change become visible, whether or not it was saved.
+    pub(super) fn on_saved(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+        result: Result<(), HostError>,
+    ) {
+        let again = self.store.written(&result);
+        if matches!(change, Change::Void) {
+            self.store.overtaken(&result);
+            return self.unlock_after(lane);
+        }
+        if again {
+            return self.read_without_lock(now, lane, change, after);
+        }
+        let brought = matches!(change, Change::Tokens(..));
+        let login = matches!(change, Change::Tokens(Base::Any, ..));
+        let mut record = self.session.record.clone();
+        change.apply(&mut record);
+        let obtained = brought && record.generation() != self.session.record.generation();
+        let notice = self.store.answered(now, result.clone(), &record, login);
+        self.session.adopt(now, record, obtained);
+        self.take_notes(notice);
+        self.unlock_after(lane);
+        let Some(mut lane) = lane.and_then(|name| self.take_lane(name)) else { return };
+        match (after, std::mem::replace(&mut lane.work, Work::Over)) {
+            (Some(After::Kept), Work::Login(login)) => {
+                let mut notes = Notes::new();
+                let turn = login.on_kept(&mut notes);
+                self.take_notes(notes);
+                self.login_turned(now, lane, turn);
+            }
+            (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
+                // Read again for this save, the store may have held newer ones.
+                let there = self.session.record.tokens.as_ref();
+                let there = there.filter(|there| there.generation == tokens.generation);
+                if !there.is_some_and(|there| there.same(&tokens) && there.is_refreshable()) {
+                    return self.settle(&lane, Ok(()));
+                }
+                lane.work = Work::Refreshing(exchange, tokens);
+                lane.state = ready(now, ask);
+                self.put_lane(lane);
+            }
+            (Some(After::Rest(error)), _) => self.rest(now, lane, error),
+            (Some(After::Failed(error)), _) => self.settle(&lane, Err(error)),
+            (Some(After::LoggedOut(report)), _) => {
+                self.logged_out_with(now, &lane, *report, result);
+            }
+            _ => {
+                self.session.recovery = match (lane.after_refusal, lane.name) {
+                    (false, _) => Recovery::None,
+                    (true, LaneName::Renewal) => Recovery::Refreshed,
+                    (true, _) => Recovery::LoggedIn,
+                };
+                self.session.refusal = None;
+                self.settle(&lane, Ok(()));
+            }
+        }
+    }
+
+    /// Gives the lock back if it was taken for this save alone, and no renewal or logout goes on
+    /// under it.
+    fn unlock_after(&mut self, lane: Option<LaneName>) {
+        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
+        let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
+        if lane != Some(LaneName::Renewal) && !needed {
+            self.unlock();
+        }
+    }
+}

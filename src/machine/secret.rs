@@ -1,0 +1,34 @@
+//! Secrets that the settings name: each goes to the work that asked for it.
+
+use crate::flow::Notes;
+use crate::flow::secret::SecretResult;
+use crate::machine::AuthMachine;
+use crate::machine::lane::{Lane, Work};
+use crate::time::Now;
+
+impl AuthMachine {
+    pub(super) fn on_secret(&mut self, now: Now, mut lane: Lane, result: SecretResult) {
+        let mut notes = Notes::new();
+        match std::mem::replace(&mut lane.work, Work::Over) {
+            Work::Login(login) => {
+                let turn = login.on_secret(result, &mut notes);
+                self.take_notes(notes);
+                self.login_turned(now, lane, turn);
+            }
+            Work::Refreshing(exchange, tokens) => {
+                let asked = exchange.on_secret(result, &mut notes);
+                self.take_notes(notes);
+                match asked {
+                    Ok((exchange, ask)) => self.refresh_asks(now, lane, exchange, *tokens, ask),
+                    Err(error) => self.settle(&lane, Err(error)),
+                }
+            }
+            Work::LoggingOut(logout) => {
+                let step = logout.on_secret(result, &mut notes);
+                self.take_notes(notes);
+                self.logout_stepped(lane, step);
+            }
+            Work::Reading | Work::Leaving(..) | Work::Over => {}
+        }
+    }
+}

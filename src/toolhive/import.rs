@@ -1,0 +1,110 @@
+//! From ToolHive's configuration to ours: what it says in our words, and what is outside of it.
+
+use std::time::Duration;
+
+use super::{EnvVar, Header, RemoteConfig, Warning};
+use crate::config::Config;
+use crate::output::CallbackHost;
+use crate::secret::{Secret, SecretRef};
+use crate::text::printable;
+use crate::wire::authorization::is_protected;
+use crate::wire::scope::ScopeSet;
+
+/// What ToolHive's configuration comes to here.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The settings.
+    pub config: Config,
+    /// Where the bearer token is, if it isn't among them.
+    pub bearer_token_from: Option<SecretRef>,
+    /// Header fields that the server takes.
+    pub headers: Vec<Header>,
+    /// Environment variables that the client takes: they are the program's own.
+    pub env_vars: Vec<EnvVar>,
+    /// Show the person the URL instead of opening a browser.
+    pub skip_browser: bool,
+    /// What has no effect here, or another.
+    pub warnings: Vec<Warning>,
+}
+
+impl RemoteConfig {
+    /// Translates it. Whether the settings can be used says [`Config::check`].
+    ///
+    /// The redirect URI says `localhost`, as ToolHive's does: a client that was registered by hand
+    /// was registered with it.
+    pub fn import(&self) -> Imported {
+        let mut warnings = Vec::new();
+        let mut warn = |text: String| warnings.push(Warning(text));
+        let defaults = Config::default();
+        let mut oauth_params = self.oauth_params.clone();
+        let mut resource = self.resource.clone();
+        if let Some(other) = oauth_params.remove("resource") {
+            let kept = resource.get_or_insert_with(|| other.clone());
+            if *kept != other {
+                warn(
+                    "`oauth_params` has another `resource` than the setting: it is ignored".into(),
+                );
+            }
+        }
+        oauth_params.retain(|name, _| {
+            let protected = is_protected(name);
+            if protected {
+                warn(format!("`{}` in `oauth_params` can't be overridden", printable(name)));
+            }
+            !protected
+        });
+        if !self.use_pkce {
+            warn("`use_pkce` is off, but PKCE is always used".into());
+        }
+        let (client_secret, client_secret_from) =
+            source(self.client_secret.as_ref(), self.client_secret_file.as_ref());
+        let (bearer_token, bearer_token_from) =
+            source(self.bearer_token.as_ref(), self.bearer_token_file.as_ref());
+        let scopes = ScopeSet::parse(&self.scopes.join(" "));
+        let config = Config {
+            client_id: self.client_id.clone(),
+            client_secret,
+            client_secret_from,
+            scopes: Some(scopes).filter(|scopes| !scopes.is_empty()),
+            login_timeout_seconds: self.timeout.map_or(defaults.login_timeout_seconds, seconds),
+            callback_host: CallbackHost::Localhost,
+            callback_port: self.callback_port,
+            resource,
+            issuer: self.issuer.clone(),
+            authorize_url: self.authorize_url.clone(),
+            token_url: self.token_url.clone(),
+            oauth_params,
+            scope_param_name: self
+                .scope_param_name
+                .clone()
+                .unwrap_or_else(|| defaults.scope_param_name.clone()),
+            bearer_token,
+            ..defaults
+        };
+        Imported {
+            config,
+            bearer_token_from: bearer_token_from.into_iter().next(),
+            headers: self.headers.clone(),
+            env_vars: self.env_vars.clone(),
+            skip_browser: self.skip_browser,
+            warnings,
+        }
+    }
+}
+
+/// A value comes before a file.
+fn source(value: Option<&Secret>, file: Option<&String>) -> (Option<Secret>, Vec<SecretRef>) {
+    match value {
+        Some(value) => match SecretRef::parse_toolhive(value.expose()) {
+            Some(reference) => (None, vec![reference]),
+            None => (Some(value.clone()), Vec::new()),
+        },
+        None => (None, file.cloned().map(SecretRef::File).into_iter().collect()),
+    }
+}
+
+/// Whole seconds, none of them lost.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,5 @@
+//! The callback and what it brings.
+
+use crate::runner::Check;
+
+pub const CHECKS: &[Check] = &[];
