@@ -10,7 +10,7 @@ use crate::preset::Preset;
 use crate::reach::Rule;
 use crate::secret::{Secret, SecretRef, exposed};
 use crate::wire::scope::ScopeSet;
-use crate::wire::{Malformed, url as address};
+use crate::wire::{Malformed, headers, url as address};
 
 /// Settings for one MCP server, or shared by many. The default is the MCP authorization
 /// specification 2026-07-28; every leniency is a named switch.
@@ -91,18 +91,32 @@ pub struct Config {
     /// `client_secret_basic` and read only the body.
     pub retry_secret_in_body: bool,
 
+    /// Header fields that go with each request to the MCP server itself, and to nobody else: probes, and
+    /// what is sent with a [`Grant`](crate::Grant). They are taken for secrets. `Authorization` is the
+    /// token's, and what the transport sets can't be set here.
+    #[serde(with = "exposed::map", skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Secret>,
+
     /// The loopback name in the redirect URI. Default `127.0.0.1` (RFC 8252 §8.3).
     pub callback_host: CallbackHost,
-    /// The callback port. Default: free; a registration keeps the port it was made with.
+    /// The callback port, 1024 to 65535; 0 is any free one, and so is none. Where it is taken, a
+    /// client that is registered dynamically takes another; one that was registered by hand, or has
+    /// a metadata document, can't. A registration keeps the port it was made with.
     pub callback_port: Option<u16>,
     /// A redirect URI that the host itself serves (a custom scheme, or https): no listener.
     pub redirect_uri: Option<String>,
-    /// How long a person may take in the browser, in seconds. Default 300.
+    /// How long a person may take in the browser, in seconds. Default 600: a second factor, a password
+    /// that must be looked up, or a colleague who has to consent takes minutes. Who comes later is
+    /// told to start again.
     pub login_timeout_seconds: u64,
 
     /// A token to send as is: no discovery, no login.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub bearer_token: Option<Secret>,
+    /// Where such a token is, in the place of `bearer_token`: the first place that has one counts. It
+    /// is read again when it is refused. Where no place has one, a login is made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bearer_token_from: Vec<SecretRef>,
     /// Renew tokens this many seconds before they expire (at most a tenth of their life).
     /// Default 30: longer than a slow request, and than most clocks are wrong.
     pub refresh_ahead_seconds: u64,
@@ -130,7 +144,8 @@ pub struct Config {
     /// Accept a server that doesn't advertise PKCE; S256 is sent all the same. Off: without it a
     /// stolen code is a stolen login, and the specification says to refuse.
     pub assume_s256: bool,
-    /// Issuers that this server's metadata may name though they differ from the one asked for.
+    /// Issuers that this server's metadata, and its authorization responses (`iss`, RFC 9207), may
+    /// name though they differ from the one asked for.
     /// Credentials are kept by the identifier that was asked for, whatever the document claims.
     pub trusted_issuers: Vec<String>,
     /// Accept metadata whose issuer is the bare origin of the one asked for, `https://a.example` for
@@ -229,11 +244,13 @@ impl Default for Config {
             token_params: BTreeMap::new(),
             scope_on_refresh: false,
             retry_secret_in_body: true,
+            headers: BTreeMap::new(),
             callback_host: CallbackHost::default(),
             callback_port: None,
             redirect_uri: None,
-            login_timeout_seconds: 300,
+            login_timeout_seconds: 600,
             bearer_token: None,
+            bearer_token_from: Vec::new(),
             refresh_ahead_seconds: 30,
             refresh_proactively: false,
             retry: Retry::default(),
@@ -292,9 +309,10 @@ impl Config {
         {
             return bad("resource", "an absolute URI without a fragment (RFC 8707 §2)", resource);
         }
-        if self.callback_port.is_some_and(|port| port < 1024) {
-            return bad("callback_port", "1024 to 65535", "less");
+        if self.callback_port.is_some_and(|port| (1..1024).contains(&port)) {
+            return bad("callback_port", "0 or 1024 to 65535", "another");
         }
+        headers::read(&self.headers).map_err(ErrorKind::InvalidSetting)?;
         if let Some(uri) = &self.redirect_uri
             && !url::Url::parse(uri).is_ok_and(|url| {
                 (url.scheme() != "http" || address::is_loopback(&url)) && url.fragment().is_none()

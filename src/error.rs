@@ -157,6 +157,9 @@ pub enum ErrorKind {
     /// The authorization server sent the person back with an error (RFC 6749 §4.1.2.1).
     #[error("the authorization was not given: {0}")]
     Denied(OAuthError),
+    /// The same, told to another program on this store: this one has waited for it instead of asking.
+    #[error("another program asked for this login, and the authorization was not given")]
+    DeniedElsewhere,
     /// The authorization response is not from the server that was asked (RFC 9207 §2.4).
     #[error("the authorization response names the issuer {}, expected {expected}", .got.as_deref().unwrap_or("(none)"))]
     MixUp {
@@ -264,7 +267,7 @@ impl Error {
                 Fault::Host
             }
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
-            K::NobodyCame { .. } => Fault::User,
+            K::NobodyCame { .. } | K::DeniedElsewhere => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
             K::NoAuthorizationServer { .. } => Fault::ResourceServer,
@@ -311,7 +314,7 @@ impl Error {
             }
             K::Passing { .. } => "Nothing is lost: try again later.".into(),
             K::ProbeFailed { instead: Some(instead), .. } => {
-                format!("Use {instead} as the server's URL: that is what its metadata describes.")
+                format!("Use {instead} as the server's URL: that is what its metadata describes. If this one is right all the same, name its authorization server (`issuer`).")
             }
             K::ProbeFailed { .. } => {
                 "Check that the URL is the MCP endpoint; if the server needs a login all the same, name its authorization server (`issuer`).".into()
@@ -339,7 +342,8 @@ impl Error {
             K::Denied(error) if error.error == "invalid_scope" => {
                 "Ask for other scopes (`scopes`).".into()
             }
-            K::Denied(error) if error.error == "access_denied" => {
+            K::DeniedElsewhere => "Log in again and allow the access.".into(),
+            K::Denied(_) if self.is_refusal_by_person() => {
                 "Log in again and allow the access.".into()
             }
             K::Denied(error) | K::TokenRefused { error, .. } if error.is_refused_resource() => {
@@ -349,6 +353,9 @@ impl Error {
                 format!("{ONLY_KNOWN_CLIENTS}.")
             }
             K::Denied(_) => "Log in again; if it stays, ask the server's operator.".into(),
+            K::MixUp { got: Some(got), .. } => format!(
+                "Don't log in before the server's operator has explained it: it may be an attack. If {got} is theirs too, add it to `trusted_issuers`."
+            ),
             K::MixUp { .. } => {
                 "Don't log in before the server's operator has explained it: it may be an attack.".into()
             }
@@ -361,7 +368,7 @@ impl Error {
                 "Ask the server's operator which access the operation needs.".into()
             }
             K::FreshTokenRefused => {
-                "Check `resource` and `scopes`: the token may be meant for another audience.".into()
+                "Check `resource` and `scopes`: the token may be meant for another audience. Some servers want to be told by an `audience` in `oauth_params` and `token_params`.".into()
             }
             K::StaticTokenRefused => "Replace `bearer_token`.".into(),
             K::ForeignRequest { .. } => "Use a session of its own for the other server.".into(),
@@ -374,6 +381,11 @@ impl Error {
             K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),
             K::Unanswered { .. } => "This is a bug of the program or its adapter.".into(),
         }
+    }
+
+    /// Whether the person said no (RFC 6749 §4.1.2.1).
+    pub(crate) fn is_refusal_by_person(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Denied(error) if error.error == "access_denied")
     }
 
     /// How long to wait before another try makes sense, where the failure is a passing one.
@@ -426,7 +438,7 @@ fn supplier(purpose: &Purpose) -> &'static str {
         Purpose::Registration | Purpose::Token | Purpose::Revocation => {
             "the authorization server's metadata"
         }
-        Purpose::Management => "the answer to the client's registration",
+        Purpose::Management | Purpose::Upkeep => "the answer to the client's registration",
     }
 }
 

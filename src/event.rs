@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use crate::output::{CallId, FoundSecret, HostError, TransportError};
 use crate::reach::PeerAddress;
+use crate::restore::CachedLogin;
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
@@ -35,6 +36,9 @@ pub enum Event {
     /// Forget everything about this server: tokens, registrations, and the stored record. No server
     /// is told: tokens live there until they expire.
     Forget,
+    /// There is a login that another program has made: it is taken up by the next demand for a
+    /// token, unless the record has tokens by then.
+    Restore(CachedLogin),
     /// Time has passed: a deadline of [`Output::Wait`](crate::Output::Wait) may be due.
     Tick,
     /// The answer to an action; made by the action's `answer`.
@@ -87,6 +91,8 @@ impl Demand {
 
     /// Log in anew, even though there is a usable token, or the server lets everybody in; there is
     /// none where such a server has no metadata that names an authorization server.
+    ///
+    /// Where another program is asking for a login already, that one counts: it is waited for.
     #[must_use]
     pub fn fresh(mut self) -> Self {
         self.goal = Goal::Login;
@@ -108,7 +114,8 @@ impl Demand {
     }
 
     /// Only read the stored record: nothing is sent, nobody is asked. What was read is then in
-    /// [`AuthMachine::status`](crate::AuthMachine::status).
+    /// [`AuthMachine::status`](crate::AuthMachine::status). A host that goes on to lend a token that
+    /// was read demands one too, though it is there: from then on what renews it is looked after.
     pub fn load() -> Self {
         Self { goal: Goal::Load, ..Self::default() }
     }

@@ -21,7 +21,8 @@
 //!     loop {
 //!         let answer: Event = match machine.poll_output() {
 //!             Output::Do(Action::Load(call)) => call.answer(Ok(None)), // read your store
-//!             Output::Do(Action::Save(call)) => call.answer(Ok(())),   // write call.record()
+//!             // Write call.record() in the place of what call.expected() says, or of nothing.
+//!             Output::Do(Action::Save(call)) => call.answer(Ok(())),
 //!             Output::Do(Action::Http(call)) => {
 //!                 // Look its host up once, dial what call.reach() allows, send call.request() within
 //!                 // call.limits(), follow no redirect, and tell the PeerAddress with the response.
@@ -47,6 +48,9 @@
 //! # Ok::<(), mcp_auth::Error>(())
 //! ```
 //!
+//! What the server answers to requests of the program's own goes through [`AuthMachine::judge`]: it
+//! tells a refusal from any other answer.
+//!
 //! # What it guarantees
 //!
 //! - **Total.** No event in any state panics; a failure is a state that can be read.
@@ -56,9 +60,13 @@
 //! - **Save before lend.** New tokens are lent only after their save was answered, yes or no.
 //! - **A grant once sent is seen through.** A cancelled or timed-out token request still counts
 //!   when its answer comes.
+//! - **Nothing is overwritten unread.** A save replaces only the [`Revision`] that was read; whoever was
+//!   overtaken reads again.
 //! - **One refresh.** Refusals name the [`Generation`] that they refused; before a refresh the store
 //!   is locked and read again, and a newer record is adopted instead.
 //! - **The user is asked only when asked for.** A background [`Demand`] never opens a browser.
+//! - **One browser.** Of the programs on one store that need a login, one asks its person; the others
+//!   wait for what comes of it, and take over if it gives up or is gone.
 //! - **A server leads nowhere that it couldn't go itself**: see [`Reach`].
 //! - **Secrets don't print**, and **tokens go home only.**
 //!
@@ -78,6 +86,7 @@ mod notice;
 pub mod output;
 mod preset;
 mod reach;
+mod restore;
 mod secret;
 mod session;
 mod text;
@@ -95,10 +104,12 @@ pub use notice::{ClientSource, Leniency, Notice, Proposal};
 pub use output::{Action, HostError, Output, Revision, TransportError, TransportErrorKind};
 pub use preset::Preset;
 pub use reach::{OutOfReach, PeerAddress, Reach};
-pub use secret::{Secret, SecretRef};
+pub use restore::{CachedClient, CachedLogin, CachedRegistration};
+pub use secret::{Secret, SecretRef, SecretSource};
 pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
 pub use session::record::{Discovery, Provenance};
+pub use session::saved::{SavedClient, SavedLogin};
 pub use session::tokens::Generation;
 pub use session::trouble::SessionState;
 pub use time::{Mono, Now, UnixTime};

@@ -16,6 +16,7 @@
 mod answer;
 mod clock;
 mod demand;
+mod fixed;
 mod judge;
 mod lane;
 mod leave;
@@ -25,6 +26,8 @@ mod save;
 mod secret;
 mod send;
 mod store;
+mod turn;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,21 +39,28 @@ use crate::event::{AttemptId, Demand, Event, Need};
 use crate::logout::Logout;
 use crate::notice::{ClientSource, Notice};
 use crate::output::{CallId, Output, Page};
+use crate::restore::CachedLogin;
 use crate::secret::Secret;
-use crate::session::grant::{Grant, Site, bearer};
+use crate::session::grant::{Grant, Site};
 use crate::session::policy::Plan;
 use crate::session::record::Discovery;
+use crate::session::saved;
 use crate::session::tokens::Generation;
 use crate::session::trouble::SessionState;
 use crate::session::{Requirement, Session};
 use crate::time::{Mono, Now};
-use crate::wire::url as address;
+use crate::toolhive::CachedSession;
+use crate::wire::jwt::Person;
+use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
 
+use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
 use store::Store;
+use turn::Turn;
+use upkeep::Care;
 
 /// The state machine that authenticates to one MCP server, for one account.
 ///
@@ -81,6 +91,9 @@ use store::Store;
 #[derive(Debug)]
 pub struct AuthMachine {
     config: Arc<Config>,
+    fixed: Fixed,
+    /// A login of another program, to be taken up.
+    cached: Option<Box<CachedLogin>>,
     session: Session,
     entropy: Entropy,
     outputs: VecDeque<Output>,
@@ -91,9 +104,12 @@ pub struct AuthMachine {
     /// The one unanswered prompt.
     prompt: Option<Prompt>,
     listening: bool,
+    /// Nobody came back in time; until then who comes late is told so.
+    lingers: Option<Mono>,
     renewal: Option<Lane>,
     login: Option<Lane>,
     logout: Option<Lane>,
+    turn: Turn,
     /// Came while the record was being loaded, or while we log out.
     waiting: Option<(AttemptId, Demand)>,
     /// Token requests that were given up on; their answers are adopted all the same.
@@ -102,6 +118,8 @@ pub struct AuthMachine {
     chores: VecDeque<Change>,
     /// The renewal that nobody asks for, if the settings want one.
     ahead: Option<Ahead>,
+    /// The upkeep of clients.
+    care: Care,
     /// What was last told.
     told: SessionState,
     clocks: clock::Told,
@@ -160,9 +178,12 @@ impl AuthMachine {
         let url = address::parse("the server's URL", &text).map_err(ErrorKind::InvalidSetting)?;
         config.check()?;
         let config = if config.preset.is_some() { Arc::new(config.resolved()?) } else { config };
+        let headers = headers::read(&config.headers).map_err(ErrorKind::InvalidSetting)?;
         Ok(Self {
+            fixed: Fixed::of(&config),
+            cached: None,
             config,
-            session: Session::new(Arc::new(Site { text, url })),
+            session: Session::new(Arc::new(Site { text, url, headers })),
             entropy,
             outputs: VecDeque::new(),
             last_id: 0,
@@ -170,13 +191,16 @@ impl AuthMachine {
             exchange: None,
             prompt: None,
             listening: false,
+            lingers: None,
             renewal: None,
             login: None,
             logout: None,
+            turn: Turn::default(),
             waiting: None,
             orphans: VecDeque::new(),
             chores: VecDeque::new(),
             ahead: None,
+            care: Care::default(),
             told: SessionState::Unknown,
             clocks: clock::Told::default(),
             attempt: None,
@@ -190,16 +214,22 @@ impl AuthMachine {
     pub fn handle(&mut self, now: Now, event: Event) {
         match event {
             Event::Demand(demand) => self.on_demand(now, demand),
-            Event::Challenged(challenged) => self.session.challenged(now.wall, challenged),
+            Event::Challenged(challenged) => {
+                if !self.fixed.was_replaced(challenged.generation) {
+                    self.session.challenged(now.wall, challenged);
+                }
+            }
             Event::Redirected(redirected) => self.on_redirected(now, redirected),
             Event::Cancel(attempt) => self.on_cancel(attempt),
             Event::Logout => self.on_logout(),
             Event::Forget => self.on_forget(),
+            Event::Restore(cached) => self.cached = Some(Box::new(cached)),
             Event::Tick => {}
             Event::Answer(answer) => self.on_answer(now, answer),
         }
         self.on_time(now);
         self.look_ahead(now);
+        self.look_after_clients(now);
         self.pump(now);
         let state = self.state(now);
         if std::mem::replace(&mut self.told, state) != state {
@@ -215,13 +245,8 @@ impl AuthMachine {
     /// Is there a token for `need`? The hot path: it changes nothing, and a ready grant costs a
     /// reference count.
     pub fn token(&self, now: Now, need: &Need) -> TokenState {
-        if let Some(token) = &self.config.bearer_token
-            && !self.session.refused()
-        {
-            return match bearer(token) {
-                Some(header) => TokenState::Ready(Grant::fixed(self.session.site.clone(), header)),
-                None => TokenState::Missing,
-            };
+        if let Some(state) = self.fixed_token() {
+            return state;
         }
         // A try that is due is for somebody to demand; what is left is lent while it is made.
         let quiet = self.session.retry_in(now.mono).is_some()
@@ -258,11 +283,23 @@ impl AuthMachine {
         self.session.site.check_home(uri)
     }
 
+    /// Makes a request ready to be sent without a token, as [`Grant::authorize`] does with one: adds the
+    /// settings' [`headers`](Config::headers) that it hasn't.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] where it goes to another origin; it is left as it was.
+    pub fn prepare<B>(&self, request: &mut http::Request<B>) -> Result<(), Error> {
+        self.check_home(request.uri())?;
+        self.session.site.dress(request.headers_mut());
+        Ok(())
+    }
+
     /// Whether the server wants authorization; `None` until somebody has asked it: then a request
     /// sent without a token finds out as well as a probe.
     pub fn wants_authorization(&self) -> Option<bool> {
         match self.session.requirement {
-            _ if self.config.bearer_token.is_some() => Some(true),
+            _ if self.fixed.is_held() => Some(true),
             Requirement::Unknown => None,
             Requirement::NotRequired => Some(false),
             Requirement::Required => Some(true),
@@ -297,11 +334,7 @@ impl AuthMachine {
 
     /// How the session stands. Each change is also told, by [`Notice::State`].
     pub fn state(&self, now: Now) -> SessionState {
-        match (&self.config.bearer_token, self.session.refused()) {
-            (Some(_), false) => SessionState::Authorized,
-            (Some(_), true) => SessionState::LoginRequired,
-            (None, _) => self.session.state(now, &self.config),
-        }
+        self.fixed_state().unwrap_or_else(|| self.session.state(now, &self.config))
     }
 
     /// The tokens at hand, described: never their values.
@@ -316,8 +349,16 @@ impl AuthMachine {
             obtained_at: tokens.obtained_at,
             expires_at: tokens.expires_at,
             refreshable: tokens.is_refreshable(),
+            client_secret_expires_at: self.session.record.buyer().and_then(|c| c.secret_end()),
+            person: tokens.person.as_ref().map(Person::tamed),
             saved: self.store.is_saved(),
         })
+    }
+
+    /// The refresh token at hand, and whom it belongs to: what another program would need to take
+    /// the login up.
+    pub fn cached_session(&self) -> Option<CachedSession> {
+        self.session.record.tokens.as_ref().and_then(saved::session)
     }
 
     fn lanes(&self) -> impl Iterator<Item = &Lane> {
@@ -348,7 +389,9 @@ impl AuthMachine {
         let prompt = self.prompt.iter().map(|prompt| prompt.deadline);
         // A save is tried again once the exchange is free.
         let retry = self.store.retry_at().filter(|_| self.exchange.is_none());
-        lanes.chain(exchange).chain(prompt).chain(retry).chain(self.ahead_at()).min()
+        let ahead = self.ahead_at().into_iter().chain(self.care_at());
+        let rest = ahead.chain(self.lingers).chain(self.turn_at());
+        lanes.chain(exchange).chain(prompt).chain(retry).chain(rest).min()
     }
 }
 
@@ -372,6 +415,11 @@ pub struct TokenStatus {
     pub expires_at: Option<crate::time::UnixTime>,
     /// Whether they can be renewed without a person.
     pub refreshable: bool,
+    /// When the secret of the registered client ends that renews them, if it does. It is renewed
+    /// before, where the server lets clients do that (RFC 7592).
+    pub client_secret_expires_at: Option<crate::time::UnixTime>,
+    /// Whom the server says they are about: for display, and for no decision.
+    pub person: Option<Person>,
     /// Whether they would survive a restart.
     pub saved: bool,
 }

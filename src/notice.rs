@@ -8,6 +8,7 @@ use crate::logout::{Credential, Ending};
 use crate::output::{HostError, Purpose};
 use crate::session::clock::ClockSkew;
 use crate::session::trouble::SessionState;
+use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
 
 /// Something that happened. Its `Display` is one line for people.
@@ -69,13 +70,48 @@ pub enum Notice {
         /// Which.
         client_id: String,
     },
+    /// The server still knows this client, and no browser needs to find out.
+    ClientConfirmed {
+        /// Which.
+        client_id: String,
+    },
+    /// The client's secret was renewed before its end (RFC 7592 §2.2).
+    SecretRenewed {
+        /// Whose.
+        client_id: String,
+        /// When the new one ends; `None` for never.
+        expires_at: Option<UnixTime>,
+    },
+    /// It was not. The old one is used while it lives.
+    SecretNotRenewed {
+        /// Whose.
+        client_id: String,
+        /// What failed.
+        why: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
     /// A secret is where others than its owner can read it.
     SecretExposed {
         /// Where.
         place: String,
     },
+    /// The callback port that was wanted is taken: another is used.
+    OtherPort {
+        /// Which was wanted.
+        wanted: u16,
+        /// Where the browser comes back to.
+        redirect_uri: String,
+    },
+    /// A cached login can't be taken up: a login is needed.
+    NotRestored {
+        /// Why.
+        why: String,
+    },
     /// A person is being asked.
     Browsing,
+    /// Another program is asking its person for this login: what comes of that is waited for.
+    AskedElsewhere,
     /// A request to the callback address was not the answer that is waited for.
     RedirectIgnored {
         /// Why.
@@ -90,7 +126,7 @@ pub enum Notice {
         /// Whether there is a refresh token.
         refreshable: bool,
     },
-    /// Newer tokens were found in the store: another process renewed them.
+    /// Newer tokens were found in the store: another program renewed them, or logged in.
     Adopted,
     /// A failure that passes; everything is kept.
     Retrying {
@@ -225,10 +261,28 @@ impl fmt::Display for Notice {
                 write!(f, "client {client_id} ({source})")
             }
             Notice::ClientRejected { client_id } => write!(f, "the client {client_id} is rejected"),
+            Notice::ClientConfirmed { client_id } => {
+                write!(f, "the server still knows the client {client_id}")
+            }
+            Notice::SecretRenewed { client_id, .. } => {
+                write!(f, "the secret of the client {client_id} was renewed")
+            }
+            Notice::SecretNotRenewed { client_id, why, retry_in } => write!(
+                f,
+                "the secret of the client {client_id} was not renewed ({why}); trying again in {} s",
+                retry_in.as_secs()
+            ),
             Notice::SecretExposed { place } => {
                 write!(f, "{place} holds a secret that others can read")
             }
+            Notice::OtherPort { wanted, redirect_uri } => {
+                write!(f, "port {wanted} is taken: the browser comes back to {redirect_uri}")
+            }
+            Notice::NotRestored { why } => write!(f, "the cached login is of no use: {why}"),
             Notice::Browsing => f.write_str("waiting for the person in the browser"),
+            Notice::AskedElsewhere => {
+                f.write_str("another program is asking for this login; waiting for it")
+            }
             Notice::RedirectIgnored { why } => {
                 write!(f, "ignored a request to the callback: {why}")
             }
@@ -240,7 +294,7 @@ impl fmt::Display for Notice {
                 }
                 f.write_str(if *refreshable { ", refreshable" } else { ", not refreshable" })
             }
-            Notice::Adopted => f.write_str("another process has renewed the tokens; using them"),
+            Notice::Adopted => f.write_str("another program has brought newer tokens; using them"),
             Notice::Retrying { after, why } => {
                 write!(f, "{why}; trying again in {} s", after.as_secs())
             }

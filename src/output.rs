@@ -15,7 +15,7 @@ use url::Url;
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
 use crate::reach::{PeerAddress, Reach, Witness};
-use crate::text::{printable, printable_url};
+use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
 
 pub(crate) use secrets::SECRET_DEADLINE;
@@ -85,8 +85,10 @@ pub enum Purpose {
     Token,
     /// The end of a token at the revocation endpoint (RFC 7009).
     Revocation,
-    /// The end of a registration (RFC 7592).
+    /// The end of a registration (RFC 7592 §2.3).
     Management,
+    /// A registration is read or renewed (RFC 7592 §2.1, §2.2).
+    Upkeep,
 }
 
 impl fmt::Display for Purpose {
@@ -99,6 +101,7 @@ impl fmt::Display for Purpose {
             Purpose::Token => "token request",
             Purpose::Revocation => "token revocation",
             Purpose::Management => "client registration management",
+            Purpose::Upkeep => "client registration upkeep",
         })
     }
 }
@@ -124,6 +127,9 @@ impl Limits {
             Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
             Purpose::Registration => (30, 64 << 10, false),
             Purpose::Token => (60, 64 << 10, false),
+            // The store's lock is held meanwhile, and perhaps for a refresh after it. But the answer
+            // may hold a new secret.
+            Purpose::Upkeep => (20, 64 << 10, false),
             // The store's lock is held meanwhile, and somebody may wait for the command to end.
             Purpose::Revocation | Purpose::Management => (10, 64 << 10, false),
         };
@@ -278,6 +284,7 @@ impl fmt::Debug for BrowseCall {
 
 /// What the person's browser shows after a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Page {
     /// The authorization came back; the tab can be closed.
     Success,
@@ -285,6 +292,14 @@ pub enum Page {
     Failure(String),
     /// The request was none of ours: the login goes on.
     NotForUs,
+    /// It may be ours and can't be used, for this reason: the login goes on.
+    Unusable(&'static str),
+    /// It came to the right address and brought nothing: the answer may stand behind the `#` of the
+    /// address, which browsers keep to themselves. The login goes on; the person may paste the
+    /// address, which is an [`Event::Redirected`] too.
+    Bare,
+    /// It answers a login that was given up on: another one is to be started.
+    Expired,
 }
 
 /// Why the host could not do something, in its own words.
@@ -305,7 +320,7 @@ enum Weight {
 impl HostError {
     /// From any error or text. It is shown to people: no secrets.
     pub fn new(why: impl fmt::Display) -> Self {
-        Self { why: printable(&why.to_string()), weight: Weight::Plain }
+        Self { why: printable_at_length(&why.to_string()), weight: Weight::Plain }
     }
 
     /// Somebody else holds the store's lock; it may be free later.

@@ -10,7 +10,7 @@ use crate::wire::Malformed;
 ///
 /// | name | servers | settings |
 /// |---|---|---|
-/// | `entra` | Microsoft Entra ID: Dataverse, Power BI, Azure DevOps, what App Service protects | `assume_s256`, `send_resource` never, `callback_host` localhost, `trusted_issuers` for its shared tenants |
+/// | `entra` | Microsoft Entra ID: Dataverse, Power BI, Azure DevOps, what App Service protects | `assume_s256`, `send_resource` never, `scope_on_refresh`, `callback_host` localhost, `trusted_issuers` for its shared tenants |
 /// | `google` | Google accounts | `oauth_params` that a refresh token takes: `access_type=offline`, `prompt=consent` |
 /// | `slack` | Slack | `scope_param_name` user_scope, `trusted_issuers` `https://slack.com` |
 ///
@@ -27,6 +27,7 @@ pub struct Preset {
     pub name: &'static str,
     assume_s256: bool,
     send_resource: SendResource,
+    scope_on_refresh: bool,
     callback_host: CallbackHost,
     scope_param_name: &'static str,
     trusted_issuers: &'static [&'static str],
@@ -37,6 +38,7 @@ const NOTHING: Preset = Preset {
     name: "",
     assume_s256: false,
     send_resource: SendResource::Always,
+    scope_on_refresh: false,
     callback_host: CallbackHost::V4,
     scope_param_name: SCOPE,
     trusted_issuers: &[],
@@ -54,6 +56,8 @@ impl Preset {
             assume_s256: true,
             // It knows hosts, not endpoints, and says so to the person (AADSTS9010010).
             send_resource: SendResource::Never,
+            // Without, the token is for something else.
+            scope_on_refresh: true,
             // The one loopback name at which it disregards the port.
             callback_host: CallbackHost::Localhost,
             // What the documents of `common` and `organizations` say, to the letter.
@@ -90,6 +94,7 @@ impl Preset {
     /// Sets what is still as it is by default, and adds to what is a list.
     pub(crate) fn fill(&self, config: &mut Config) {
         config.assume_s256 |= self.assume_s256;
+        config.scope_on_refresh |= self.scope_on_refresh;
         if config.send_resource == SendResource::default() {
             config.send_resource = self.send_resource;
         }

@@ -95,6 +95,27 @@ impl fmt::Display for SecretRef {
     }
 }
 
+/// A secret, or where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The secret itself.
+    Value(Secret),
+    /// It is read from here when it is needed.
+    At(SecretRef),
+}
+
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self::Value(secret)
+    }
+}
+
+impl From<SecretRef> for SecretSource {
+    fn from(place: SecretRef) -> Self {
+        Self::At(place)
+    }
+}
+
 /// `serde(with = …)` for the few fields that are meant to be written down: the record's.
 pub(crate) mod exposed {
     use super::Secret;
@@ -106,6 +127,27 @@ pub(crate) mod exposed {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
         String::deserialize(from).map(Secret::new)
+    }
+
+    /// The same for secrets by name.
+    pub(crate) mod map {
+        use std::collections::BTreeMap;
+
+        use super::*;
+
+        pub(crate) fn serialize<S: Serializer>(
+            secrets: &BTreeMap<String, Secret>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            to.collect_map(secrets.iter().map(|(name, secret)| (name, secret.expose())))
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<BTreeMap<String, Secret>, D::Error> {
+            let exposed = BTreeMap::<String, String>::deserialize(from)?;
+            Ok(exposed.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+        }
     }
 
     /// The same for an optional secret.

@@ -8,9 +8,18 @@ const MAX: usize = 200;
 /// Control and formatting characters (line breaks, escapes, bidirectional overrides) become `�`, so
 /// that a server can neither forge a log line nor repaint a terminal.
 pub(crate) fn printable(text: &str) -> String {
+    printable_within(MAX, text)
+}
+
+/// The same for text of the host's own, which may hold a path and what to do about it.
+pub(crate) fn printable_at_length(text: &str) -> String {
+    printable_within(1000, text)
+}
+
+fn printable_within(max: usize, text: &str) -> String {
     let mut shown: String =
-        text.chars().take(MAX).map(|c| if is_hostile(c) { '\u{FFFD}' } else { c }).collect();
-    if text.chars().nth(MAX).is_some() {
+        text.chars().take(max).map(|c| if is_hostile(c) { '\u{FFFD}' } else { c }).collect();
+    if text.chars().nth(max).is_some() {
         shown.push('…');
     }
     shown
@@ -48,6 +57,7 @@ mod tests {
     fn a_server_cannot_forge_a_line_or_repaint_a_terminal() {
         assert_eq!(printable("no\r\nlogin ok\x1b[2J\u{202e}"), "no��login ok�[2J�");
         assert_eq!(printable(&"x".repeat(300)).chars().count(), 201);
+        assert_eq!(printable_at_length(&"x".repeat(2000)).chars().count(), 1001);
     }
 
     #[test]

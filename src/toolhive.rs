@@ -19,6 +19,7 @@
 pub mod go;
 mod import;
 mod read;
+mod session;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,6 +31,7 @@ use crate::secret::{Secret, exposed};
 use crate::time::UnixTime;
 
 pub use import::Imported;
+pub use session::CachedSession;
 
 /// The environment variable that ToolHive takes a bearer token from, where neither a value nor a
 /// file is given.

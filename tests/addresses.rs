@@ -401,6 +401,10 @@ fn no_url_of_a_server_is_followed_that_is_not_https_or_has_more_than_an_address(
         "https://trap%2eexample.com",
     ] {
         for trap in TRAPS {
+            // A realm's fragment is dropped: what is left is a public https address.
+            if trap.name == "realm" && origin.ends_with('#') {
+                continue;
+            }
             let mut s = Scenario::new();
             trap.set(&mut s.world, origin);
             // The metadata may have another way to the server; nobody goes this one.

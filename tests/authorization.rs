@@ -37,24 +37,28 @@ mod redirects {
         let mut s = Scenario::new();
         let callback = in_the_browser(&mut s);
         let state = s.authorize_param("state").unwrap();
+        let twice = Page::Unusable("a parameter came twice");
+        let neither = Page::Unusable("it has neither code nor error");
+        let iss = "iss=https%3A%2F%2Fauth.example.com";
         let forged = [
-            format!("{callback}?code=evil&state=forged"),
-            format!("{callback}?code=evil"),
-            format!("{callback}?code=evil&state="),
-            format!("{callback}?code=evil&state={state}x"),
-            format!("{callback}?code=evil&state={state}&state={state}"),
-            format!("{callback}?code=evil&code=worse&state={state}"),
-            format!("{callback}?error=access_denied&state=forged"),
-            format!("{callback}?state={state}&iss=https%3A%2F%2Fauth.example.com"),
-            format!("{callback}/deeper?code=evil&state={state}"),
-            callback.clone(),
-            "/favicon.ico".to_owned(),
-            "not a url".to_owned(),
-            String::new(),
-            "x".repeat(100_000),
+            (format!("{callback}?code=evil&state=forged"), Page::NotForUs),
+            (format!("{callback}?code=evil"), Page::NotForUs),
+            (format!("{callback}?code=evil&state="), Page::NotForUs),
+            (format!("{callback}?code=evil&state={state}x"), Page::NotForUs),
+            (format!("{callback}?code=evil&state={state}&state={state}"), twice.clone()),
+            (format!("{callback}?code=evil&code=worse&state={state}"), twice),
+            (format!("{callback}?error=access_denied&state=forged"), Page::NotForUs),
+            (format!("{callback}?error=access_denied&state={state}&iss=forged"), Page::NotForUs),
+            (format!("{callback}?state={state}&{iss}"), neither),
+            (format!("{callback}/deeper?code=evil&state={state}"), Page::NotForUs),
+            (callback.clone(), Page::Bare),
+            ("/favicon.ico".to_owned(), Page::NotForUs),
+            ("not a url".to_owned(), Page::NotForUs),
+            (String::new(), Page::NotForUs),
+            ("x".repeat(100_000), Page::NotForUs),
         ];
-        for url in &forged {
-            assert_eq!(s.redirect(url), Page::NotForUs, "{url}");
+        for (url, page) in &forged {
+            assert_eq!(s.redirect(url), *page, "{url}");
         }
         assert_eq!(ignored(&s), forged.len());
         assert_eq!(s.world.count(What::TokenRequests), 0);
@@ -265,6 +269,8 @@ mod person {
     #[test]
     fn whose_port_is_taken_is_told_so() {
         let mut s = Scenario::new();
+        s.world.authorization[0].preregister("by-hand", None);
+        s.config.client_id = Some("by-hand".to_owned());
         s.config.callback_port = Some(8666);
         s.taken_ports.insert(8666);
         assert_fails!(s.call_tool("whoami"), ErrorKind::Listener(_));
@@ -272,6 +278,151 @@ mod person {
         assert_eq!(s.call_tool("whoami").status(), 200);
         let callback = s.authorize_param("redirect_uri").unwrap();
         assert_eq!(callback, "http://127.0.0.1:8666/callback");
+    }
+}
+
+mod port {
+    use super::*;
+    use mcp_auth_world::Cimd;
+
+    fn used(s: &Scenario) -> String {
+        let callback = s.authorize_param("redirect_uri").unwrap();
+        callback.trim_start_matches("http://127.0.0.1:").trim_end_matches("/callback").to_owned()
+    }
+
+    fn with_port(port: u16) -> Scenario {
+        let mut s = Scenario::new();
+        s.config.callback_port = Some(port);
+        s
+    }
+
+    #[test]
+    fn that_is_taken_is_another_for_a_client_that_is_registered_as_we_go() {
+        let mut s = with_port(8666);
+        s.taken_ports.insert(8666);
+        s.log_in().unwrap();
+        assert_eq!(used(&s), "49152");
+        let told = s.notices().into_iter().find(|line| line.contains("8666")).unwrap();
+        assert!(told.contains("http://127.0.0.1:49152/callback"), "{told}");
+        // The registration keeps it, also when the first choice is free again.
+        s.taken_ports.clear();
+        s.restart();
+        s.log_in().unwrap();
+        assert_eq!((used(&s).as_str(), s.world.registrations()), ("49152", 1));
+        // And gives it up when that is taken, or when the settings have changed.
+        s.taken_ports.insert(49152);
+        s.log_in().unwrap();
+        assert_eq!((used(&s).as_str(), s.world.registrations()), ("49153", 2));
+        s.config.callback_port = Some(9000);
+        s.restart();
+        s.log_in().unwrap();
+        assert_eq!((used(&s).as_str(), s.world.registrations()), ("9000", 3));
+    }
+
+    #[test]
+    fn that_is_taken_is_an_error_for_a_client_whose_redirect_uri_is_written_down() {
+        let mut by_hand = with_port(8666);
+        by_hand.world.authorization[0].preregister("by-hand", None);
+        by_hand.config.client_id = Some("by-hand".to_owned());
+        let mut document = with_port(8666);
+        document.world.authorization[0].cimd = Cimd::Accepted;
+        document.config.client_metadata_url =
+            Some("https://client.example.com/mcp.json".to_owned());
+        for mut s in [by_hand, document] {
+            s.taken_ports.insert(8666);
+            let answer = s.call_tool("whoami");
+            assert_fails!(answer, ErrorKind::Listener(_));
+            assert!(answer.error().to_string().contains("8666"), "{}", answer.error());
+            assert_eq!((s.browser_opened(), s.world.registrations()), (0, 0));
+            s.taken_ports.clear();
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!(used(&s), "8666");
+        }
+    }
+
+    #[test]
+    fn zero_is_any_free_one_and_below_1024_there_is_none() {
+        let mut s = with_port(0);
+        s.log_in().unwrap();
+        assert_eq!(used(&s), "49152");
+        for port in [1, 80, 1023] {
+            assert_fails!(with_port(port).try_start().unwrap_err(), ErrorKind::InvalidSetting(_));
+        }
+        assert!(with_port(1024).try_start().is_ok() && with_port(65535).try_start().is_ok());
+    }
+}
+
+mod headers {
+    use super::*;
+    use http::header::AUTHORIZATION;
+
+    const KEY: &str = "a-key-of-the-settings";
+
+    fn with_key() -> Scenario {
+        let mut s = Scenario::new();
+        s.config.headers.insert("X-API-Key".to_owned(), KEY.into());
+        s.eavesdrop();
+        s
+    }
+
+    #[test]
+    fn of_the_settings_go_to_the_server_itself_and_to_nobody_else() {
+        let mut s = with_key();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.sleep(4000);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let _ = s.log_out();
+        for exchange in &s.world.log {
+            let sent = exchange.request.headers().get("x-api-key");
+            let to_the_server = exchange.path == "/mcp";
+            assert_eq!(
+                sent.map(|value| value == KEY),
+                to_the_server.then_some(true),
+                "{exchange:?}"
+            );
+        }
+        let calls = s.world.log.iter().filter(|exchange| exchange.path == "/mcp").count();
+        assert_eq!(calls, 4, "two probes, two calls");
+        assert!(!s.was_sent("https://auth.example.com", KEY));
+        s.check_secrets();
+    }
+
+    #[test]
+    fn give_way_to_those_of_the_request_and_stay_at_home() {
+        let mut s = with_key();
+        s.log_in().unwrap();
+        let grant = s.grant();
+        let mut own = http::Request::post("https://mcp.example.com/mcp").body(()).unwrap();
+        own.headers_mut().insert("x-api-key", "my-own".parse().unwrap());
+        grant.authorize(&mut own).unwrap();
+        assert_eq!(own.headers()["x-api-key"], "my-own");
+        for uri in ["https://mcp.example.com.evil.example/mcp", "http://mcp.example.com/mcp"] {
+            let mut foreign = http::Request::post(uri).body(()).unwrap();
+            assert!(grant.authorize(&mut foreign).is_err());
+            assert!(s.machine().prepare(&mut foreign).is_err());
+            assert!(foreign.headers().is_empty());
+        }
+        let mut bare = http::Request::post("https://mcp.example.com/other").body(()).unwrap();
+        s.machine().prepare(&mut bare).unwrap();
+        assert!(bare.headers()["x-api-key"].is_sensitive());
+        assert!(!bare.headers().contains_key(AUTHORIZATION));
+    }
+
+    #[test]
+    fn that_are_not_the_settings_or_would_break_out_are_refused() {
+        for (name, value) in [
+            ("Authorization", "Basic aHVzaA=="),
+            ("Host", "evil.example.com"),
+            ("Transfer-Encoding", "chunked"),
+            ("X-Key", "one\r\nAuthorization: Bearer evil"),
+            ("X-Key: a\r\nX-Other", "b"),
+        ] {
+            let mut s = Scenario::new();
+            s.config.headers.insert(name.to_owned(), value.into());
+            let error = s.try_start().unwrap_err();
+            assert_fails!(error, ErrorKind::InvalidSetting(_));
+            assert!(!error.to_string().contains("evil"), "{error}");
+        }
     }
 }
 

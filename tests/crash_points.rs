@@ -9,10 +9,11 @@ use std::fmt::Write as _;
 
 use mcp_auth::{Demand, ErrorKind, Event};
 use mcp_auth_world::scenario::{Scenario, need};
-use mcp_auth_world::{What, assert_fails};
+use mcp_auth_world::{ClientAuthentication, What, assert_fails};
 use serde_json::Value;
 
-/// How a server treats a refresh token that comes a second time.
+/// How a server treats a refresh token that comes a second time; one with a grace period also takes
+/// a client's secret that it has replaced.
 #[derive(Clone, Copy)]
 struct Server {
     ends_the_login: bool,
@@ -30,6 +31,8 @@ const SERVERS: [Server; 4] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disk {
     Nothing,
+    /// That a person is being asked.
+    Mark,
     /// A client, and no tokens.
     Client,
     /// The tokens from before.
@@ -47,21 +50,32 @@ enum Next {
     UsesIt,
     /// One token request, which is granted.
     Refreshes,
+    /// The client's secret is renewed first.
+    Renews,
     /// One token request, which is refused; then a person logs in, with the same client.
     IsRefused,
+    /// The same with a new client: the server doesn't take the secret on disk any more.
+    ClientIsRefused,
     /// No token request: a person logs in, with the same client.
     LogsIn,
     /// The same with a new client.
     Registers,
+    /// The same, once the mark of the killed program counts no more.
+    WaitsAndRegisters,
+    /// As the same client, once the mark counts no more.
+    WaitsAndLogsIn,
     /// The window that no client can close: the server has spent the token on disk, and nobody has
     /// the one that took its place. One token request, which a server with a grace period grants.
     Window,
+    /// The same for the client's secret.
+    ClientWindow,
 }
 
 impl Disk {
     fn in_words(self) -> &'static str {
         match self {
             Disk::Nothing => "nothing",
+            Disk::Mark => "that a person is being asked",
             Disk::Client => "the client",
             Disk::Old => "the old tokens",
             Disk::Ended => "the old tokens, known to be refused",
@@ -75,21 +89,30 @@ impl Next {
         match self {
             Next::UsesIt => "uses them, without any request",
             Next::Refreshes => "refreshes",
+            Next::Renews => "renews the client's secret, and refreshes",
+            Next::ClientIsRefused => {
+                "tries once to refresh, then needs a login, and registers for it"
+            }
             Next::IsRefused => "tries once to refresh, then needs a login",
             Next::LogsIn => "needs a login, as the same client",
             Next::Registers => "needs a login, and registers for it",
-            Next::Window => "as the server likes",
+            Next::WaitsAndLogsIn => "needs a login, as the same client, a little later",
+            Next::WaitsAndRegisters => "needs a login, and registers for it, a little later",
+            Next::Window | Next::ClientWindow => "as the server likes",
         }
     }
 
     fn at(self, server: Server) -> Next {
         match (self, server.grace) {
-            (Next::Window, Some(_)) => Next::Refreshes,
+            (Next::Window | Next::ClientWindow, Some(_)) => Next::Refreshes,
+            (Next::ClientWindow, None) => Next::ClientIsRefused,
             (Next::Window, None) => Next::IsRefused,
             (next, _) => next,
         }
     }
 }
+
+const DAY: u64 = 86_400;
 
 /// From this point of a flow on, and up to the next row's, this is promised.
 type Row = (&'static str, Disk, Next);
@@ -100,7 +123,7 @@ struct Flow {
     promise: &'static [Row],
 }
 
-const FLOWS: [Flow; 5] = [
+const FLOWS: [Flow; 6] = [
     Flow {
         name: "login",
         begin: |s| {
@@ -108,8 +131,9 @@ const FLOWS: [Flow; 5] = [
         },
         promise: &[
             ("before load", Disk::Nothing, Next::Registers),
-            ("save unanswered", Disk::Client, Next::LogsIn),
-            ("save 2 unanswered", Disk::New, Next::UsesIt),
+            ("save unanswered", Disk::Mark, Next::WaitsAndRegisters),
+            ("save 2 unanswered", Disk::Client, Next::WaitsAndLogsIn),
+            ("save 3 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -126,6 +150,27 @@ const FLOWS: [Flow; 5] = [
         ],
     },
     Flow {
+        name: "renewal of the client's secret, then refresh",
+        begin: |s| {
+            let server = &mut s.world.authorization[0];
+            server.client_authentication = vec![ClientAuthentication::Basic];
+            server.registration.manageable = true;
+            server.registration.secret_lifetime = Some(7 * DAY);
+            log_in(s);
+            s.sleep(6 * DAY + 3600);
+            s.demand(Demand::background(need("whoami")));
+        },
+        promise: &[
+            ("before lock", Disk::Old, Next::Renews),
+            // Known to have been begun: it isn't tried again at once.
+            ("save unanswered", Disk::Old, Next::Refreshes),
+            ("PUT auth.example.com/register/… unanswered", Disk::Old, Next::ClientWindow),
+            ("save 2 unanswered", Disk::Old, Next::Refreshes),
+            ("POST auth.example.com/token unanswered", Disk::Old, Next::Window),
+            ("save 4 unanswered", Disk::New, Next::UsesIt),
+        ],
+    },
+    Flow {
         name: "refused refresh, then login",
         begin: |s| {
             log_in(s);
@@ -136,7 +181,8 @@ const FLOWS: [Flow; 5] = [
         promise: &[
             ("before lock", Disk::Old, Next::IsRefused),
             ("save 2 unanswered", Disk::Ended, Next::LogsIn),
-            ("save 3 unanswered", Disk::New, Next::UsesIt),
+            ("save 3 unanswered", Disk::Ended, Next::WaitsAndLogsIn),
+            ("save 4 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -152,7 +198,7 @@ const FLOWS: [Flow; 5] = [
                 Disk::Old,
                 Next::UsesIt,
             ),
-            ("save unanswered", Disk::New, Next::UsesIt),
+            ("save 2 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -172,6 +218,12 @@ fn log_in(s: &mut Scenario) {
     assert_eq!(s.call_tool("whoami").status(), 200);
 }
 
+const REFRESHED: [&str; 2] = ["POST auth.example.com/token 200", "POST mcp.example.com/mcp 200"];
+
+fn is_update(line: &str) -> bool {
+    line.starts_with("PUT auth.example.com/register/") && line.ends_with(" 200")
+}
+
 /// A flow that was killed.
 struct Killed {
     s: Scenario,
@@ -185,6 +237,7 @@ fn killed(flow: &Flow, server: Server, number: usize) -> Option<Killed> {
     let mut s = Scenario::new();
     s.world.authorization[0].reuse_detection = server.ends_the_login;
     s.world.authorization[0].reuse_grace = server.grace;
+    s.world.authorization[0].registration.keeps_old_secrets = server.grace.is_some();
     (flow.begin)(&mut s);
     let before = tokens(&s);
     let (mut left, mut saves) = (number, 0);
@@ -197,8 +250,11 @@ fn killed(flow: &Flow, server: Server, number: usize) -> Option<Killed> {
             break is_here().then(|| "at the end".to_owned())?;
         };
         saves += usize::from(action == "save");
-        let name =
-            if action == "save" && saves > 1 { format!("save {saves}") } else { action.clone() };
+        let name = match action.split_once("/register/") {
+            Some((endpoint, _)) => format!("{endpoint}/register/…"),
+            None if action == "save" && saves > 1 => format!("save {saves}"),
+            None => action.clone(),
+        };
         // A redirect isn't asked for: it comes.
         if action != "redirect" {
             if is_here() {
@@ -234,10 +290,16 @@ impl Killed {
         let newest = |token: Option<&str>| token.map(str::to_owned);
         let world = &self.s.world;
         match (tokens(&self.s), &self.before) {
-            (None, _) => {
-                assert_eq!(record["registrations"].as_object().map(serde_json::Map::len), Some(1));
-                Disk::Client
-            }
+            (None, _) => match record["registrations"].as_object().map(serde_json::Map::len) {
+                Some(0) => {
+                    assert!(record["login"].is_object(), "a record of nothing");
+                    Disk::Mark
+                }
+                clients => {
+                    assert_eq!(clients, Some(1));
+                    Disk::Client
+                }
+            },
             // With or without the mark that a refresh was sent.
             (Some(now), Some(before)) if pair(&now) == pair(before) => Disk::Old,
             (Some(now), Some(before)) if pair(&now) == (pair(before).0, None) => Disk::Ended,
@@ -262,19 +324,27 @@ impl Killed {
         let log = s.take_log();
         let next = if log == ["POST mcp.example.com/mcp 200"] {
             Next::UsesIt
-        } else if log == ["POST auth.example.com/token 200", "POST mcp.example.com/mcp 200"] {
+        } else if log == REFRESHED {
             Next::Refreshes
+        } else if log.first().is_some_and(|line| is_update(line)) && log[1..] == REFRESHED {
+            Next::Renews
         } else {
             assert_fails!(answer, ErrorKind::LoginRequired { .. });
             assert_eq!(count(s).2, browsers, "a browser that nobody welcomed");
+            let began = s.now().mono;
             assert_eq!(s.call_tool("whoami").status(), 200);
-            let now = count(s);
+            let (now, waited) = (count(s), began.until(s.now().mono).as_secs());
             assert_eq!(now.2, browsers + 1, "one login");
-            match (now.0 - refreshes, now.1 - registrations) {
-                (0, 0) => Next::LogsIn,
-                (0, 1) => Next::Registers,
-                (1, 0) => Next::IsRefused,
-                other => panic!("{other:?} refreshes and registrations"),
+            assert!(waited <= 60, "{waited} s for the mark of a program that was killed");
+            match (now.0 - refreshes, now.1 - registrations, waited > 0) {
+                (0, 0, false) => Next::LogsIn,
+                (0, 0, true) => Next::WaitsAndLogsIn,
+                (0, 1, false) => Next::Registers,
+                (0, 1, true) => Next::WaitsAndRegisters,
+                (1, 0, false) => Next::IsRefused,
+                // Its secret in the header, then in the body.
+                (2, 1, false) => Next::ClientIsRefused,
+                other => panic!("{other:?} refreshes and registrations, and time to wait"),
             }
         };
         // Whatever it was, it is over: from here on the login holds.

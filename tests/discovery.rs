@@ -371,6 +371,39 @@ mod authorization_server {
     }
 
     #[test]
+    fn a_realm_is_cleaned_before_it_names_an_issuer_and_much_of_it_is_none() {
+        let world = || World::with_urls("https://mcp.example.com/mcp", &[TENANT]);
+        for (realm, is_issuer) in [
+            (TENANT, true),
+            ("https://auth.example.com/tenant?hint=1#top", true),
+            ("https://auth.example.com/other/../tenant", true),
+            ("https://auth.example.com/./tenant/", true),
+            ("https://auth.example.com/%2e%2e/tenant", true),
+            ("http://auth.example.com/tenant", false),
+            ("https://user@auth.example.com/tenant", false),
+            ("auth.example.com/tenant", false),
+            ("Notes", false),
+            ("", false),
+        ] {
+            let mut s = Scenario::in_world(world());
+            s.config.legacy_fallback = false;
+            s.world.resource.metadata = ResourceMetadata::Absent;
+            s.world.resource.challenge = Challenge::Raw(vec![format!("Bearer realm=\"{realm}\"")]);
+            assert_eq!(s.log_in().is_ok(), is_issuer, "{realm}");
+            let strays = s.world.count(What::Strays);
+            assert_eq!(strays, 0, "{realm}");
+        }
+    }
+
+    #[test]
+    fn without_any_other_hint_the_servers_own_origin_is_asked() {
+        let mut s = Scenario::in_world(World::legacy("https://mcp.example.com/mcp"));
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let found = s.machine().discovery().unwrap();
+        assert_eq!(found.issuer, "https://mcp.example.com");
+    }
+
+    #[test]
     fn one_that_does_not_speak_of_pkce_is_refused_and_the_error_names_the_switch() {
         let mut s = Scenario::new();
         s.world.authorization[0].challenge_methods = None;

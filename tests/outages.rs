@@ -374,6 +374,16 @@ mod a_wall_clock {
     }
 
     #[test]
+    fn that_was_set_back_between_two_runs_makes_no_longer_wait() {
+        let mut s = in_the_quiet_phase();
+        s.set_wall_clock(-86_400);
+        mend(&mut s);
+        s.sleep(600);
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    }
+
+    #[test]
     fn that_is_set_forward_while_a_program_runs_does_not_end_its_patience() {
         let mut s = in_the_quiet_phase();
         s.set_wall_clock(40 * 86_400);

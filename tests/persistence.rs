@@ -3,7 +3,7 @@
 use mcp_auth::{Demand, ErrorKind, Event, Notice, TokenState};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{What, assert_fails};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn logged_in() -> Scenario {
     let mut s = Scenario::new();
@@ -22,9 +22,10 @@ mod a_restart {
     fn needs_no_request_while_the_token_is_good() {
         let mut s = logged_in();
         s.restart();
+        let saves = s.store.saves;
         assert_eq!(s.call_tool_in_background("whoami").status(), 200);
         assert_eq!(s.take_log(), LENT);
-        assert_eq!(s.store.saves, 2);
+        assert_eq!(s.store.saves, saves);
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod a_damaged_record {
     #[test]
     fn is_set_aside_and_the_login_goes_on() {
         let valid = logged_in().store.text();
-        let newer = valid.replace("\"version\":1", "\"version\":99");
+        let newer = valid.replace("\"version\":2", "\"version\":99");
         assert_ne!(newer, valid);
         let torn = valid.split_at(valid.len() / 2).0;
         for damaged in [torn, &newer, "", "null", "{}", "\u{0}\u{1}", "[[[["] {
@@ -222,6 +223,77 @@ mod a_damaged_record {
         s.store.overwrite("{\"version\":99}");
         assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
         assert_eq!((s.store.text().as_str(), s.store.saves), ("{\"version\":99}", 0));
+    }
+}
+
+/// Version 1 is what the first programs wrote: without whom a client was registered with, what kind of
+/// client bought the tokens, when a person had logged in, and under which name the authorization server
+/// was looked up.
+mod a_record_of_an_older_version {
+    use super::*;
+
+    /// As one of those programs wrote it, with tokens and a client that are good today.
+    fn version_1(s: &Scenario) -> Value {
+        let today: Value = serde_json::from_str(&s.store.text()).unwrap();
+        let mut record: Value =
+            serde_json::from_str(include_str!("../src/session/record/version_1.json")).unwrap();
+        for name in ["access_token", "refresh_token", "client_id", "granted", "requested"] {
+            record["tokens"][name] = today["tokens"][name].clone();
+        }
+        for (_, client) in record["registrations"].as_object_mut().unwrap() {
+            client["client_id"] = today["tokens"]["client_id"].clone();
+        }
+        record
+    }
+
+    fn stored(s: &Scenario) -> Value {
+        serde_json::from_str(&s.store.text()).unwrap()
+    }
+
+    #[test]
+    fn is_read_and_written_back_as_one_of_today() {
+        let mut s = logged_in();
+        let old = version_1(&s);
+        s.store.overwrite(&old.to_string());
+        s.restart();
+        s.take_log();
+        let saves = s.store.saves;
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((s.take_log(), s.store.saves), (LENT.map(str::to_owned).to_vec(), saves));
+        // Its refresh token is good, and its client is known.
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.take_log(), RENEWED);
+        let (new, issuer) = (stored(&s), "https://auth.example.com");
+        assert_eq!((&old["version"], &new["version"]), (&json!(1), &json!(2)));
+        assert_eq!(new["registrations"][issuer]["issuer"], issuer);
+        assert_eq!(new["tokens"]["client_source"], "registered");
+        assert_eq!(new["tokens"]["logged_in_at"], old["tokens"]["obtained_at"]);
+        assert_eq!(new["discovery"]["issuer"], issuer);
+        assert_eq!(new["discovery"]["knows_issuer"], true);
+        assert_eq!(new["step_ups"], old["step_ups"]);
+        assert_eq!(s.told(|notice| matches!(notice, Notice::RecordDamaged { .. })), 0);
+        s.restart();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((s.browser_opened(), s.store.set_aside.len()), (1, 0));
+    }
+
+    #[test]
+    fn that_lacks_nothing_is_the_same_but_for_its_version() {
+        let mut s = logged_in();
+        let new = s.store.text();
+        let old = new.replace("\"version\":2", "\"version\":1");
+        assert_ne!(old, new);
+        s.store.overwrite(&old);
+        s.restart();
+        s.sleep(4000);
+        s.demand(Demand::background(need("whoami")));
+        s.run_until("/token");
+        // Only that a refresh is sent was added.
+        let (mut read, renewal) = (stored(&s), stored(&s)["tokens"]["renewal"].clone());
+        assert_eq!(renewal["sent"], 1);
+        read["tokens"].as_object_mut().unwrap().remove("renewal");
+        assert_eq!(read, serde_json::from_str::<Value>(&new).unwrap());
     }
 }
 

@@ -17,16 +17,20 @@ const PROVIDERS: &[Provider] = &[
         preset: "entra",
         issuer: "https://login.microsoftonline.com/common/v2.0",
         build: |s| {
+            let challenge = "Bearer scope=\"mcp.access\"".to_owned();
+            s.world.resource.challenge = Challenge::Raw(vec![challenge]);
             let server = provider(s);
             let claimed = "https://login.microsoftonline.com/{tenantid}/v2.0";
             server.claimed_issuer = Some(claimed.to_owned());
             server.challenge_methods = None;
             server.resources = ResourceIndicators::Refused;
+            server.refresh_needs_scope = true;
             server.refuses_redirect_host = Some("127.0.0.1".to_owned());
         },
         without: &[
             |config| config.assume_s256 = false,
             |config| config.send_resource = SendResource::Always,
+            |config| config.scope_on_refresh = false,
             |config| config.callback_host = Config::default().callback_host,
             |config| config.trusted_issuers.clear(),
         ],

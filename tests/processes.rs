@@ -199,6 +199,55 @@ mod a_login_elsewhere {
     use super::*;
 
     #[test]
+    fn is_found_by_a_program_that_has_none_and_nobody_to_ask() {
+        for later in [0, 4000] {
+            let mut s = Scenario::new();
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+            s.switch_to(1).log_in().unwrap();
+            s.sleep(later);
+            s.switch_to(0).take_log();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.take_log().len(), if later == 0 { 1 } else { 2 }, "a refresh at most");
+            assert_eq!(s.browser_opened(), 1);
+        }
+    }
+
+    #[test]
+    fn for_more_scopes_is_found_too() {
+        let mut s = two();
+        for at in [0, 1] {
+            s.switch_to(at);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_fails!(s.call_tool_in_background("write_note"), ErrorKind::LoginRequired { .. });
+        }
+        assert_eq!(s.call_tool("write_note").status(), 200);
+        s.switch_to(0);
+        assert_eq!(s.call_tool_in_background("write_note").status(), 200);
+        assert_eq!(s.browser_opened(), 2);
+    }
+
+    #[test]
+    fn is_looked_for_on_a_disk_that_fails_and_the_answer_is_as_before() {
+        let mut s = Scenario::new();
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        s.store.fail_loads(true);
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        assert_eq!(s.browser_opened(), 0);
+    }
+
+    #[test]
+    fn is_looked_for_while_a_person_comes_and_then_that_one_logs_in() {
+        let mut s = Scenario::new();
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        let background = s.demand(Demand::background(need("whoami")));
+        s.run_until("load");
+        let person = s.demand(Demand::interactive(need("whoami")));
+        assert_eq!(background, person, "they wait for the same");
+        s.settle(person).unwrap();
+        assert_eq!(s.browser_opened(), 1);
+    }
+
+    #[test]
     fn after_a_logout_elsewhere_is_taken_up_however_often_this_program_has_renewed() {
         for renewals in [0, 1, 3] {
             let mut s = Scenario::new();
@@ -268,10 +317,11 @@ mod a_login_elsewhere {
     #[test]
     fn is_saved_under_the_lock_after_a_renewal_that_holds_it() {
         let mut s = two();
-        s.demand(Demand::background(need("whoami")));
-        s.run_until("/token");
         s.switch_to(1).demand(Demand::interactive(need("whoami")).fresh());
-        s.run_until("lock");
+        s.run_until("POST auth.example.com/token");
+        s.switch_to(0).demand(Demand::background(need("whoami")));
+        s.run_until("/token");
+        s.switch_to(1).run_until("lock");
         let login = s.world.newest_refresh_token().unwrap().to_owned();
         assert_eq!(s.world.authorization[0].lineage(&login).unwrap().generation, 0);
         assert!(!s.perform("lock"), "the lock is held by the other");

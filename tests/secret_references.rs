@@ -181,3 +181,133 @@ mod of_the_client {
         s.check_secrets();
     }
 }
+
+mod of_a_bearer_token {
+    use super::*;
+    use mcp_auth::{SessionState, TokenState};
+
+    fn file() -> SecretRef {
+        SecretRef::File("/run/secrets/token".to_owned())
+    }
+
+    /// A server that takes a token which some command has issued.
+    fn server() -> (Scenario, String) {
+        let mut s = Scenario::new();
+        s.log_in().unwrap();
+        let token = s.world.newest_access_token().unwrap().to_owned();
+        s.crash();
+        s.store = Default::default();
+        s.take_log();
+        s.eavesdrop();
+        (s, token)
+    }
+
+    fn with_file() -> (Scenario, String) {
+        let (mut s, token) = server();
+        s.config.bearer_token_from = vec![file()];
+        s.secrets.insert(file(), format!("{token}\n"));
+        (s, token)
+    }
+
+    #[test]
+    fn it_is_read_when_it_is_first_needed_and_then_lent() {
+        let (mut s, token) = with_file();
+        s.start();
+        assert_eq!((reads(&s), s.machine().wants_authorization()), (0, None));
+        assert!(matches!(s.token(), TokenState::Missing));
+        for _ in 0..2 {
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        }
+        assert_eq!(reads(&s), 1);
+        assert_eq!(*s.grant().access_token().expose(), token);
+        let now = s.now();
+        assert_eq!(s.machine().state(now), SessionState::Authorized);
+        assert_eq!(s.take_log(), ["POST mcp.example.com/mcp 200"; 2]);
+        assert_eq!(s.store.bytes, None);
+        s.check_secrets();
+    }
+
+    #[test]
+    fn a_rotated_one_is_read_again_after_a_refusal() {
+        let (mut s, token) = with_file();
+        s.secrets.insert(file(), "old-token".to_owned());
+        assert_eq!(s.try_tool("whoami"), 401);
+        s.obtain(&Need::default(), Demand::background).unwrap();
+        let old = s.grant();
+        // It is rotated while it is in use: ten refusals are one more look at the file.
+        s.secrets.insert(file(), token);
+        for _ in 0..10 {
+            let refused = s.send("whoami", Some(&old));
+            assert!(s.report("whoami", &refused, Some(&old)));
+        }
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(reads(&s), 2);
+        let late = s.send("whoami", Some(&old));
+        s.report("whoami", &late, Some(&old));
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(reads(&s), 2);
+    }
+
+    #[test]
+    fn one_that_stays_as_it_is_and_is_refused_ends_the_call() {
+        let (mut s, token) = with_file();
+        s.secrets.insert(file(), "wrong-token".to_owned());
+        assert_fails!(s.call_tool("whoami"), ErrorKind::StaticTokenRefused);
+        assert_eq!((reads(&s), s.browser_opened()), (2, 1), "the browser was the other program's");
+        s.secrets.insert(file(), token);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+    }
+
+    #[test]
+    fn where_no_place_has_one_a_login_is_made() {
+        let mut s = Scenario::new();
+        s.config.bearer_token_from = vec![variable("UNSET"), variable("EMPTY")];
+        s.secrets.insert(variable("EMPTY"), String::new());
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!((reads(&s), s.browser_opened()), (2, 1));
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(reads(&s), 2);
+        s.restart();
+        s.demanded(Demand::load()).unwrap();
+        assert!(s.machine().status().is_some());
+    }
+
+    #[test]
+    fn a_file_that_should_have_one_and_has_not_is_an_error_and_no_login() {
+        for (content, why) in [
+            (None, "no such file"),
+            (Some("\n"), "it is empty"),
+            (Some("two words"), "not visible ASCII"),
+            (Some("a\r\nX-Injected: b"), "not visible ASCII"),
+        ] {
+            let mut s = Scenario::new();
+            s.config.bearer_token_from = vec![file()];
+            s.secrets.extend(content.map(|content| (file(), content.to_owned())));
+            let answer = s.call_tool("whoami");
+            assert_fails!(answer, ErrorKind::SecretUnavailable { .. });
+            assert!(answer.error().to_string().contains(why), "{}", answer.error());
+            assert_eq!((s.browser_opened(), s.take_log().len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_value_comes_before_every_place() {
+        let (mut s, token) = with_file();
+        s.config.bearer_token = Some(token.as_str().into());
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(reads(&s), 0);
+    }
+
+    #[test]
+    fn whoever_asks_while_it_is_read_waits_for_it() {
+        let (mut s, _) = with_file();
+        let first = s.demand(Demand::background(Need::default()));
+        let second = s.demand(Demand::background(Need::default()));
+        assert_eq!(first, second);
+        assert!(matches!(s.token(), TokenState::Pending(_)));
+        s.handle(mcp_auth::Event::Cancel(first));
+        s.run();
+        assert!(matches!(s.machine().failure(first).unwrap().kind(), ErrorKind::Cancelled));
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    }
+}

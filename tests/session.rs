@@ -152,6 +152,25 @@ mod a_step_up {
     }
 
     #[test]
+    fn is_remembered_after_a_restart_and_not_asked_for_step_by_step() {
+        let mut s = logged_in();
+        assert_eq!(s.call_tool("write_note").status(), 200);
+        s.restart();
+        assert_eq!(s.call_tool_in_background("write_note").status(), 200);
+        assert_eq!(s.browser_opened(), 2);
+        // The server ends the login: the next one for that operation asks for all of it at once.
+        s.world.authorization[0].revoke_everything();
+        s.restart();
+        assert_eq!(s.call_tool("write_note").status(), 200);
+        let asked = s.authorize_param("scope").unwrap();
+        for scope in ["notes:read", "notes:write"] {
+            assert!(ScopeSet::parse(&asked).contains(scope), "{asked}");
+        }
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 3);
+    }
+
+    #[test]
     fn in_the_background_needs_a_login_and_takes_nothing_away() {
         let mut s = logged_in();
         assert_fails!(s.call_tool_in_background("write_note"), ErrorKind::LoginRequired { .. });

@@ -1,10 +1,10 @@
 //! The token endpoint: what it answers, what is made of it, and what a failure costs.
 
-use mcp_auth::{ErrorKind, Fault as Whose, Notice};
+use mcp_auth::{Demand, ErrorKind, Fault as Whose, Notice};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{
-    Canned, ClientAuthentication, ExpiresIn, Fault, NetworkError, RefreshTokens, TokenReply, What,
-    assert_fails,
+    Canned, ClientAuthentication, ExpiresIn, Fault, NetworkError, Person, RefreshTokens,
+    TokenReply, What, assert_fails,
 };
 use serde_json::json;
 
@@ -136,6 +136,17 @@ mod client {
 
 mod refresh {
     use super::*;
+
+    #[test]
+    fn names_what_was_granted_and_no_more_where_it_is_to_name_the_scopes() {
+        let mut s = Scenario::new();
+        s.config.scope_on_refresh = true;
+        s.person = Person::ApprovesOnly(vec!["notes:read".to_owned()]);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.form_field("scope").as_deref(), Some("notes:read"));
+    }
 
     #[test]
     fn is_one_request_and_keeps_what_the_reply_leaves_out() {
@@ -398,5 +409,76 @@ mod a_passing_failure {
         assert_fails!(s.call_tool("whoami"), ErrorKind::Passing { .. });
         assert_eq!(s.call_tool("whoami").status(), 200);
         assert_eq!(s.world.registrations(), 1);
+    }
+}
+
+mod person {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    fn shown(s: &mut Scenario) -> Option<String> {
+        s.machine().status().unwrap().person.map(|person| person.to_string())
+    }
+
+    fn ada() -> Scenario {
+        let mut s = Scenario::new();
+        let claims =
+            json!({ "sub": "1", "email": "ada@example.com", "name": "Ada", "admin": true });
+        s.world.authorization[0].id_token = Some(claims);
+        s.eavesdrop();
+        s
+    }
+
+    #[test]
+    fn of_the_id_token_is_shown_after_refreshes_and_restarts_too() {
+        let mut s = ada();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(shown(&mut s).unwrap(), "Ada <ada@example.com>");
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(shown(&mut s).unwrap(), "Ada <ada@example.com>");
+        s.restart();
+        s.demanded(Demand::load()).unwrap();
+        assert_eq!(shown(&mut s).unwrap(), "Ada <ada@example.com>");
+        // The ID token itself is not needed any more.
+        assert!(!s.store.text().contains("eyJ") && !s.store.text().contains("admin"));
+        s.check_secrets();
+    }
+
+    #[test]
+    fn of_an_access_token_is_shown_where_it_is_a_jwt() {
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"sub":"svc-7"}"#);
+        let token = format!("e30.{claims}.c2ln");
+        let mut s = Scenario::new();
+        let reply = json!({ "access_token": token, "token_type": "Bearer", "id_token": "broken" });
+        s.world.faults.push(Fault::answer("POST", "/token", Canned::json(200, reply.to_string())));
+        s.log_in().unwrap();
+        assert_eq!(shown(&mut s).unwrap(), "svc-7");
+    }
+
+    #[test]
+    fn that_a_token_claims_decides_nothing() {
+        // The claims say that it has expired, is for somebody else, and is not signed by anybody.
+        let mut s = Scenario::new();
+        s.world.authorization[0].id_token = Some(
+            json!({ "sub": "1", "exp": 1, "aud": "other", "iss": "https://evil.example.com" }),
+        );
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(shown(&mut s).unwrap(), "1");
+        let mut s = Scenario::new();
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!(shown(&mut s), None);
+    }
+
+    #[test]
+    fn in_a_record_that_somebody_has_written_cannot_repaint_a_terminal() {
+        let mut s = ada();
+        s.log_in().unwrap();
+        s.crash();
+        let hostile = s.store.text().replace("\"Ada\"", "\"Ada\\u001b[2J\"");
+        s.store.overwrite(&hostile);
+        s.demanded(Demand::load()).unwrap();
+        assert_eq!(shown(&mut s).unwrap(), "Ada\u{FFFD}[2J <ada@example.com>");
     }
 }

@@ -182,8 +182,10 @@ mod import {
         assert_eq!(config.oauth_params.len(), 2);
         assert_eq!(config.scope_param_name, "user_scope");
         assert_eq!(config.bearer_token, Some(Secret::from("a-token,by-hand")));
-        assert_eq!((imported.env_vars.len(), imported.headers.len()), (1, 2));
-        assert!(imported.skip_browser && imported.warnings.is_empty());
+        assert_eq!(config.headers, [("X-Tenant".to_owned(), "blue".into())].into());
+        assert!(imported.env_vars.len() == 1 && imported.skip_browser);
+        let required = "the header field `X-Api-Key` is required: give it in `headers`";
+        assert_eq!(lines(&imported.warnings), [required]);
         // A client that was registered by hand was registered with ToolHive's redirect URI.
         assert_eq!(config.callback_host, CallbackHost::Localhost);
     }
@@ -205,7 +207,7 @@ mod import {
         assert_eq!(imported.config.client_secret, None);
         assert_eq!(imported.config.client_secret_from, [named]);
         let file = SecretRef::File("/run/secrets/token".to_owned());
-        assert_eq!(imported.bearer_token_from, Some(file));
+        assert_eq!(imported.config.bearer_token_from, [file]);
         for (text, name) in [
             ("NAME,target=bearer_token", Some("NAME")),
             ("a,target=b,target=c", Some("a")),

@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::error::ErrorKind;
 use crate::flow::identity::Identity;
+use crate::notice::Leniency;
+use crate::output::Page;
 use crate::secret::Secret;
 use crate::session::record::Discovery;
 use crate::text::printable;
@@ -31,8 +33,9 @@ pub(crate) struct Authorize {
 /// What a redirect turned out to be.
 pub(crate) enum Landing {
     /// Forged, unrelated, or unusable: the login goes on as if it had not come.
-    Ignored(&'static str),
-    Code(Secret),
+    Ignored(&'static str, Page),
+    /// The code, and whether its server was named otherwise than it calls itself.
+    Code(Secret, Option<Leniency>),
     /// The server that was asked says no.
     Refused(OAuthError),
     /// Another server answered.
@@ -79,44 +82,57 @@ impl Authorize {
         &self.state
     }
 
-    pub(crate) fn on_redirect(&self, url: &Secret) -> Landing {
+    pub(crate) fn on_redirect(&self, url: &Secret, config: &Config) -> Landing {
         let response = match parse_at(&self.redirect_uri, url) {
             Ok(response) => response,
-            Err(why) => return Landing::Ignored(why),
+            Err(stray) => return Landing::Ignored(stray.why(), stray.page()),
         };
         if response.state.as_ref() != Some(&self.state) {
-            return Landing::Ignored("its state is not the one that was sent");
+            return Landing::Ignored("its state is not the one that was sent", Page::NotForUs);
         }
         if response.duplicated.is_some() {
-            return Landing::Ignored("a parameter came twice");
+            let why = "a parameter came twice";
+            return Landing::Ignored(why, Page::Unusable(why));
         }
-        if let Err(mix_up) = self.check_issuer(response.iss.as_deref()) {
+        let leniency = match self.check_issuer(response.iss.as_deref(), config) {
+            Ok(leniency) => leniency,
             // An error from who knows where is neither acted on nor shown (RFC 9207 §2.4).
-            return match response.code {
-                Some(_) => Landing::MixUp(mix_up),
-                None => Landing::Ignored("an error that is not from the server that was asked"),
-            };
-        }
+            Err(_) if response.code.is_none() => {
+                let why = "an error that is not from the server that was asked";
+                return Landing::Ignored(why, Page::NotForUs);
+            }
+            Err(mix_up) => return Landing::MixUp(mix_up),
+        };
         match (response.error, response.code) {
             (Some(error), _) => Landing::Refused(OAuthError {
                 error,
                 description: response.error_description,
                 uri: response.error_uri,
             }),
-            (None, Some(code)) => Landing::Code(code),
-            (None, None) => Landing::Ignored("it has neither code nor error"),
+            (None, Some(code)) => Landing::Code(code, leniency),
+            (None, None) => {
+                let why = "it has neither code nor error";
+                Landing::Ignored(why, Page::Unusable(why))
+            }
         }
     }
 
     /// The specification's table: advertised → must be there and equal; not advertised → if there,
     /// must be equal. Strings are compared as they are.
-    fn check_issuer(&self, got: Option<&str>) -> Result<(), ErrorKind> {
+    fn check_issuer(
+        &self,
+        got: Option<&str>,
+        config: &Config,
+    ) -> Result<Option<Leniency>, ErrorKind> {
         let server = &self.found.server;
         match got {
             // Endpoints from the settings, without an issuer: nothing to compare with.
-            _ if !self.found.knows_issuer => Ok(()),
-            Some(got) if got == server.issuer => Ok(()),
-            None if !server.authorization_response_iss_parameter_supported => Ok(()),
+            _ if !self.found.knows_issuer => Ok(None),
+            Some(got) if got == server.issuer => Ok(None),
+            Some(got) if config.trusted_issuers.iter().any(|trusted| trusted == got) => {
+                Ok(Some(Leniency::TrustedIssuer))
+            }
+            None if !server.authorization_response_iss_parameter_supported => Ok(None),
             got => Err(ErrorKind::MixUp {
                 expected: printable(&server.issuer),
                 got: got.map(printable),
@@ -125,24 +141,49 @@ impl Authorize {
     }
 }
 
+/// What is no answer of an authorization server.
+#[derive(Clone, Copy)]
+pub(crate) enum Stray {
+    Empty,
+    NoUrl,
+    Elsewhere,
+    /// It is for us, and says nothing.
+    Bare,
+}
+
+impl Stray {
+    fn why(self) -> &'static str {
+        match self {
+            Stray::Empty => "it is empty",
+            Stray::NoUrl => "it is no URL",
+            Stray::Elsewhere => "it is not for the redirect URI",
+            Stray::Bare => "it has no parameters",
+        }
+    }
+
+    fn page(self) -> Page {
+        match self {
+            Stray::Bare => Page::Bare,
+            Stray::Empty | Stray::NoUrl | Stray::Elsewhere => Page::NotForUs,
+        }
+    }
+}
+
 /// Reads a redirect, given as a whole URL or as a path and query, if it is one to `redirect_uri`.
-pub(crate) fn parse_at(
-    redirect_uri: &str,
-    url: &Secret,
-) -> Result<AuthorizationResponse, &'static str> {
+pub(crate) fn parse_at(redirect_uri: &str, url: &Secret) -> Result<AuthorizationResponse, Stray> {
     let text = url.expose().trim().trim_matches(['"', '\'', '<', '>']);
     let (Ok(ours), false) = (Url::parse(redirect_uri), text.is_empty()) else {
-        return Err("it is empty");
+        return Err(Stray::Empty);
     };
     let theirs = match Url::parse(text) {
         Ok(theirs) => theirs,
-        Err(_) => ours.join(text).map_err(|_| "it is no URL")?,
+        Err(_) => ours.join(text).map_err(|_| Stray::NoUrl)?,
     };
     // A bare query is joined to our own path; all else must have it.
     let same = (theirs.scheme(), theirs.host_str(), theirs.port_or_known_default(), theirs.path())
         == (ours.scheme(), ours.host_str(), ours.port_or_known_default(), ours.path());
     if !same {
-        return Err("it is not for the redirect URI");
+        return Err(Stray::Elsewhere);
     }
-    AuthorizationResponse::parse(text).map_err(|_| "it has no parameters")
+    AuthorizationResponse::parse(text).map_err(|_| Stray::Bare)
 }

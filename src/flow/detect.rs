@@ -80,7 +80,10 @@ impl Detect {
             }
         };
         match request {
-            Ok(request) => Step::Ask(self, Ask::http(request, Purpose::Probe)),
+            Ok(mut request) => {
+                site.dress(request.headers_mut());
+                Step::Ask(self, Ask::http(request, Purpose::Probe))
+            }
             Err(error) => Step::Done(Detected::Unclear {
                 answered: false,
                 why: Silence::Useless(error.to_string()),

@@ -46,6 +46,11 @@ pub(crate) enum Discovered {
 }
 
 impl Discover {
+    /// What the settings say, where they name the endpoints: nothing is to be asked then.
+    pub(crate) fn settled(config: &Config, site: &Site) -> Option<Discovery> {
+        Some(conclude(None, configured_endpoints(config)?, config, site))
+    }
+
     pub(crate) fn start(
         evidence: Evidence,
         config: &Config,
@@ -165,12 +170,14 @@ fn candidates(
     }
     let realm = challenge
         .and_then(|challenge| challenge.realm.clone())
-        .filter(|realm| address::parse("realm", realm).is_ok())
+        .map(|realm| address::issuers_of_realm(&realm))
+        .unwrap_or_default()
+        .into_iter()
         .map(by(Provenance::Realm));
     let origin = config
         .legacy_fallback
         .then(|| by(Provenance::Origin)(site.url.origin().ascii_serialization()));
-    realm.into_iter().chain(origin).collect()
+    realm.chain(origin).collect()
 }
 
 /// `authorize_url` and `token_url`: the operator vouches for them, so nothing is looked up.

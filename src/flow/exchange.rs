@@ -18,6 +18,7 @@ use crate::session::tokens::Purchase;
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::failure::{Failure, OAuthError, describe};
+use crate::wire::scope::ScopeSet;
 use crate::wire::token::{AuthMethod, Grant, TokenReply, TokenRequest};
 use crate::wire::{Malformed, url as address};
 
@@ -36,8 +37,16 @@ pub(crate) struct Exchange {
 
 #[derive(Clone)]
 pub(crate) enum PaidWith {
-    Code { code: Secret, redirect_uri: String, verifier: Secret },
-    RefreshToken(Secret),
+    Code {
+        code: Secret,
+        redirect_uri: String,
+        verifier: Secret,
+    },
+    /// The scopes are named only where they have to be.
+    RefreshToken {
+        token: Secret,
+        scope: Option<ScopeSet>,
+    },
 }
 
 /// Tokens, and what they were issued for.
@@ -114,11 +123,9 @@ impl Exchange {
                 redirect_uri,
                 code_verifier: verifier.expose(),
             },
-            // No scope means the same as before (RFC 6749 §6), but not to every server.
-            PaidWith::RefreshToken(token) => Grant::RefreshToken {
-                refresh_token: token.expose(),
-                scope: self.purchase.scope_on_refresh.then_some(&self.purchase.requested),
-            },
+            PaidWith::RefreshToken { token, scope } => {
+                Grant::RefreshToken { refresh_token: token.expose(), scope: scope.as_ref() }
+            }
         };
         let extra: Vec<_> = self.config.token_params.clone().into_iter().collect();
         let request = TokenRequest {
@@ -215,12 +222,9 @@ impl Exchange {
         })?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| TokenReply::parse(head.status, &head.headers, body, now);
-        // Some servers quote in their error what they were sent.
-        let reply = parse(&body).map_err(|failure| match failure {
-            Failure::Refused { .. } | Failure::Unauthorized { .. } => {
-                parse(&self.without_secrets(&body)).err().unwrap_or(failure)
-            }
-            other => other,
+        let reply = parse(&body).map_err(|failure| match failure.has_words() {
+            true => parse(&self.without_secrets(&body)).err().unwrap_or(failure),
+            false => failure,
         });
         if let Ok(reply) = &reply
             && reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
@@ -229,6 +233,15 @@ impl Exchange {
             let what = Malformed::new("token reply", "a bearer token", "a DPoP-bound one");
             return Err(Trouble::Unusable(what));
         }
+        let kept = match &self.paid_with {
+            PaidWith::RefreshToken { token, .. } => Some(token),
+            PaidWith::Code { .. } => None,
+        };
+        // The same one stays good where none comes (RFC 6749 §6).
+        let reply = reply.map(|reply| TokenReply {
+            refresh_token: reply.refresh_token.or_else(|| kept.cloned()),
+            ..reply
+        });
         reply.map_err(|failure| match failure {
             // A framework's or a proxy's own error decides nothing about a grant.
             Failure::Refused { error, .. } if self.is_refresh() && !error.is_known() => {
@@ -251,13 +264,13 @@ impl Exchange {
     }
 
     fn is_refresh(&self) -> bool {
-        matches!(self.paid_with, PaidWith::RefreshToken(_))
+        matches!(self.paid_with, PaidWith::RefreshToken { .. })
     }
 
     fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
         let (first, second) = match &self.paid_with {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
-            PaidWith::RefreshToken(token) => (token, None),
+            PaidWith::RefreshToken { token, .. } => (token, None),
         };
         let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
         without(secrets.into_iter().flatten(), body)

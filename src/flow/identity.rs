@@ -153,9 +153,8 @@ pub(crate) fn recall(config: &Config, record: &Record, now: UnixTime) -> Option<
 fn buyer(config: &Config, record: &Record, tokens: &Tokens, now: UnixTime) -> Option<Identity> {
     match tokens.client_source.kind() {
         ClientSource::Registered => {
-            let known = record.registrations.get(&tokens.issuer).into_iter().chain(&record.former);
-            let mut buyers = known.filter(|known| known.bought(tokens) && !known.is_expired(now));
-            buyers.next().map(|known| registered(known, ClientSource::Remembered))
+            let buyer = record.buyer().filter(|buyer| !buyer.is_expired(now));
+            buyer.map(|known| registered(known, ClientSource::Remembered))
         }
         ClientSource::MetadataDocument => {
             let ours = config.client_metadata_url.as_ref() == Some(&tokens.client_id);
@@ -184,7 +183,7 @@ pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity
     }
 }
 
-fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity> {
+pub(crate) fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity> {
     let client_secret = config.client_secret.clone();
     let has_secret = config.has_client_secret();
     let auth_method = match AuthMethod::choose(supported, has_secret) {
@@ -199,7 +198,7 @@ fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity>
     Some(Identity { client_id, client_secret, secret_from, auth_method, source })
 }
 
-fn document(url: &str) -> Identity {
+pub(crate) fn document(url: &str) -> Identity {
     Identity {
         client_id: url.to_owned(),
         client_secret: None,

@@ -6,16 +6,26 @@ use std::sync::Arc;
 use crate::config::{Config, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::flow::identity::{self, Choice, Known};
+use crate::flow::identity::{self, Choice, Identity, Known};
+use crate::flow::upkeep::{Errand, Wish};
 use crate::flow::{HttpResult, Learned, Notes};
 use crate::notice::{ClientSource, Leniency, Notice, Proposal};
+use crate::output::CallbackPort;
 use crate::reach::Witness;
+use crate::restore::CachedLogin;
 use crate::session::grant::Site;
-use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::pending::PendingLogin;
+use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
+
+/// A login needs a person, and there is none here.
+pub(crate) fn login_required(why: &str, asked_elsewhere: bool, scopes: ScopeSet) -> Error {
+    let elsewhere = if asked_elsewhere { "; another program is asking for it" } else { "" };
+    ErrorKind::LoginRequired { reason: format!("{why}{elsewhere}"), scopes }.into()
+}
 
 /// What a login is given, and what it gathers for the record.
 pub(crate) struct Job {
@@ -23,9 +33,15 @@ pub(crate) struct Job {
     pub(crate) config: Arc<Config>,
     pub(crate) entropy: Entropy,
     pub(crate) browser_welcome: bool,
+    /// A login of another program that may be taken up instead.
+    pub(crate) cached: Option<CachedLogin>,
     pub(crate) inspect: bool,
     /// A person wants to log in, also where the server lets everybody in.
     pub(crate) wanted_all_the_same: bool,
+    /// Registered clients are in doubt.
+    pub(crate) new_client: bool,
+    /// Another program asked its person when the store was last read.
+    pub(crate) asked_elsewhere: bool,
     /// Scopes needed besides those that the server suggests.
     pub(crate) wanted: ScopeSet,
     /// What the tokens at hand were obtained for, and of whom: a new login keeps it.
@@ -37,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
     pub(crate) replaced_client: bool,
+    /// The client that was registered earlier was looked after.
+    pub(crate) looked_after: bool,
     /// Something was at an address that the settings allow.
     pub(crate) went_private: bool,
     /// The server has refused the resource indicator.
@@ -44,12 +62,48 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    pub(crate) fn new(site: Arc<Site>, config: Arc<Config>, entropy: Entropy) -> Self {
+        Self {
+            site,
+            config,
+            entropy,
+            browser_welcome: false,
+            inspect: false,
+            wanted_all_the_same: false,
+            new_client: false,
+            cached: None,
+            asked_elsewhere: false,
+            wanted: ScopeSet::new(),
+            earlier: None,
+            registrations: BTreeMap::new(),
+            document_rejected_by: BTreeSet::new(),
+            client_home: None,
+            challenge_scope: None,
+            learned: Learned::default(),
+            replaced_client: false,
+            looked_after: false,
+            went_private: false,
+            resource_refused: false,
+        }
+    }
+
+    /// Takes up what the record says by now.
+    pub(crate) fn catch_up(&mut self, record: &Record, wanted: ScopeSet, now: UnixTime) {
+        let tokens = record.tokens.as_ref();
+        self.wanted = wanted;
+        self.asked_elsewhere = record.login.as_ref().is_some_and(PendingLogin::is_pending);
+        self.earlier = tokens.map(|tokens| tokens.purchase.clone());
+        self.registrations = record.clients(self.new_client, &self.config, now);
+        self.document_rejected_by.clone_from(&record.document_rejected_by);
+        self.client_home.clone_from(&record.client_home);
+    }
+
     pub(super) fn needs_person(&self) -> Result<(), Error> {
-        if self.browser_welcome || self.inspect {
+        if self.browser_welcome || self.inspect || self.cached.is_some() {
             return Ok(());
         }
-        let reason = "the server wants authorization, and there is no usable token".into();
-        Err(ErrorKind::LoginRequired { reason, scopes: ScopeSet::new() }.into())
+        let why = "the server wants authorization, and there is no usable token";
+        Err(login_required(why, self.asked_elsewhere, ScopeSet::new()))
     }
 
     pub(super) fn known<'a>(&'a self, found: &Discovery) -> Known<'a> {
@@ -62,16 +116,78 @@ impl Job {
         }
     }
 
+    /// What is to be done first about the client that was registered earlier, once.
+    pub(super) fn wish(
+        &mut self,
+        found: &Discovery,
+        redirect_uri: &str,
+        choice: &Result<Choice, ErrorKind>,
+        now: UnixTime,
+    ) -> Option<Wish> {
+        let another = |identity: &Identity| identity.source.kind() != ClientSource::Registered;
+        if matches!(choice, Ok(Choice::Use(identity)) if another(identity)) {
+            return None;
+        }
+        let known = self.registrations.get(&found.issuer)?;
+        Errand::before_login(known, now).filter(|_| known.redirect_uri == redirect_uri)?;
+        let (issuer, client_id) = (found.issuer.clone(), known.client_id.clone());
+        let wish = Wish { issuer, client_id, doubtful: known.suspect };
+        (!std::mem::replace(&mut self.looked_after, true)).then_some(wish)
+    }
+
+    /// Where the browser comes back to. A client whose redirect URI is written down somewhere can have
+    /// no other port than that; one that is registered as we go keeps the port it has, or takes
+    /// another.
+    pub(super) fn callback_port(&self, found: &Discovery, now: UnixTime) -> CallbackPort {
+        let known = self.known(found);
+        let made_with = known.registration.map_or("", |client| &client.redirect_uri);
+        let settled = match identity::choose(known, found, made_with, now) {
+            Ok(Choice::Use(identity)) => {
+                !matches!(identity.source.kind(), ClientSource::Registered)
+            }
+            _ => false,
+        };
+        let kept = url::Url::parse(made_with).ok().and_then(|url| url.port());
+        let wanted = self.config.callback_port.filter(|port| *port != 0);
+        // Settings that have changed since count more than the port that it was made with.
+        let unchanged = known.registration.is_some_and(|client| client.wanted_port == wanted);
+        match (wanted, kept) {
+            (Some(port), _) if settled => CallbackPort::Fixed(port),
+            (Some(_), Some(kept)) if unchanged => CallbackPort::Prefer(kept),
+            (Some(port), _) => CallbackPort::Prefer(port),
+            (None, Some(kept)) => CallbackPort::Prefer(kept),
+            (None, None) => CallbackPort::Free,
+        }
+    }
+
+    /// Whether the listener is at another port than it was asked for.
+    pub(super) fn other_port(
+        &self,
+        found: &Discovery,
+        redirect_uri: &str,
+        now: UnixTime,
+    ) -> Option<Notice> {
+        let CallbackPort::Prefer(wanted) = self.callback_port(found, now) else { return None };
+        let got = url::Url::parse(redirect_uri).ok()?.port();
+        let redirect_uri = printable(redirect_uri);
+        (got != Some(wanted)).then_some(Notice::OtherPort { wanted, redirect_uri })
+    }
+
     /// What this login would do from here on, if it were one.
     pub(super) fn proposal(&self, found: &Discovery, now: UnixTime) -> Notice {
         let known = self.known(found);
         // Of the redirect URIs that could come, the one that a registration was made with.
         let redirect_uri = known.registration.map_or("", |registration| &registration.redirect_uri);
+        // One that can be renewed, or asked for, is kept if that works.
+        let kept = known.registration.filter(|c| Errand::before_login(c, now).is_some());
         let client = match identity::choose(known, found, redirect_uri, now) {
             Ok(Choice::Use(identity)) => {
                 Ok((identity.source, Some(printable(&identity.client_id))))
             }
-            Ok(Choice::Register) => Ok((ClientSource::Registered, None)),
+            Ok(Choice::Register) => Ok(match kept {
+                Some(kept) => (ClientSource::Remembered, Some(printable(&kept.client_id))),
+                None => (ClientSource::Registered, None),
+            }),
             Err(kind) => Err(kind.into()),
         };
         let (scopes, resource) = (self.scopes(found), self.resource(found));

@@ -1,24 +1,31 @@
-//! Login: detect → discover → listen → register → authorize → exchange. A step-up is a login with
-//! more scopes; an inspection is a login that stops before anything is asked of anybody.
+//! Login: detect → discover → claim → listen → register → authorize → exchange. A step-up is a login
+//! with more scopes; an inspection is a login that stops before anything is asked of anybody.
+
+mod client;
+mod pay;
+mod restore;
+
+use restore::Restore;
 
 use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
 use crate::flow::discover::{Discover, Discovered, Evidence};
-use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
+use crate::flow::exchange::Exchange;
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
-use crate::output::{CallbackPort, ListenSpec, Page};
+use crate::output::{ListenSpec, Page};
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery, Registration};
+use crate::session::record::{Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
-use crate::text::{printable, printable_url};
+use crate::text::printable;
 use crate::time::UnixTime;
 use crate::wire::failure::OAuthError;
+use crate::wire::scope::ScopeSet;
 use crate::wire::token::TokenReply;
 
 /// A login on its way.
@@ -30,13 +37,16 @@ pub(crate) struct Login {
 enum Stage {
     Detect(Detect),
     Discover(Box<Discover>),
+    Claim(Box<Discovery>),
     Listen(Box<Discovery>),
+    LookAfter(Place),
     Register(Register, Place),
     Keep(Identity, Place),
     /// Nobody is sent to log in where the client's secret can't be had afterwards.
     Rehearse(FindSecret, Identity, Place),
     Authorize(Box<Authorize>),
     Exchange(Exchange, Place),
+    Restore(Box<Restore>),
 }
 
 /// Where the login stands: the server, and the address that the browser comes back to.
@@ -49,7 +59,13 @@ struct Place {
 pub(crate) enum Ended {
     NotRequired,
     Inspected(Learned),
-    Obtained { reply: Box<TokenReply>, purchase: Purchase, learned: Learned },
+    /// The cached login is of no use: everything begins anew without it.
+    NotRestored(String),
+    Obtained {
+        reply: Box<TokenReply>,
+        purchase: Purchase,
+        learned: Learned,
+    },
 }
 
 type Turn = Result<Step<Login, Ended>, Error>;
@@ -57,11 +73,17 @@ type Turn = Result<Step<Login, Ended>, Error>;
 impl Login {
     /// `evidence`: what is known already; without it the server is probed.
     pub(crate) fn start(
-        job: Job,
+        mut job: Job,
         evidence: Option<Evidence>,
         now: UnixTime,
         notes: &mut Notes,
     ) -> Turn {
+        if job.cached.is_some()
+            && let Some(found) = Discover::settled(&job.config, &job.site)
+            && let Some(cached) = job.cached.take()
+        {
+            return Self::restore(job, cached, Box::new(found), now, notes);
+        }
         match evidence {
             Some(evidence) => Self::discover(job, evidence, now, notes),
             None => {
@@ -77,18 +99,23 @@ impl Login {
     }
 
     /// The exchange that is out, if one is: its answer must not be lost.
-    pub(crate) fn exchange(&self) -> Option<(&Exchange, Learned)> {
+    pub(crate) fn exchange(&self) -> Option<(Exchange, Learned)> {
         match &self.stage {
             Stage::Exchange(exchange, place) => {
-                Some((exchange, self.job.learned_with(&place.found)))
+                Some((exchange.clone(), self.job.learned_with(&place.found)))
             }
+            Stage::Restore(restore) => Self::restoring(restore, &self.job),
             _ => None,
         }
     }
 
     /// Whether ending the login now would lose something that a server has made for us.
     pub(crate) fn must_be_seen_through(&self) -> bool {
-        matches!(self.stage, Stage::Register(..) | Stage::Keep(..) | Stage::Exchange(..))
+        match &self.stage {
+            Stage::Register(..) | Stage::Keep(..) | Stage::Exchange(..) => true,
+            Stage::Restore(restore) => restore.exchange().is_some(),
+            _ => false,
+        }
     }
 
     /// Redirect URI and state of the authorization request that is out.
@@ -126,14 +153,16 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
-            Stage::Listen(_) | Stage::Keep(..) | Stage::Rehearse(..) | Stage::Authorize(_) => {
-                Err(stray("http"))
-            }
+            Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
+            _ => Err(stray("http")),
         }
     }
 
-    pub(crate) fn on_secret(self, result: SecretResult, notes: &mut Notes) -> Turn {
+    pub(crate) fn on_secret(self, now: UnixTime, result: SecretResult, notes: &mut Notes) -> Turn {
         match self.stage {
+            Stage::Restore(restore) => {
+                Self::restored_secret(self.job, *restore, result, now, notes)
+            }
             Stage::Rehearse(find, identity, place) => {
                 // What was found is dropped again: a person may take minutes.
                 match identity.clone().on_secret(find, result, notes)? {
@@ -152,6 +181,19 @@ impl Login {
         }
     }
 
+    /// It is this program's turn, and the record may have changed until it came.
+    pub(crate) fn on_claimed(
+        mut self,
+        record: &Record,
+        wanted: ScopeSet,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
+        let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
+        self.job.catch_up(record, wanted, now);
+        Self::listen(self.job, found, now, notes)
+    }
+
     pub(crate) fn on_listening(
         self,
         now: UnixTime,
@@ -160,6 +202,7 @@ impl Login {
     ) -> Turn {
         match self.stage {
             Stage::Listen(found) => {
+                notes.extend(self.job.other_port(&found, &redirect_uri, now));
                 Self::identify(self.job, Place { found, redirect_uri }, now, notes)
             }
             _ => Err(stray("listen")),
@@ -179,31 +222,32 @@ impl Login {
                 let (exchange, ask) = exchange.on_pause_over();
                 Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
             }
+            Stage::Restore(restore) => Self::restore_again(self.job, *restore),
             _ => Err(stray("tick")),
         }
     }
 
-    /// A redirect came, genuine or not. `Err` gives the login back as it was.
+    /// A redirect came, genuine or not. `Err` gives the login back as it was, and what to show.
     pub(crate) fn on_redirect(
         self,
         url: &Secret,
         now: UnixTime,
         notes: &mut Notes,
-    ) -> Result<(Page, Turn), Box<Self>> {
+    ) -> Result<(Page, Turn), (Box<Self>, Page)> {
         let Stage::Authorize(authorize) = self.stage else {
-            return Err(Box::new(self));
+            return Err((Box::new(self), Page::NotForUs));
         };
-        match authorize.on_redirect(url) {
-            Landing::Ignored(why) => {
+        match authorize.on_redirect(url, &self.job.config) {
+            Landing::Ignored(why, page) => {
                 notes.push(Notice::RedirectIgnored { why: why.into() });
-                Err(Box::new(Self { job: self.job, stage: Stage::Authorize(authorize) }))
+                Err((Box::new(Self { job: self.job, stage: Stage::Authorize(authorize) }), page))
             }
             Landing::MixUp(kind) => {
                 let error = Error::from(kind);
                 Ok((Page::Failure(error.to_string()), Err(error)))
             }
             Landing::Refused(error) => {
-                let page = Page::Failure(error.to_string());
+                let page = Page::Failure(ErrorKind::Denied(error.clone()).to_string());
                 let Authorize { found, identity, redirect_uri, .. } = *authorize;
                 let place = Place { found, redirect_uri };
                 let mut job = self.job;
@@ -217,8 +261,9 @@ impl Login {
                 };
                 Ok((page, turn))
             }
-            Landing::Code(code) => {
+            Landing::Code(code, leniency) => {
                 notes.push(Notice::Authorized);
+                notes.extend(leniency.map(Notice::Lenient));
                 Ok((Page::Success, Self::pay(self.job, *authorize, code, now)))
             }
         }
@@ -254,7 +299,7 @@ impl Login {
     }
 
     fn discovered(
-        job: Job,
+        mut job: Job,
         step: Step<Discover, Discovered>,
         now: UnixTime,
         notes: &mut Notes,
@@ -276,27 +321,33 @@ impl Login {
             notes.push(job.proposal(&found, now));
             return Ok(Step::Done(Ended::Inspected(job.learned_with(&found))));
         }
+        if let Some(cached) = job.cached.take() {
+            return Self::restore(job, cached, found, now, notes);
+        }
         job.needs_person()?;
+        Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
+    }
+
+    fn listen(job: Job, found: Box<Discovery>, now: UnixTime, notes: &mut Notes) -> Turn {
         if let Some(uri) = &job.config.redirect_uri {
             let redirect_uri = uri.clone();
             return Self::identify(job, Place { found, redirect_uri }, now, notes);
         }
-        let known = job.registrations.get(&found.issuer);
-        let port = known.and_then(|known| url::Url::parse(&known.redirect_uri).ok()?.port());
-        let spec = ListenSpec {
-            host: job.config.callback_host,
-            port: match (job.config.callback_port, port) {
-                (Some(port), _) => CallbackPort::Fixed(port),
-                (None, Some(port)) => CallbackPort::Prefer(port),
-                (None, None) => CallbackPort::Free,
-            },
-            path: "/callback".into(),
-        };
+        let (host, port) = (job.config.callback_host, job.callback_port(&found, now));
+        let spec = ListenSpec { host, port, path: "/callback".into() };
         Ok(Step::Ask(Self { job, stage: Stage::Listen(found) }, Ask::Listen(spec)))
     }
 
-    fn identify(job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
-        match identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now)? {
+    fn identify(mut job: Job, place: Place, now: UnixTime, notes: &mut Notes) -> Turn {
+        let choice =
+            identity::choose(job.known(&place.found), &place.found, &place.redirect_uri, now);
+        if let Some(wish) = job.wish(&place.found, &place.redirect_uri, &choice, now) {
+            return Ok(Step::Ask(
+                Self { job, stage: Stage::LookAfter(place) },
+                Ask::LookAfter(wish),
+            ));
+        }
+        match choice? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
                 Self::authorize(job, identity, place, notes)
@@ -357,114 +408,11 @@ impl Login {
         };
         Ok(Step::Ask(Self { job, stage: Stage::Authorize(Box::new(authorize)) }, Ask::Browse(url)))
     }
-
-    fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
-        let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
-        let earlier = job.earlier_of(&found);
-        let purchase = Purchase {
-            scope_on_refresh: job.config.scope_on_refresh
-                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
-            issuer: found.issuer.clone(),
-            token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
-            client_id: identity.client_id.clone(),
-            client_source: identity.source.kind(),
-            requested,
-            logged_in_at: now,
-            resource,
-            auth_method: None,
-        };
-        let verifier = pkce.verifier().clone();
-        let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
-        let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
-        Ok(Step::Ask(Self { job, stage }, ask))
-    }
-
-    fn exchanged(
-        job: Job,
-        exchange: Exchange,
-        place: Place,
-        now: UnixTime,
-        reply: HttpResult,
-        notes: &mut Notes,
-    ) -> Turn {
-        let (identity, url) = (exchange.identity.clone(), exchange.url());
-        match exchange.on_http(now, reply, notes) {
-            Ok(Step::Ask(exchange, ask)) => {
-                Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
-            }
-            Ok(Step::Done(Bought { reply, purchase })) => {
-                let mut learned = job.learned_with(&place.found);
-                learned.client_home = home(&identity, &purchase);
-                // Also one that was registered earlier: another program may have put its own in the
-                // record since, and only this one can renew these tokens.
-                if identity.source.kind() == ClientSource::Registered {
-                    let mut client = job.registrations.get(&purchase.issuer).cloned();
-                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
-                        client.auth_method = method;
-                    }
-                    learned.registered = client;
-                }
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
-            }
-            Err(Failed::Refused(error)) => {
-                let rejected = rejects_client(&error);
-                let otherwise = ErrorKind::TokenRefused { url, error };
-                if rejected {
-                    Self::replace_client(job, identity, place, otherwise, now, notes)
-                } else {
-                    Err(otherwise.into())
-                }
-            }
-            Err(failed) => Err(failed.into_error(url)),
-        }
-    }
-
-    /// The server doesn't know the client, or doesn't like it: another way to be one, once.
-    fn replace_client(
-        mut job: Job,
-        rejected: Identity,
-        place: Place,
-        otherwise: ErrorKind,
-        now: UnixTime,
-        notes: &mut Notes,
-    ) -> Turn {
-        let issuer = place.found.issuer.clone();
-        if std::mem::replace(&mut job.replaced_client, true) {
-            return Err(otherwise.into());
-        }
-        match rejected.source {
-            ClientSource::Configured | ClientSource::Registered => return Err(otherwise.into()),
-            ClientSource::Remembered => {
-                job.registrations.remove(&issuer);
-                job.learned.forgotten.push(issuer);
-            }
-            ClientSource::MetadataDocument => {
-                job.document_rejected_by.insert(issuer.clone());
-                job.learned.document_rejected.push(issuer);
-            }
-        }
-        notes.push(Notice::ClientRejected { client_id: printable_url(&rejected.client_id) });
-        // Where there is no other way, what the server said is the better explanation.
-        match Self::identify(job, place, now, notes) {
-            Err(error) if matches!(error.kind(), ErrorKind::NoClient { .. }) => {
-                Err(otherwise.into())
-            }
-            turn => turn,
-        }
-    }
 }
 
 /// Both mean the client; a server that forgot a registration says either.
 pub(crate) fn rejects_client(error: &OAuthError) -> bool {
     error.is_unknown_client() || error.error == "unauthorized_client"
-}
-
-fn home(identity: &Identity, purchase: &Purchase) -> Option<ClientHome> {
-    (identity.source == ClientSource::Configured).then(|| ClientHome {
-        client_id: identity.client_id.clone(),
-        issuer: purchase.issuer.clone(),
-    })
 }
 
 fn tell(identity: &Identity) -> Notice {

@@ -26,7 +26,6 @@ use crate::session::record::{Record, Registration};
 use crate::session::tokens::Tokens;
 use crate::text::printable_url;
 use crate::time::UnixTime;
-use crate::wire::failure::Failure;
 use crate::wire::revocation::{self, RevocationRequest, Revoked, TokenTypeHint};
 use crate::wire::token::AuthMethod;
 use crate::wire::{registration, url as address};
@@ -226,12 +225,7 @@ impl End {
         };
         let read = |body: &[u8]| read(head.status, &head.headers, body, now);
         let said = match read(&body) {
-            // Some servers quote in their error what they were sent.
-            Err(
-                Failure::Refused { .. }
-                | Failure::Passing { error: Some(_), .. }
-                | Failure::Unauthorized { .. },
-            ) => read(&without(self.secrets(), &body)),
+            Err(failure) if failure.has_words() => read(&without(self.secrets(), &body)),
             said => said,
         };
         said.map_err(|failure| failure.to_string())

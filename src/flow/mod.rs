@@ -3,10 +3,10 @@
 //! state has nowhere to go.
 //!
 //! ```text
-//! login:    detect ─▶ discover ─▶ listen ─▶ register ─▶ (keep) ─▶ authorize ─▶ exchange
-//!              │          │                    ▲                      │            │
-//!              ▼          ▼                    └── client rejected ───┴────────────┘
-//!         not required  inspected
+//! login:    detect ─▶ discover ─▶ claim ─▶ listen ─▶ register ─▶ (keep) ─▶ authorize ─▶ exchange
+//!              │          │         │                    ▲                      │            │
+//!              ▼          ▼         ▼                    └── client rejected ───┴────────────┘
+//!         not required  inspected  adopted
 //!
 //! refresh:  read (under the lock) ─▶ exchange
 //!              │
@@ -34,11 +34,13 @@ pub(crate) mod register;
 pub(crate) mod resource;
 pub(crate) mod secret;
 pub(crate) mod server;
+pub(crate) mod upkeep;
 
 use std::time::Duration;
 
 use url::Url;
 
+use crate::flow::upkeep::Wish;
 use crate::notice::Notice;
 use crate::output::{ListenSpec, Purpose, TransportError};
 use crate::secret::SecretRef;
@@ -57,9 +59,13 @@ pub(crate) enum Ask {
     Secret(SecretRef),
     /// Keep what was learned, durably, before going on.
     Keep(Box<Learned>),
+    /// The turn to ask a person: no other program may do so meanwhile.
+    Claim,
     Listen(ListenSpec),
     Browse(Url),
     Pause(Duration),
+    /// See to a registered client first.
+    LookAfter(Wish),
 }
 
 pub(crate) struct HttpAsk {

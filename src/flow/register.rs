@@ -4,6 +4,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, unanswered};
+use crate::flow::exchange::without;
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::Notice;
 use crate::output::Purpose;
@@ -11,7 +12,9 @@ use crate::session::record::{Discovery, Registration};
 use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::failure::{Failure, OAuthError, describe};
-use crate::wire::registration::{self, ApplicationType, ClientMetadata, RegistrationReply};
+use crate::wire::registration::{
+    self, ApplicationType, ClientMetadata, Registered, RegistrationReply,
+};
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::AuthMethod;
 use crate::wire::url as address;
@@ -72,8 +75,16 @@ impl Register {
         let response =
             reply.map_err(|source| unanswered(url.clone(), Purpose::Registration, source))?;
         let (head, body) = response.into_parts();
-        match RegistrationReply::parse(head.status, &head.headers, &body, now) {
-            Ok(reply) => Ok(Step::Done(self.conclude(reply, now)?)),
+        let parse = |body: &[u8]| RegistrationReply::parse(head.status, &head.headers, body, now);
+        // Some servers quote in their error what they were sent.
+        let reply = parse(&body).map_err(|failure| match failure.has_words() {
+            true => {
+                parse(&without(config.initial_access_token.iter(), &body)).err().unwrap_or(failure)
+            }
+            false => failure,
+        });
+        match reply {
+            Ok(reply) => Ok(Step::Done(self.conclude(config, reply, now)?)),
             Err(Failure::Refused { error, .. }) => {
                 let why = error.to_string();
                 // Servers refuse scopes they don't manage, and loopback addresses of a "web" client
@@ -111,7 +122,12 @@ impl Register {
         }
     }
 
-    fn conclude(self, reply: RegistrationReply, now: UnixTime) -> Result<Registration, Error> {
+    fn conclude(
+        self,
+        config: &Config,
+        reply: RegistrationReply,
+        now: UnixTime,
+    ) -> Result<Registration, Error> {
         let auth_method =
             reply.auth_method(self.client.token_endpoint_auth_method).map_err(|what| {
                 ErrorKind::Unusable { url: printable_url(self.endpoint.as_str()), what }
@@ -121,7 +137,8 @@ impl Register {
             address::parse("registration_client_uri", uri)
                 .is_ok_and(|uri| address::same_origin(&uri, &self.endpoint))
         });
-        Ok(Registration {
+        let metadata = Registered::asked(&self.client).updated_by(&reply.metadata);
+        let registration = Registration {
             issuer: self.issuer,
             client_id: reply.client_id,
             client_secret: reply.client_secret,
@@ -129,11 +146,17 @@ impl Register {
             secret_expires_at: reply.client_secret_expires_at.filter(|at| *at > now),
             auth_method,
             redirect_uri: self.redirect_uri,
+            wanted_port: config.callback_port.filter(|port| *port != 0),
             registered_at: now,
             management_token: reply.registration_access_token,
             management_uri,
+            metadata: Some(metadata),
+            changes: 0,
+            unrenewed: None,
             suspect: false,
-        })
+            confirmed: false,
+        };
+        Ok(registration.without_needless_metadata())
     }
 }
 

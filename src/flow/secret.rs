@@ -30,6 +30,16 @@ impl FindSecret {
         Self::next(what, places.iter().cloned().collect())
     }
 
+    /// One that is not looked for yet.
+    pub(crate) fn nowhere(what: &'static str) -> Self {
+        Self { what, asked: SecretRef::Name(String::new()), rest: VecDeque::new() }
+    }
+
+    /// Where it is looked for now, for people.
+    pub(crate) fn place(&self) -> String {
+        self.asked.to_string()
+    }
+
     fn next(what: &'static str, mut rest: VecDeque<SecretRef>) -> Option<(Self, Ask)> {
         let asked = rest.pop_front()?;
         let ask = Ask::Secret(asked.clone());
@@ -42,7 +52,7 @@ impl FindSecret {
         result: SecretResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Option<Secret>>, Error> {
-        let place = self.asked.to_string();
+        let place = self.place();
         let fail = |source| {
             let (what, place) = (self.what, place.clone());
             Err(Error::from(ErrorKind::SecretUnavailable { what, place, source }))

@@ -12,11 +12,13 @@ use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
 use crate::machine::store::{Again, Loaded};
+use crate::machine::upkeep::Then;
 use crate::machine::{Answered, AuthMachine};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{Output, Page};
 use crate::reach::Witness;
 use crate::session::Requirement;
+use crate::session::pending::Ended::Obtained;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::MOST_UNRESOLVED;
 use crate::time::Now;
@@ -61,6 +63,9 @@ impl AuthMachine {
                     None => self.unlock(),
                 }
             }
+            (Flight::Look, AnswerContent::Loaded(loaded)) => {
+                self.on_look(now, out.lane, loaded);
+            }
             (Flight::Again(change, after), AnswerContent::Loaded(loaded)) => {
                 self.on_again(now, out.lane, change, after, loaded);
             }
@@ -98,9 +103,11 @@ impl AuthMachine {
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
     fn on_read(&mut self, now: Now, lane: Lane, loaded: Loaded) {
+        let wish = self.take_wish();
+        let mut then = Then::Renew;
         match loaded.map(|bytes| self.read_again(now, bytes, &mut Change::None)) {
             Ok(Again::Same | Again::Doomed(_)) => {}
-            Ok(Again::Newer) => return self.settle(&lane, Ok(())),
+            Ok(Again::Newer) => then = Then::Settle,
             Ok(Again::Gone) => {
                 return self.log_in_instead(now, lane, "the login was ended elsewhere");
             }
@@ -112,6 +119,11 @@ impl AuthMachine {
             // A store that can't be read doesn't take away what is in memory.
             Err(error) => self.tell(Notice::SaveFailed(error)),
         }
+        self.look_after(now, lane, wish, then);
+    }
+
+    /// Under the lock, and with a client that is as good as it gets.
+    pub(super) fn refresh(&mut self, now: Now, lane: Lane) {
         if let Some(left) = self.session.retry_in(now.mono) {
             return self.rest_too(now, lane, left);
         }
@@ -137,11 +149,14 @@ impl AuthMachine {
             return self.log_in_instead(now, lane, "there is no refresh token");
         };
         let mut purchase = tokens.purchase.clone();
+        // None means the same as before (RFC 6749 §6), but not to every server.
+        let mut scope = purchase.scope_on_refresh.then(|| tokens.named().clone());
         if self.session.may_need_scopes(now) {
             purchase.scope_on_refresh = true;
+            scope = Some(purchase.requested.clone());
             self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
         }
-        let paid_with = PaidWith::RefreshToken(refresh_token);
+        let paid_with = PaidWith::RefreshToken { token: refresh_token, scope };
         match Exchange::start(purchase, identity, paid_with, &self.config) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
@@ -202,12 +217,17 @@ impl AuthMachine {
                     Err(failed) => self.refresh_failed(now, lane, &previous, failed),
                 }
             }
+            Work::Upkeep(Some(upkeep), then) => self.looked_after(now, lane, *upkeep, then, reply),
             Work::LoggingOut(logout) => self.server_told(now, lane, *logout, reply),
             work @ Work::Leaving(..) => {
                 lane.work = work;
                 self.seen_through(now, lane, reply);
             }
-            Work::Reading | Work::Over => {}
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Reading
+            | Work::Upkeep(None, _)
+            | Work::Over => {}
         }
     }
 
@@ -257,11 +277,17 @@ impl AuthMachine {
                 self.session.requirement = Requirement::NotRequired;
                 self.settle(&lane, Ok(()));
             }
+            Ok(Step::Done(Ended::NotRestored(why))) => {
+                self.cached = None;
+                self.tell(Notice::NotRestored { why: why.clone() });
+                self.log_in_instead(now, lane, &why);
+            }
             Ok(Step::Done(Ended::Inspected(learned))) => {
                 learned.apply(&mut self.session.record);
                 self.settle(&lane, Ok(()));
             }
             Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
+                self.cached = None;
                 let change = obtained(*reply, purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }
@@ -276,6 +302,9 @@ impl AuthMachine {
 
     fn save_tokens(&mut self, mut lane: Lane, change: Change) {
         self.tell_renewed(&change);
+        if lane.name == LaneName::Login {
+            self.end_turn(Some(Obtained));
+        }
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(change, After::Done));
         self.put_lane(lane);
@@ -355,7 +384,8 @@ impl AuthMachine {
         let waits = |lane: &mut Lane| matches!(lane.state, State::Person(_));
         let page = match self.login.take_if(waits) {
             Some(mut lane) => match std::mem::replace(&mut lane.work, Work::Over) {
-                Work::Login(login) => {
+                Work::Login(mut login) => {
+                    login.adopt(&self.session.record.registrations);
                     let state = login.request().map(|(uri, state)| (uri.to_owned(), state.clone()));
                     match login.on_redirect(&url, now.wall, &mut notes) {
                         Ok((page, turn)) => {
@@ -368,11 +398,11 @@ impl AuthMachine {
                             self.login_turned(now, lane, turn);
                             page
                         }
-                        Err(login) => {
+                        Err((login, page)) => {
                             self.take_notes(notes);
                             lane.work = Work::Login(login);
                             self.login = Some(lane);
-                            Page::NotForUs
+                            page
                         }
                     }
                 }
@@ -426,6 +456,8 @@ impl AuthMachine {
 pub(super) fn ready(now: Now, ask: Ask) -> State {
     match ask {
         Ask::Pause(pause) => State::Paused(now.mono.plus(pause)),
+        Ask::LookAfter(wish) => State::LookedAfter(Some(wish)),
+        Ask::Claim => State::Ready(Want::Claim),
         Ask::Keep(learned) => State::Ready(Want::Save(Change::Learn(learned), After::Kept)),
         ask => State::Ready(Want::Ask(ask)),
     }
@@ -435,7 +467,7 @@ fn fits(out: &InFlight, content: &AnswerContent) -> bool {
     matches!(
         (&out.what, content),
         (
-            Flight::Load | Flight::Read | Flight::Lock(..) | Flight::Again(..),
+            Flight::Load | Flight::Look | Flight::Read | Flight::Lock(..) | Flight::Again(..),
             AnswerContent::Loaded(_)
         ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Secret, AnswerContent::Secret(_))

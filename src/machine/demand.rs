@@ -2,33 +2,35 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Goal};
+use crate::flow::Notes;
 use crate::flow::discover::Evidence;
 use crate::flow::job::Job;
 use crate::flow::login::Login;
-use crate::flow::{Learned, Notes};
 use crate::machine::AuthMachine;
-use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, Work};
+use crate::machine::lane::{Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::turn::end_of;
 use crate::output::Output;
 use crate::session::Requirement;
 use crate::session::policy::Plan;
 use crate::time::Now;
-use crate::wire::scope::ScopeSet;
 
 impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
-        if self.config.bearer_token.is_some() {
-            let attempt = self.new_attempt();
-            if self.session.pardon() {
-                self.fail(attempt, ErrorKind::StaticTokenRefused.into());
-            }
-        } else if self.store.loaded && self.logout.is_none() {
-            let attempt = self.new_attempt();
-            self.begin(now, attempt, demand);
-        } else if let Some((attempt, waiting)) = &mut self.waiting {
+        let Some(demand) = self.on_fixed_demand(demand) else { return };
+        if let Some((attempt, waiting)) = &mut self.waiting {
             self.attempt = Some(*attempt);
             waiting.join(demand);
         } else {
             let attempt = self.new_attempt();
+            self.take_up(now, attempt, demand);
+        }
+    }
+
+    /// Begins, or waits until the record is loaded or the logout is over.
+    pub(super) fn take_up(&mut self, now: Now, attempt: AttemptId, demand: Demand) {
+        if self.store.loaded && self.logout.is_none() {
+            self.begin(now, attempt, demand);
+        } else {
             self.waiting = Some((attempt, demand));
         }
     }
@@ -39,10 +41,11 @@ impl AuthMachine {
             Goal::Load => return,
             Goal::Inspect => return self.start_login(now, attempt, demand, ""),
             Goal::Login => {
+                self.care.wanted = true;
                 self.session.start_over();
                 return self.start_login(now, attempt, demand, "a new login was asked for");
             }
-            Goal::Token => {}
+            Goal::Token => self.care.wanted = true,
         }
         let quiet = self.session.retry_in(now.mono).is_some();
         let lent = self.session.grant(now, &demand.need, &self.config, quiet).is_some();
@@ -74,32 +77,27 @@ impl AuthMachine {
             self.attempt = Some(lane.join(attempt, demand));
             return;
         }
-        let hopeless = self.session.requirement == Requirement::Required;
+        let wanted = demand.goal == Goal::Token && self.session.record.tokens.is_none();
+        let cached = self.cached.as_deref().filter(|_| wanted).cloned();
+        let hopeless = self.session.requirement == Requirement::Required && cached.is_none();
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
-            let scopes = self.session.lacking(&demand.need);
-            return self.fail(attempt, login_required(why, scopes));
+            // Another program's person may have logged in meanwhile.
+            let work = Work::Looking(why.to_owned());
+            let lane = Lane::new(LaneName::Login, attempt, demand, work);
+            self.login = Some(Lane { state: State::Ready(Want::Look), ..lane });
+            return;
         }
-        let record = &self.session.record;
         let evidence = self.session.refusal.clone().filter(|_| !inspect);
-        let job = Job {
-            site: self.session.site.clone(),
-            config: self.config.clone(),
-            entropy: self.entropy.split(),
+        let mut job = Job {
             browser_welcome: demand.browser_welcome,
+            cached,
             inspect,
             wanted_all_the_same: demand.goal == Goal::Login,
-            wanted: self.session.wanted(&demand.need),
-            earlier: record.tokens.as_ref().map(|tokens| tokens.purchase.clone()),
-            registrations: record.clients(demand.new_client, &self.config, now.wall),
-            document_rejected_by: record.document_rejected_by.clone(),
-            client_home: record.client_home.clone(),
-            challenge_scope: None,
-            learned: Learned::default(),
-            replaced_client: false,
-            went_private: false,
-            resource_refused: false,
+            new_client: demand.new_client,
+            ..Job::new(self.session.site.clone(), self.config.clone(), self.entropy.split())
         };
+        job.catch_up(&self.session.record, self.session.wanted(&demand.need), now.wall);
         let after_refusal = self.session.refused();
         let lane =
             Lane { after_refusal, ..Lane::new(LaneName::Login, attempt, demand, Work::Over) };
@@ -112,7 +110,11 @@ impl AuthMachine {
 
     pub(super) fn start_renewal(&mut self, attempt: AttemptId, demand: Demand) {
         match &mut self.renewal {
-            Some(lane) => self.attempt = Some(lane.join(attempt, demand)),
+            Some(lane) => {
+                // It was begun before anybody was refused.
+                lane.after_refusal |= lane.for_client && self.session.refused();
+                self.attempt = Some(lane.join(attempt, demand));
+            }
             None => {
                 let after_refusal = self.session.refused();
                 let lane = Lane::new(LaneName::Renewal, attempt, demand, Work::Reading);
@@ -139,10 +141,14 @@ impl AuthMachine {
     fn detach(&mut self, name: LaneName) {
         let lane = self.lane(name);
         match lane {
-            Some(lane) if lane.must_be_seen_through() => lane.detached = true,
+            Some(lane) if lane.must_be_seen_through() => {
+                lane.detached = true;
+                lane.for_client = matches!(lane.work, Work::Upkeep(..));
+            }
             Some(lane) => {
-                let doubt = lane.doubt();
-                self.chores.extend(doubt);
+                let (doubtful, expired) = (lane.earlier_client(), lane.expired());
+                self.chores.extend(doubtful.map(Change::Suspect));
+                self.answered = expired.or(self.answered.take());
                 self.drop_lane(name);
             }
             None => {}
@@ -152,6 +158,8 @@ impl AuthMachine {
     pub(super) fn on_forget(&mut self) {
         let attempts: Vec<_> =
             self.lanes().filter(|lane| !lane.detached).map(|lane| lane.attempt).collect();
+        // What is erased needs no other save.
+        self.end_turn(None);
         self.drop_lane(LaneName::Renewal);
         self.drop_lane(LaneName::Login);
         self.drop_lane(LaneName::Logout);
@@ -196,6 +204,7 @@ impl AuthMachine {
             }
             LaneName::Login => {
                 self.login = None;
+                self.leave_turn(None);
                 if let Some(prompt) = &mut self.prompt {
                     prompt.abandoned = true;
                 }
@@ -219,6 +228,9 @@ impl AuthMachine {
 
     /// Ends a lane with its result.
     pub(super) fn settle(&mut self, lane: &Lane, result: Result<(), Error>) {
+        if lane.name == LaneName::Login {
+            self.leave_turn(end_of(lane, &result));
+        }
         self.drop_lane(lane.name);
         match result {
             // What failed before says nothing any more, save to who still waits for it.
@@ -233,8 +245,4 @@ impl AuthMachine {
         self.attempt = Some(attempt);
         attempt
     }
-}
-
-pub(super) fn login_required(why: &str, scopes: ScopeSet) -> Error {
-    ErrorKind::LoginRequired { reason: why.to_owned(), scopes }.into()
 }

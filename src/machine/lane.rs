@@ -5,11 +5,16 @@ use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
+use crate::flow::secret::FindSecret;
+use crate::flow::upkeep::{Upkeep, Wish};
 use crate::flow::{Ask, Learned};
 use crate::logout;
+use crate::machine::Answered;
+use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
-use crate::output::{CallId, Purpose};
-use crate::session::record::Record;
+use crate::output::{CallId, Page, Purpose};
+use crate::session::pending::EarlierClient;
+use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Renewal, Trouble};
 use crate::time::{Mono, Now, UnixTime};
@@ -31,14 +36,22 @@ pub(super) struct Lane {
     pub(super) detached: bool,
     /// A refusal with 401 caused it.
     pub(super) after_refusal: bool,
+    /// It was begun for a client's sake; while it is detached, nothing else follows.
+    pub(super) for_client: bool,
     pub(super) work: Work,
     pub(super) state: State,
 }
 
 pub(super) enum Work {
     Login(Box<Login>),
+    /// A bearer token that is kept elsewhere.
+    Finding(FindSecret),
+    /// Before a login is said to be required, for this reason: the store is read again.
+    Looking(String),
     /// Before the refresh: the store is locked and read again.
     Reading,
+    /// Before that: a client's upkeep, while it is out, and what follows.
+    Upkeep(Option<Box<Upkeep>>, Then),
     /// The refresh itself, and the tokens that it is made from.
     Refreshing(Box<Exchange>, Box<Tokens>),
     /// A logout that finds out what is there to end: what is known so far, and the work whose
@@ -61,11 +74,19 @@ pub(super) enum State {
     Person(Mono),
     /// Time.
     Paused(Mono),
+    /// Somebody who sees to the client: what for, until it is begun.
+    LookedAfter(Option<Wish>),
+    /// Another program's person, seen to again at this moment.
+    Waiting(Mono),
 }
 
 pub(super) enum Want {
     Ask(Ask),
     Read,
+    /// The turn to ask a person.
+    Claim,
+    /// Does another program still ask its own?
+    Look,
     Save(Change, After),
 }
 
@@ -84,8 +105,10 @@ pub(super) enum Change {
     Trouble(Generation, Box<Trouble>),
     /// It isn't tried again.
     GiveUp(Generation),
-    /// A browser never came back from this issuer with this client.
-    Suspect(String, String),
+    /// What has become of a client.
+    Client(Box<Registration>),
+    /// A browser never came back with this client.
+    Suspect(EarlierClient),
     /// The refresh token of this generation, and of no other, is dead; so is the access token, if
     /// that was refused too.
     EndGrant {
@@ -151,12 +174,8 @@ impl Change {
                     tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
                 }
             }
-            Change::Suspect(issuer, client_id) => {
-                let client = record.registrations.get_mut(&issuer);
-                if let Some(client) = client.filter(|client| client.client_id == client_id) {
-                    client.suspect = true;
-                }
-            }
+            Change::Client(client) => record.update(*client),
+            Change::Suspect(client) => record.suspect(&client),
         }
     }
 }
@@ -169,12 +188,18 @@ fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens>
 pub(super) enum After {
     /// The login goes on.
     Kept,
+    /// So it does: others know that this program asks.
+    Claimed,
+    /// They know that it still does.
+    Beat,
     /// The attempt has what it wanted.
     Done,
     /// The grant has ended: a login, if the demand allows it.
     LogIn(String),
-    /// The refresh is sent.
+    /// The refresh, or the upkeep, is sent.
     Send(Ask),
+    /// The upkeep is over, or goes on with this client.
+    Upkept(Option<Wish>),
     /// The renewal has failed: its attempt waits for the next try, or ends with this.
     Rest(Error),
     /// The attempt has failed.
@@ -196,6 +221,7 @@ pub(super) struct InFlight {
 pub(super) enum Flight {
     Load,
     Read,
+    Look,
     Secret,
     Http(Asked),
     /// Before a save: the store is locked and read again.
@@ -226,7 +252,8 @@ pub(super) struct Orphan {
 impl Lane {
     pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
         let state = State::Ready(Want::Read);
-        Self { name, attempt, demand, detached: false, after_refusal: false, work, state }
+        let (detached, after_refusal, for_client) = (false, false, false);
+        Self { name, attempt, demand, detached, after_refusal, for_client, work, state }
     }
 
     /// One more waits for it; one that nobody waited for any more becomes the joiner's own: the
@@ -237,6 +264,7 @@ impl Lane {
             self.demand = demand;
         } else {
             self.demand.browser_welcome |= demand.browser_welcome;
+            self.demand.goal = self.demand.goal.max(demand.goal);
         }
         if let Work::Login(login) = &mut self.work {
             login.set_browser_welcome(self.demand.browser_welcome);
@@ -246,18 +274,26 @@ impl Lane {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Person(deadline) | State::Paused(deadline) => Some(deadline),
+            State::Person(at) | State::Paused(at) | State::Waiting(at) => Some(at),
             _ => None,
         }
     }
 
-    /// The person was sent to a server with a client that is older than this login, and hasn't come
-    /// back: perhaps the server has forgotten it, and told the person instead of us.
-    pub(super) fn doubt(&self) -> Option<Change> {
+    /// The client that the person was sent away with, if it is older than this login. Should they
+    /// not come back, perhaps the server has forgotten it, and told them instead of us.
+    pub(super) fn earlier_client(&self) -> Option<EarlierClient> {
         let (State::Person(_), Work::Login(login)) = (&self.state, &self.work) else { return None };
         let (issuer, client) = login.sent()?;
         let earlier = client.source == ClientSource::Remembered;
-        earlier.then(|| Change::Suspect(issuer.to_owned(), client.client_id.clone()))
+        let (issuer, client_id) = (issuer.to_owned(), client.client_id.clone());
+        earlier.then_some(EarlierClient { issuer, client_id })
+    }
+
+    /// The person's answer, should it still come when the login was given up on.
+    pub(super) fn expired(&self) -> Option<Answered> {
+        let Work::Login(login) = &self.work else { return None };
+        let (uri, state) = login.request()?;
+        Some(Answered { uri: uri.to_owned(), state: state.clone(), page: Page::Expired })
     }
 
     /// The token request that is out, should its answer come late.
@@ -265,12 +301,18 @@ impl Lane {
         let (exchange, previous, learned) = match &self.work {
             Work::Login(login) => {
                 let (exchange, learned) = login.exchange()?;
-                (exchange.clone(), None, learned)
+                (exchange, None, learned)
             }
             Work::Refreshing(exchange, previous) => {
                 ((**exchange).clone(), Some(previous.clone()), Learned::default())
             }
-            Work::Reading | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => return None,
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Reading
+            | Work::Upkeep(..)
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => return None,
         };
         let base = Base::Exactly(previous.as_ref().map_or(there, |tokens| Some(tokens.generation)));
         Some(Orphan { call, exchange, previous, base, learned })
@@ -280,8 +322,12 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Reading => false,
-            Work::Refreshing(..) | Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => true,
+            Work::Finding(_) | Work::Looking(_) | Work::Reading => false,
+            Work::Upkeep(..)
+            | Work::Refreshing(..)
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => true,
         }
     }
 }
@@ -326,6 +372,7 @@ impl std::fmt::Debug for Flight {
         f.write_str(match self {
             Flight::Load => "Load",
             Flight::Read => "Read",
+            Flight::Look => "Look",
             Flight::Secret => "Secret",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",

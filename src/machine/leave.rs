@@ -33,6 +33,8 @@ impl AuthMachine {
             self.attempt = Some(lane.join(attempt, Demand::default()));
             return;
         }
+        // What is erased needs no other save.
+        self.end_turn(None);
         let mut known = vec![self.session.record.clone()];
         let lanes = [self.renewal.take(), self.login.take()];
         let mut under_way = None;
@@ -67,7 +69,7 @@ impl AuthMachine {
                 Flight::Again(change, _) | Flight::Save(change, _) => {
                     learn(std::mem::replace(change, Change::Void));
                 }
-                Flight::Load | Flight::Http(_) | Flight::Secret => {}
+                Flight::Load | Flight::Look | Flight::Http(_) | Flight::Secret => {}
             }
             if claimed {
                 *lane = Some(LaneName::Logout);
@@ -91,6 +93,8 @@ impl AuthMachine {
     /// Empties the memory; who waited for the record to be loaded waits in vain.
     pub(super) fn forget_session(&mut self) -> Option<crate::event::AttemptId> {
         self.orphans.clear();
+        self.stop_lingering();
+        self.cached = None;
         let emptied = self.session.record.emptied();
         self.session = Session::new(self.session.site.clone());
         self.session.record = emptied;
@@ -242,6 +246,9 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
             let Bought { reply, purchase } = bought;
             let learned = Learned::default();
             Some(obtained(reply, purchase, Some(&previous), Base::Any, learned, now))
+        }
+        Work::Upkeep(Some(upkeep), _) => {
+            Some(Change::Client(Box::new(upkeep.on_http(now, reply, &mut notes))))
         }
         _ => None,
     }

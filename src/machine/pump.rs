@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::machine::{AuthMachine, Prompt};
 use crate::notice::Notice;
 use crate::output::{
@@ -21,6 +21,9 @@ use crate::time::{Mono, Now};
 const GRACE: Duration = Duration::from_secs(5);
 /// Token requests that were given up on and may still be answered.
 const MAX_ORPHANS: usize = 4;
+/// How long the listener stays for who comes too late: a browser tab that was left open answers within
+/// minutes, or never.
+const LATE: Duration = Duration::from_secs(300);
 /// How long a host may take to bind a port.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -37,8 +40,12 @@ impl AuthMachine {
             self.settle(&lane, Err(ErrorKind::Unanswered { action: "listen" }.into()));
         }
         if let Some(lane) = self.login.take_if(|l| due(&l.state, now.mono, true)) {
-            self.nobody_came(lane);
+            self.nobody_came(now, lane);
         }
+        if self.lingers.is_some_and(|until| until <= now.mono) {
+            self.stop_lingering();
+        }
+        self.on_time_to_look(now);
         for name in [LaneName::Renewal, LaneName::Login] {
             let paused = self.lane(name).is_some_and(|lane| due(&lane.state, now.mono, false));
             if paused && let Some(lane) = self.take_lane(name) {
@@ -52,7 +59,7 @@ impl AuthMachine {
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
         let silent = || HostError::new("no answer in time");
         let content = match &out.what {
-            Flight::Load | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
+            Flight::Load | Flight::Look | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
             Flight::Read | Flight::Lock(..) => {
                 AnswerContent::Loaded(Err(HostError::busy("no answer in time")))
@@ -103,32 +110,49 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
-            Work::Leaving(..) | Work::LoggingOut(_) | Work::Over => {}
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Upkeep(..)
+            | Work::Leaving(..)
+            | Work::LoggingOut(_)
+            | Work::Over => {}
         }
     }
 
-    fn nobody_came(&mut self, mut lane: Lane) {
+    fn nobody_came(&mut self, now: Now, mut lane: Lane) {
+        self.answered = lane.expired().or(self.answered.take());
+        // A port that others may need is given back at once.
+        let shared = self.config.callback_port.is_some();
+        if !shared && std::mem::take(&mut self.listening) {
+            self.lingers = Some(now.mono.plus(LATE));
+        }
         let within = Duration::from_secs(self.config.login_timeout_seconds);
         let sent = match &lane.work {
             Work::Login(login) => login.sent().map(|(_, client)| client),
             _ => None,
         };
-        let doubt = lane.doubt();
-        let earlier_client =
-            sent.filter(|_| doubt.is_some()).map(|client| printable(&client.client_id));
         let client = sent.map(|client| client.source);
+        let earlier = lane.earlier_client();
+        let earlier_client = earlier.as_ref().map(|earlier| printable(&earlier.client_id));
         let error = ErrorKind::NobodyCame { within, earlier_client, client }.into();
-        let Some(doubt) = doubt else { return self.settle(&lane, Err(error)) };
+        let Some(earlier) = earlier else { return self.settle(&lane, Err(error)) };
+        self.end_turn(None);
         lane.work = Work::Over;
-        lane.state = State::Ready(Want::Save(doubt, After::Failed(error)));
+        lane.state = State::Ready(Want::Save(Change::Suspect(earlier), After::Failed(error)));
         self.put_lane(lane);
+    }
+
+    /// Closes the listener that stayed for who comes late.
+    pub(super) fn stop_lingering(&mut self) {
+        if self.lingers.take().is_some() {
+            self.outputs.push_back(Output::Dismiss);
+        }
     }
 
     /// Turns wants into actions, one exchange and one prompt at a time.
     pub(super) fn pump(&mut self, now: Now) {
-        if self.exchange.is_none() {
-            self.pump_exchange(now);
-        }
+        // What needs no exchange after all leaves it to the next.
+        while self.exchange.is_none() && self.pump_exchange(now) {}
         let wants_prompt = self.login.as_ref().is_some_and(|lane| {
             matches!(lane.state, State::Ready(Want::Ask(Ask::Listen(_) | Ask::Browse(_))))
         });
@@ -137,35 +161,50 @@ impl AuthMachine {
         }
     }
 
-    fn pump_exchange(&mut self, now: Now) {
+    /// Whether something was begun.
+    fn pump_exchange(&mut self, now: Now) -> bool {
         if !self.store.loaded && self.waiting.is_some() {
             let id = self.fly(now, STORE_DEADLINE, None, Flight::Load);
-            return self.act(Action::Load(LoadCall { id, lock: false }));
+            self.act(Action::Load(LoadCall { id, lock: false }));
+            return true;
         }
         if let Some(change) = self.chores.pop_front() {
-            return self.save(now, None, change, None);
+            self.save(now, None, change, None);
+            return true;
         }
-        let is_turn = |lane: &Lane| {
-            matches!(
-                lane.state,
-                State::Ready(
-                    Want::Read | Want::Save(..) | Want::Ask(Ask::Http(_) | Ask::Secret(_))
-                )
-            )
+        if self.turn.is_owed() {
+            // Once: a mark that can't be taken away ends by itself, and others have their turn.
+            self.turn.paid();
+            self.say_so(now, None, After::Beat);
+            return true;
+        }
+        let is_turn = |lane: &Lane| match &lane.state {
+            State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_) | Ask::Secret(_)),
+            State::Ready(_) => true,
+            _ => false,
         };
         let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
                 self.save(now, None, self.store.retry(), None);
+                return true;
             }
-            return;
+            let due = self.turn.take_beat(now.mono);
+            if due {
+                self.say_so(now, None, After::Beat);
+            }
+            return due;
         };
-        let Some(lane) = self.lane(name) else { return };
+        let Some(lane) = self.lane(name) else { return false };
         match std::mem::replace(&mut lane.state, State::Exchanging) {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
                 self.act(Action::Load(LoadCall { id, lock: true }));
             }
+            State::Ready(Want::Claim) => {
+                self.say_so(now, Some(name), After::Claimed);
+            }
+            State::Ready(Want::Look) => self.look(now, name),
             State::Ready(Want::Save(change, after)) => {
                 self.save(now, Some(name), change, Some(after));
             }
@@ -176,6 +215,7 @@ impl AuthMachine {
             State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,
         }
+        true
     }
 
     fn pump_prompt(&mut self, now: Now) {
@@ -184,11 +224,14 @@ impl AuthMachine {
         let person = now.mono.plus(patience);
         match std::mem::replace(&mut lane.state, State::Listening) {
             State::Ready(Want::Ask(Ask::Listen(spec))) => {
+                // The port may be the same.
+                self.stop_lingering();
                 let id = self.prompt(now.mono.plus(LISTEN_DEADLINE));
                 self.act(Action::Listen(ListenCall { id, spec }));
             }
             State::Ready(Want::Ask(Ask::Browse(url))) => {
                 lane.state = State::Person(person);
+                self.turn.sent(lane.earlier_client());
                 let id = self.prompt(person);
                 self.tell(Notice::Browsing);
                 self.act(Action::Browse(BrowseCall { id, url }));

@@ -25,7 +25,7 @@ pub(super) struct Ahead {
 }
 
 /// Nothing is renewed unasked more often than this: some tokens live for seconds.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
 
 impl AuthMachine {
     /// A renewal for somebody: now, when the next try is due, or not at all for the time being.

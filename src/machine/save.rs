@@ -11,6 +11,7 @@
 //! the comparison alone: a program that is stopped while it holds the lock is overtaken by those who
 //! have waited for it in vain.
 
+use crate::error::ErrorKind;
 use crate::flow::Notes;
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
@@ -119,9 +120,18 @@ impl AuthMachine {
         self.write(now, lane, change, after);
     }
 
-    fn write(&mut self, now: Now, lane: Option<LaneName>, change: Change, after: Option<After>) {
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        lane: Option<LaneName>,
+        change: Change,
+        after: Option<After>,
+    ) {
+        let Some(after) = self.may_write(now, lane, after) else { return };
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
+        self.turn.sign(&mut record);
+        self.turn.paid();
         let record = (!record.is_blank()).then(|| record.to_bytes());
         let bytes = record.as_ref().map(|bytes| bytes.expose().as_slice());
         let forgets = matches!(change, Change::Forget);
@@ -153,6 +163,7 @@ impl AuthMachine {
         let login = matches!(change, Change::Tokens(Base::Any, ..));
         let mut record = self.session.record.clone();
         change.apply(&mut record);
+        self.turn.sign(&mut record);
         let obtained = brought && record.generation() != self.session.record.generation();
         let notice = self.store.answered(now, result.clone(), &record, login);
         self.session.adopt(now, record, obtained);
@@ -166,7 +177,32 @@ impl AuthMachine {
                 self.take_notes(notes);
                 self.login_turned(now, lane, turn);
             }
+            (Some(After::Claimed), work) => {
+                lane.work = work;
+                self.claimed(now, lane);
+            }
             (Some(After::LogIn(why)), _) => self.log_in_instead(now, lane, &why),
+            // Read again for this save, the store may have held another state of the client.
+            (Some(After::Send(ask)), Work::Upkeep(Some(upkeep), then))
+                if result.is_ok() && self.session.record.knows(upkeep.client()) =>
+            {
+                lane.work = Work::Upkeep(Some(upkeep), then);
+                lane.state = ready(now, ask);
+                self.put_lane(lane);
+            }
+            (Some(After::Send(_)), Work::Upkeep(_, then)) => {
+                self.look_after(now, lane, None, then);
+            }
+            (Some(After::Upkept(wish)), Work::Upkeep(_, then)) => {
+                self.look_after(now, lane, wish, then);
+            }
+            // Whoever is overtaken again and again doesn't know what is stored, nor may spend it.
+            (Some(After::Send(_)), Work::Refreshing(..))
+                if result.as_ref().is_err_and(HostError::is_conflict) =>
+            {
+                let error = result.err().unwrap_or_else(|| HostError::busy("overtaken"));
+                self.settle(&lane, Err(ErrorKind::Store(error).into()));
+            }
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
                 // Read again for this save, the store may have held newer ones.
                 let there = self.session.record.tokens.as_ref();
@@ -197,7 +233,7 @@ impl AuthMachine {
 
     /// Gives the lock back if it was taken for this save alone, and no renewal or logout goes on
     /// under it.
-    fn unlock_after(&mut self, lane: Option<LaneName>) {
+    pub(super) fn unlock_after(&mut self, lane: Option<LaneName>) {
         let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
         let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
         if lane != Some(LaneName::Renewal) && !needed {

@@ -11,7 +11,7 @@ impl AuthMachine {
         let mut notes = Notes::new();
         match std::mem::replace(&mut lane.work, Work::Over) {
             Work::Login(login) => {
-                let turn = login.on_secret(result, &mut notes);
+                let turn = login.on_secret(now.wall, result, &mut notes);
                 self.take_notes(notes);
                 self.login_turned(now, lane, turn);
             }
@@ -28,7 +28,12 @@ impl AuthMachine {
                 self.take_notes(notes);
                 self.logout_stepped(lane, step);
             }
-            Work::Reading | Work::Leaving(..) | Work::Over => {}
+            Work::Finding(find) => self.on_fixed_found(now, lane, find, result),
+            Work::Looking(_)
+            | Work::Reading
+            | Work::Upkeep(..)
+            | Work::Leaving(..)
+            | Work::Over => {}
         }
     }
 }

@@ -313,12 +313,14 @@ impl AuthMachine {
         let logged_out = bytes.is_none() && self.store.tells_of_logout();
         let Some(theirs) = self.read_record(bytes) else {
             self.store.saw(None);
+            self.session.record.login.take_if(|_| !self.store.damaged);
             if !logged_out {
                 return Again::Same;
             }
             self.session.adopt(now, self.session.record.emptied(), false);
             return Again::Gone;
         };
+        self.session.record.login.clone_from(&theirs.login);
         if let Some(erasing) = self.store.erasing {
             if !self.store.spares(erasing, &theirs) {
                 let known = self.store.is_unchanged(&theirs);
@@ -338,6 +340,7 @@ impl AuthMachine {
         let ours_is_newer = self.ours_is_newer(&theirs);
         self.store.saw(Some(&theirs));
         if ours_is_newer {
+            self.session.record.catch_up(&theirs);
             return Again::Same;
         }
         let ours = &self.session.record;
@@ -348,6 +351,7 @@ impl AuthMachine {
         if same {
             return Again::Same;
         }
+        self.turn.adopted();
         self.tell(Notice::Adopted);
         Again::Newer
     }

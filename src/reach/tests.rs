@@ -195,7 +195,11 @@ fn metadata_services_are_known_by_their_addresses() {
 }
 
 fn reach(server: &str, server_at: Option<&str>, url: &str, config: &Config) -> Reach {
-    let site = Site { text: server.into(), url: Url::parse(server).unwrap() };
+    let site = Site {
+        text: server.into(),
+        url: Url::parse(server).unwrap(),
+        headers: http::HeaderMap::new(),
+    };
     Reach::of(&Url::parse(url).unwrap(), &site, config, server_at.map(ip))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
@@ -11,19 +11,31 @@ use crate::secret::Secret;
 use crate::session::tokens::{Generation, Tokens};
 use crate::text::printable_url;
 use crate::time::UnixTime;
+use crate::wire::url::resource_indicator;
 
 /// The MCP server, as its operator wrote it and as it is compared.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) text: String,
     pub(crate) url: Url,
+    /// What the settings add to requests to it.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Site {
-    /// The server's URL as a resource indicator (RFC 8707 §2): as written; the machine took off a
-    /// fragment when it was made.
+    /// The server's URL as a resource indicator (RFC 8707 §2).
     pub(crate) fn indicator(&self) -> String {
-        self.text.clone()
+        resource_indicator(&self.text).unwrap_or_else(|| self.text.clone())
+    }
+
+    /// Adds what the settings say, where the request hasn't its own, after
+    /// [`check_home`](Self::check_home).
+    pub(crate) fn dress(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            if !headers.contains_key(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
     }
 
     /// Whether a request to `uri` stays at this server's origin.
@@ -61,18 +73,19 @@ impl Grant {
     }
 
     /// A token from the configuration, of which nothing is known.
-    pub(crate) fn fixed(site: Arc<Site>, header: HeaderValue) -> Self {
-        Self { site, header, generation: Generation::default(), expires_at: None }
+    pub(crate) fn fixed(site: Arc<Site>, header: HeaderValue, generation: Generation) -> Self {
+        Self { site, header, generation, expires_at: None }
     }
 
     /// Adds `Authorization` to a request for the MCP server (RFC 6750 §2.1), replacing one that is
-    /// there.
+    /// there, and the settings' [`headers`](crate::Config::headers) that it hasn't.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ForeignRequest`] where the request goes to another origin; it is left as it was.
     pub fn authorize<B>(&self, request: &mut http::Request<B>) -> Result<(), Error> {
         self.site.check_home(request.uri())?;
+        self.site.dress(request.headers_mut());
         request.headers_mut().insert(AUTHORIZATION, self.header.clone());
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! WHAT STAYS between flows: the record, the tokens, and what was learned from refusals.
 
+pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod grant;
+pub(crate) mod pending;
 pub(crate) mod policy;
 pub(crate) mod record;
+pub(crate) mod saved;
 pub(crate) mod tokens;
 pub(crate) mod trouble;
 
@@ -281,16 +284,22 @@ impl Session {
     /// Whether the tokens can be renewed without a person, as far as we know.
     fn is_refreshable(&self, now: UnixTime, config: &Config) -> bool {
         self.record.tokens.as_ref().is_some_and(Tokens::is_refreshable)
-            && recall(config, &self.record, now).is_some()
+            && (recall(config, &self.record, now).is_some()
+                || self.upkeep_in(now).is_some_and(|wait| wait.is_zero()))
+    }
+
+    /// How long until the secret of the tokens' client is to be renewed, if it can be.
+    pub(crate) fn upkeep_in(&self, now: UnixTime) -> Option<Duration> {
+        self.record.tokens.as_ref().filter(|tokens| tokens.is_refreshable())?;
+        self.record.buyer()?.renewal_in(now)
     }
 
     /// Why there is no token, and a login is needed.
     pub(crate) fn why_login(&self, now: UnixTime) -> &'static str {
         let Some(tokens) = &self.record.tokens else { return "there is no token" };
-        let clients = self.record.registrations.values().chain(&self.record.former);
         if tokens.renewal.given_up {
             "the refresh was given up"
-        } else if clients.filter(|client| client.bought(tokens)).any(|c| c.is_expired(now)) {
+        } else if self.record.buyer().is_some_and(|client| client.is_expired(now)) {
             "the client's secret has expired"
         } else {
             "there is no token, or it was refused"

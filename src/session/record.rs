@@ -1,27 +1,29 @@
 //! What is saved: one versioned JSON record for a server and account.
 
+mod migrate;
+
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
+use crate::session::client::Unrenewed;
 use crate::session::clock::ClockSkew;
+use crate::session::pending::{EarlierClient, Ended, PendingLogin};
 use crate::session::tokens::{Generation, Tokens};
 use crate::time::UnixTime;
 use crate::wire::Malformed;
+use crate::wire::registration::Registered;
 use crate::wire::scope::ScopeSet;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
 
-/// How long ahead of its end a client's secret is replaced, at the next login.
-const SOON: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The version that is written, and the only one so far. A record of a newer program is kept aside.
-const VERSION: u64 = 1;
+/// The version that is written. Older ones are read as if they were of this one, and written back as
+/// that with the next save; a record of a newer program is kept aside.
+const VERSION: u64 = 2;
 
 /// Everything about one server that must survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,13 @@ pub(crate) struct Record {
     pub(crate) discovery: Option<Discovery>,
     #[serde(default)]
     pub(crate) step_ups: Vec<StepUp>,
+    /// A program asks its person.
+    #[serde(
+        default,
+        deserialize_with = "PendingLogin::read",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) login: Option<PendingLogin>,
     /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_at: Option<IpAddr>,
@@ -70,15 +79,35 @@ pub(crate) struct Registration {
     pub(crate) secret_expires_at: Option<UnixTime>,
     pub(crate) auth_method: AuthMethod,
     pub(crate) redirect_uri: String,
+    /// The callback port that the settings asked for then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wanted_port: Option<u16>,
+    /// When it was registered, or its secret was last renewed.
     pub(crate) registered_at: UnixTime,
     #[serde(default, with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub(crate) management_token: Option<Secret>,
     #[serde(default)]
     pub(crate) management_uri: Option<String>,
+    /// All that the server has registered, where it gave something to manage it with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metadata: Option<Registered>,
+    /// Counts what the server has changed about it since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) changes: u32,
+    /// A renewal of its secret that was begun, and is not known to have worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unrenewed: Option<Unrenewed>,
     /// A browser went to the server with it and never came back: the server may not know it any
-    /// more. The next login registers afresh.
+    /// more. The next login asks the server, or registers afresh.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) suspect: bool,
+    /// The server was asked then, and knew it. Once is enough.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) confirmed: bool,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The issuer that a configured client has logged in with.
@@ -93,23 +122,6 @@ impl Registration {
     pub(crate) fn bought(&self, tokens: &Tokens) -> bool {
         tokens.client_source == ClientSource::Registered
             && (&self.issuer, &self.client_id) == (&tokens.issuer, &tokens.client_id)
-    }
-
-    /// Whether it has a secret that the server accepts no more.
-    pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
-        self.secret_end().is_some_and(|at| at <= now)
-    }
-
-    /// Whether a login with it would soon be worth nothing: a day ahead, or in the second half of a
-    /// shorter life.
-    pub(crate) fn expires_soon(&self, now: UnixTime) -> bool {
-        self.secret_end()
-            .is_some_and(|at| now.until(at) <= SOON.min(self.registered_at.until(at) / 2))
-    }
-
-    fn secret_end(&self) -> Option<UnixTime> {
-        let shown = self.client_secret.is_some() && self.auth_method != AuthMethod::None;
-        self.secret_expires_at.filter(|_| shown)
     }
 }
 
@@ -184,6 +196,7 @@ impl Record {
             client_home: None,
             discovery: None,
             step_ups: Vec::new(),
+            login: None,
             server_at: None,
             clock_skew: None,
         }
@@ -216,9 +229,18 @@ impl Record {
         }
         theirs.last_generation =
             theirs.last_generation.max(last).max(theirs.generation().unwrap_or_default());
+        theirs.catch_up(self);
         theirs.step_ups.clone_from(&self.step_ups);
         theirs.clock_skew.clone_from(&self.clock_skew);
         theirs
+    }
+
+    /// The next login registers afresh.
+    pub(crate) fn suspect(&mut self, earlier: &EarlierClient) {
+        let client = self.registrations.get_mut(&earlier.issuer);
+        if let Some(client) = client.filter(|client| client.client_id == earlier.client_id) {
+            client.suspect = true;
+        }
     }
 
     /// The registered clients as a login finds them: in doubt where that is wished, and where they
@@ -231,6 +253,8 @@ impl Record {
     ) -> BTreeMap<String, Registration> {
         let mut clients = self.registrations.clone();
         for client in clients.values_mut() {
+            // What is wished isn't to be talked out of by the server.
+            client.confirmed |= all_doubtful;
             let tokens = self.tokens.as_ref().filter(|tokens| client.bought(tokens));
             let used = tokens.map_or(client.registered_at, |tokens| tokens.obtained_at);
             let idle =
@@ -249,8 +273,18 @@ impl Record {
         }
     }
 
-    /// Reads a stored record.
+    /// Reads a stored record of this server.
     pub(crate) fn parse(bytes: &[u8], server: &str) -> Result<Self, Malformed> {
+        let record = Self::read(bytes)?;
+        if record.server != server {
+            let got = "a record of another server";
+            return Err(Malformed::new("the stored record", server, got));
+        }
+        Ok(record)
+    }
+
+    /// Reads a stored record of any server.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         #[derive(Deserialize)]
         struct Header {
             version: Option<u64>,
@@ -261,15 +295,15 @@ impl Record {
             bad("a JSON record", &format!("an error at {}:{}", e.line(), e.column()))
         };
         let header: Header = serde_json::from_slice(bytes).map_err(at)?;
-        match header.version {
-            Some(VERSION) => {}
-            Some(version) => return Err(bad("version 1", &format!("version {version}"))),
-            None => return Err(bad("version 1", "no version")),
-        }
-        let record: Self = serde_json::from_slice(bytes).map_err(at)?;
-        if record.server != server {
-            return Err(bad(server, "a record of another server"));
-        }
+        let expected = || format!("version {} to {VERSION}", migrate::OLDEST);
+        let record = match header.version {
+            Some(VERSION) => serde_json::from_slice(bytes),
+            Some(older @ migrate::OLDEST..VERSION) => migrate::migrated(bytes, older)
+                .and_then(|bytes| serde_json::from_slice(bytes.expose())),
+            Some(version) => return Err(bad(&expected(), &format!("version {version}"))),
+            None => return Err(bad(&expected(), "no version")),
+        };
+        let record: Self = record.map_err(at)?;
         // Nobody counts so far: from there on no new tokens could be told from old ones.
         if record.next_generation() == Generation::LAST {
             return Err(bad("a generation that was counted", "the last one"));
@@ -288,6 +322,7 @@ impl Record {
             && self.registrations.is_empty()
             && self.document_rejected_by.is_empty()
             && self.discovery.is_none()
+            && self.login.as_ref().is_none_or(|login| login.ended() == Some(Ended::Obtained))
     }
 
     pub(crate) fn generation(&self) -> Option<Generation> {
@@ -316,13 +351,53 @@ impl Record {
         // Alive after all: the person just didn't come.
         let client = self.registrations.get_mut(&tokens.issuer);
         if let Some(client) = client.filter(|client| client.bought(&tokens)) {
-            client.suspect = false;
+            (client.suspect, client.confirmed) = (false, false);
         }
         self.tokens = Some(tokens);
     }
 
+    /// Every registered client that is known.
+    pub(crate) fn known_clients(&self) -> impl Iterator<Item = &Registration> {
+        self.registrations.values().chain(&self.former)
+    }
+
+    /// The registered client that the tokens were issued to.
+    pub(crate) fn buyer(&self) -> Option<&Registration> {
+        let tokens = self.tokens.as_ref()?;
+        self.known_clients().find(|client| client.bought(tokens))
+    }
+
+    /// Takes over what has become of our clients elsewhere.
+    pub(crate) fn catch_up(&mut self, other: &Self) {
+        for known in self.registrations.values_mut().chain(&mut self.former) {
+            let newer =
+                other.known_clients().find(|other| other.is(known) && other.is_newer_than(known));
+            if let Some(newer) = newer {
+                known.clone_from(newer);
+            }
+        }
+    }
+
+    /// Remembers what has become of a client, if it is still known.
+    pub(crate) fn update(&mut self, client: Registration) {
+        let known = self.registrations.values_mut().chain(&mut self.former);
+        let ours = |known: &&mut Registration| known.is(&client) && !known.is_newer_than(&client);
+        if let Some(known) = known.into_iter().find(ours) {
+            *known = client;
+        }
+    }
+
+    /// Whether this is what is known of the client.
+    pub(crate) fn knows(&self, client: &Registration) -> bool {
+        self.known_clients().any(|known| known == client)
+    }
+
     /// Remembers a client, and the one that it replaces as long as its tokens live.
     pub(crate) fn register(&mut self, registration: Registration) {
+        // A login that began before its client was renewed knows an older secret.
+        let newer =
+            |known: &&Registration| known.is(&registration) && known.is_newer_than(&registration);
+        let registration = self.known_clients().find(newer).cloned().unwrap_or(registration);
         let replaced = self.registrations.insert(registration.issuer.clone(), registration);
         let tokens = self.tokens.as_ref();
         if let Some(replaced) = replaced.filter(|old| tokens.is_some_and(|t| old.bought(t))) {

@@ -10,6 +10,7 @@ use crate::secret::{Secret, exposed};
 use crate::session::grant::bearer;
 use crate::session::trouble::Renewal;
 use crate::time::UnixTime;
+use crate::wire::jwt::Person;
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::{AuthMethod, TokenReply};
 
@@ -76,6 +77,9 @@ pub(crate) struct Tokens {
     pub(crate) expires_at: Option<UnixTime>,
     /// What the token is good for, as far as the server said; else what was asked for.
     pub(crate) granted: ScopeSet,
+    /// Whom the server says they are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<Person>,
     #[serde(default, skip_serializing_if = "Renewal::is_clean")]
     pub(crate) renewal: Renewal,
     #[serde(flatten)]
@@ -103,7 +107,12 @@ impl Tokens {
         let granted = reply.scope.filter(|scope| !scope.is_empty()).unwrap_or_else(|| {
             previous.map_or_else(|| purchase.requested.clone(), |p| p.granted.clone())
         });
+        // A refresh often brings no ID token (OpenID Connect Core §12.2).
+        let person = reply.id_token.as_ref().and_then(Person::read);
+        let person = person.or_else(|| Person::read(&reply.access_token));
+        let person = person.or_else(|| previous.and_then(|p| p.person.clone()));
         Self {
+            person,
             generation: Generation::default(),
             access_token: reply.access_token,
             refresh_token: reply
@@ -126,6 +135,12 @@ impl Tokens {
     pub(crate) fn is_same_set(&self, other: &Tokens) -> bool {
         let refresh = self.refresh_token.as_ref().zip(other.refresh_token.as_ref());
         self.access_token == other.access_token && refresh.is_none_or(|(a, b)| a == b)
+    }
+
+    /// The scopes to name in a refresh: those that were granted, in the words of the request.
+    pub(crate) fn named(&self) -> &ScopeSet {
+        let known = !self.granted.is_empty() && self.requested.contains_all(&self.granted);
+        if known { &self.granted } else { &self.requested }
     }
 
     /// Whether these are the same secrets.
@@ -188,6 +203,7 @@ mod tests {
             obtained_at: UnixTime(obtained),
             expires_at: expires.map(UnixTime),
             granted: ScopeSet::parse("x y"),
+            person: None,
             renewal: Renewal::default(),
             purchase: Purchase {
                 issuer: "https://i.example".into(),

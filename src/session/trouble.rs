@@ -126,10 +126,13 @@ pub(crate) struct Anchor {
 impl Anchor {
     pub(crate) fn new(trouble: &Trouble, now: Now) -> Self {
         let passed = trouble.last.until(now.wall);
+        // A failure that is still to come: the clock was set back since, nobody knows when.
+        let is_believed = now.wall.until(trouble.last) <= trouble.wait();
+        let left = if is_believed { trouble.wait() } else { Duration::ZERO };
         Self {
             seen: now.mono,
             lasted: trouble.since.until(trouble.last).saturating_add(passed),
-            left: trouble.wait().saturating_sub(passed),
+            left: left.saturating_sub(passed),
         }
     }
 
@@ -256,6 +259,7 @@ mod tests {
             Anchor::new(&trouble, now(wall, 100)).left(now(0, 100 + later).mono).as_secs()
         };
         assert_eq!((left(START.0, 0), left(START.0, 4), left(START.0 + 4, 0)), (10, 6, 6));
-        assert_eq!((left(0, 0), left(0, 4), left(u64::MAX, 0)), (10, 6, 0));
+        assert_eq!((left(START.0 - 5, 0), left(START.0 - 5, 4)), (10, 6));
+        assert_eq!((left(0, 0), left(u64::MAX, 0)), (0, 0));
     }
 }

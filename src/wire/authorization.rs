@@ -127,7 +127,8 @@ pub struct AuthorizationResponse {
 impl AuthorizationResponse {
     /// Reads a redirect: a whole URL, the target of an HTTP request (`/callback?code=…`), or a query
     /// with or without its `?`. Whitespace and quotes around it, as left by a paste, are dropped,
-    /// and so is a fragment.
+    /// and so is a fragment, unless it alone holds the parameters: some servers answer that way to
+    /// everybody, and only who pastes the address can show it.
     ///
     /// # Errors
     ///
@@ -184,11 +185,15 @@ fn put<T>(
 /// The query of a redirect in any of its forms, empty if there is none.
 fn query_of(redirect: &str) -> &str {
     let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
-    let text = redirect.trim_matches(around).split('#').next().unwrap_or_default();
+    let (text, fragment) = match redirect.trim_matches(around).split_once('#') {
+        Some((text, fragment)) => (text, fragment),
+        None => (redirect.trim_matches(around), ""),
+    };
     match text.split_once('?') {
         // A bare query may hold a `?` too, in a value: `iss=https://as.example/?tenant=1`.
-        Some((head, query)) if !head.contains('=') => query,
+        Some((head, query)) if !head.contains('=') && !query.is_empty() => query,
         _ if text.contains('=') && !text.starts_with('/') => text,
+        _ if fragment.contains('=') => fragment,
         _ => "",
     }
 }

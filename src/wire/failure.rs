@@ -185,6 +185,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it holds words of the server's own: some quote what they were sent.
+    pub(crate) fn has_words(&self) -> bool {
+        matches!(
+            self,
+            Failure::Refused { .. }
+                | Failure::Passing { error: Some(_), .. }
+                | Failure::Unauthorized { message: Some(_) }
+        )
+    }
+
     /// Reads the answer to a failed POST; `document` says to which.
     ///
     /// - An OAuth error is [`Failure::Refused`] at any status, except `server_error`,

@@ -7,6 +7,8 @@ pub mod authorization;
 pub mod challenge;
 pub(crate) mod date;
 pub mod failure;
+pub mod headers;
+pub mod jwt;
 pub mod pkce;
 pub mod registration;
 pub mod resource_metadata;

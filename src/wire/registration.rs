@@ -1,17 +1,19 @@
 //! Dynamic client registration: RFC 7591 §2 and §3, with `application_type` of OpenID Connect
-//! Dynamic Client Registration §2; the end of a registration, RFC 7592 §2.3.
+//! Dynamic Client Registration §2; the management of a registration, RFC 7592.
 
 use ::url::Url;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use serde::Serialize;
 
 use super::Malformed;
 use super::failure::{Failure, Fields, OAuthError, is_page};
-use super::revocation::Revoked;
 use super::scope::ScopeSet;
 use super::token::{AuthMethod, post, set_authorization};
 use super::url;
 use crate::{Secret, UnixTime};
+
+mod management;
+pub use management::{Registered, UpdateRequest, delete_request, read_deleted, read_request};
 
 const DOCUMENT: &str = "client registration reply";
 
@@ -131,10 +133,15 @@ pub struct RegistrationReply {
     pub registration_client_uri: Option<String>,
     /// The scopes that the client may ask for.
     pub scope: Option<ScopeSet>,
+    /// All that it says of the client, to be sent back with an update.
+    pub metadata: Registered,
+    /// Whether anything is said of the secret's end: `0` is, and means never.
+    pub(crate) names_expiry: bool,
 }
 
 impl RegistrationReply {
-    /// Reads the answer of a registration endpoint; any success with an identifier will do.
+    /// Reads the answer of a registration endpoint, or to a [`read_request`] or an [`UpdateRequest`];
+    /// any success with an identifier will do.
     ///
     /// # Errors
     ///
@@ -162,6 +169,8 @@ impl RegistrationReply {
             return Err(failure());
         }
         Ok(Self {
+            metadata: Registered::read(fields.members()),
+            names_expiry: fields.has("client_secret_expires_at"),
             client_id: fields.identifier("client_id")?,
             client_secret: fields.secret("client_secret"),
             client_secret_expires_at: time(&mut fields, "client_secret_expires_at"),
@@ -202,36 +211,6 @@ impl RegistrationReply {
             return Err(Malformed::new(DOCUMENT, expected, "nothing"));
         }
         Ok(method)
-    }
-}
-
-/// The DELETE that ends a registration (RFC 7592 §2.3), at its `registration_client_uri` and with its
-/// `registration_access_token`.
-pub fn delete_request(uri: &Url, token: &Secret<String>) -> Request<Vec<u8>> {
-    let mut request = Request::new(Vec::new());
-    *request.method_mut() = Method::DELETE;
-    *request.uri_mut() = uri.as_str().parse().unwrap_or_default();
-    set_authorization(&mut request, &format!("Bearer {}", token.expose()));
-    request
-}
-
-/// Reads the answer to [`delete_request`]: any success, 404 and 410 mean that there is no such
-/// registration any more, 405 and 501 that the server ends none.
-///
-/// # Errors
-///
-/// See [`Failure::read`].
-pub fn read_deleted(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: UnixTime,
-) -> Result<Revoked, Failure> {
-    match status.as_u16() {
-        404 | 410 => Ok(Revoked::Done),
-        405 | 501 => Ok(Revoked::Unsupported),
-        _ if status.is_success() && !is_page(headers, body) => Ok(Revoked::Done),
-        _ => Err(Failure::read("registration's end", status, headers, body, now)),
     }
 }
 

@@ -170,6 +170,32 @@ pub fn same_resource(resource: &str, server: &Url) -> bool {
     })
 }
 
+/// The resource indicator of a server that names none itself (RFC 8707 §2): its URL with scheme and
+/// host in lower case and without a fragment. Path, query, port and a slash at the end stay as they
+/// are. `None` for what can't be one: no absolute URL, or one with user information.
+pub fn resource_indicator(server: &str) -> Option<String> {
+    let text = server.split('#').next().filter(|text| !text.chars().any(needs_repair))?;
+    let url = Url::parse(text).ok().filter(|url| url.has_host() && url.username().is_empty())?;
+    let (scheme, rest) = text.split_once("://").filter(|_| url.password().is_none())?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    Some(format!("{}://{}{path}", scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
+}
+
+/// The issuers that a challenge's realm may stand for, best first: an `https` URL, or any to this
+/// machine, without query and fragment, its dot segments resolved, and the same without the slashes
+/// at its end. Anything else is no issuer.
+pub fn issuers_of_realm(realm: &str) -> Vec<String> {
+    let text = realm.split(['?', '#']).next().unwrap_or_default();
+    let Ok(url) = parse("realm", text) else { return Vec::new() };
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    let path = rest.find('/').map_or("/", |at| &rest[at..]);
+    // The realm's own bytes, unless the path was resolved.
+    let resolved = if path == url.path() { text.to_owned() } else { String::from(url.clone()) };
+    let bare = Some(resolved.trim_end_matches('/')).filter(|_| !path_of(&url).is_empty());
+    let bare = bare.filter(|bare| *bare != resolved).map(str::to_owned);
+    std::iter::once(resolved).chain(bare).collect()
+}
+
 /// Whether two issuer identifiers are the same string (RFC 8414 §3.3, RFC 9207 §2.4).
 ///
 /// The one tolerated difference is the root slash of an empty path, `https://a` and `https://a/`:

@@ -369,6 +369,16 @@ fn a_client_that_the_server_has_pruned(entry: &Entry) {
     s.log_in().unwrap();
     assert_eq!(s.world.registrations(), 2);
 
+    // The program is killed before.
+    let mut s = logged_in();
+    s.world.faults.push(pruned());
+    s.demand(Demand::interactive(Need::default()).fresh());
+    s.run_until("browse");
+    s.advance(6);
+    s.restart();
+    s.log_in().unwrap();
+    assert_eq!(s.world.registrations(), 2);
+
     // They ask for a new client themselves.
     let mut s = logged_in();
     s.demanded(Demand::interactive(Need::default()).fresh().with_new_client()).unwrap();

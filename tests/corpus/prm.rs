@@ -108,53 +108,57 @@ pub const CHECKS: &[Check] = &[
         meet(&mut s);
         sends(&s, entry.text("/json/resource"));
     }),
-    Check::new("PRM-017", |entry| {
-        let resource = entry.filled("/json/resource");
-        let members = with(&entry.members("/json"), "resource", &resource);
-        let entra = || {
-            let mut s = described(&resource, &members);
-            s.world.authorization[0].resources = ResourceIndicators::RefusedAtToken;
-            s
-        };
-        // The number comes with `invalid_target`, or alone.
-        for refusal in [
-            r#"{"error":"invalid_target","error_description":"AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."}"#,
-            r#"{"error":"invalid_request","error_description":"AADSTS901002: The 'resource' request parameter isn't supported."}"#,
-        ] {
-            let refusal = || Fault::answer("POST", "/token", Canned::json(400, refusal));
-            let mut s = entra();
-            s.world.faults.push(refusal());
-            let answer = s.call_tool("whoami");
-            assert_fails!(answer, ErrorKind::TokenRefused { .. });
-            assert!(answer.error().to_string().contains("AADSTS"), "{}", answer.error());
-            assert!(answer.error().advice().contains("`send_resource`"));
-            // Always without.
-            let mut s = entra();
-            s.config.send_resource = SendResource::Never;
-            meet(&mut s);
-            assert_eq!(s.authorize_param("resource"), None);
-            assert!(lenient(&s, Leniency::ResourceOmitted));
-            // Without once it is refused: for the code, and for a refresh.
-            let mut s = entra();
-            s.config.send_resource = SendResource::Auto;
-            s.world.faults.push(refusal());
-            meet(&mut s);
-            assert_eq!(s.authorize_param("resource").as_deref(), Some(resource.as_str()));
-            assert_eq!(s.form_field("resource"), None);
-            assert!(lenient(&s, Leniency::ResourceOmitted));
-            s.sleep(4000);
-            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
-            assert_eq!(s.form_field("grant_type").as_deref(), Some("refresh_token"));
-            // Another one in its place.
-            let mut s = entra();
-            s.config.resource = Some("https://org.crm.dynamics.com".to_owned());
-            s.world.authorization[0].resources =
-                ResourceIndicators::Only("https://org.crm.dynamics.com".to_owned());
-            s.world.resource.identifier.clone_from(&s.config.resource);
-            meet(&mut s);
-            sends(&s, "https://org.crm.dynamics.com");
-        }
-    }),
+    Check::against(
+        "PRM-017",
+        "nothing is left out by itself, because the specification demands the resource indicator: `send_resource` `auto` does what is wished, and the error names it",
+        |entry| {
+            let resource = entry.filled("/json/resource");
+            let members = with(&entry.members("/json"), "resource", &resource);
+            let entra = || {
+                let mut s = described(&resource, &members);
+                s.world.authorization[0].resources = ResourceIndicators::RefusedAtToken;
+                s
+            };
+            // The number comes with `invalid_target`, or alone.
+            for refusal in [
+                r#"{"error":"invalid_target","error_description":"AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."}"#,
+                r#"{"error":"invalid_request","error_description":"AADSTS901002: The 'resource' request parameter isn't supported."}"#,
+            ] {
+                let refusal = || Fault::answer("POST", "/token", Canned::json(400, refusal));
+                let mut s = entra();
+                s.world.faults.push(refusal());
+                let answer = s.call_tool("whoami");
+                assert_fails!(answer, ErrorKind::TokenRefused { .. });
+                assert!(answer.error().to_string().contains("AADSTS"), "{}", answer.error());
+                assert!(answer.error().advice().contains("`send_resource`"));
+                // Always without.
+                let mut s = entra();
+                s.config.send_resource = SendResource::Never;
+                meet(&mut s);
+                assert_eq!(s.authorize_param("resource"), None);
+                assert!(lenient(&s, Leniency::ResourceOmitted));
+                // Without once it is refused: for the code, and for a refresh.
+                let mut s = entra();
+                s.config.send_resource = SendResource::Auto;
+                s.world.faults.push(refusal());
+                meet(&mut s);
+                assert_eq!(s.authorize_param("resource").as_deref(), Some(resource.as_str()));
+                assert_eq!(s.form_field("resource"), None);
+                assert!(lenient(&s, Leniency::ResourceOmitted));
+                s.sleep(4000);
+                assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+                assert_eq!(s.form_field("grant_type").as_deref(), Some("refresh_token"));
+                // Another one in its place.
+                let mut s = entra();
+                s.config.resource = Some("https://org.crm.dynamics.com".to_owned());
+                s.world.authorization[0].resources =
+                    ResourceIndicators::Only("https://org.crm.dynamics.com".to_owned());
+                s.world.resource.identifier.clone_from(&s.config.resource);
+                meet(&mut s);
+                sends(&s, "https://org.crm.dynamics.com");
+            }
+        },
+    ),
     Check::new("PRM-018", |entry| {
         let mut s =
             described("https://api.us2.coralogix.com/mgmt/api/v1/mcp", &entry.members("/json"));

@@ -38,7 +38,6 @@ impl Check {
 pub struct Area {
     name: &'static str,
     checks: &'static [Check],
-    finished: bool,
     summary: Option<Summary>,
 }
 
@@ -48,17 +47,12 @@ type Summary = fn(&[String]) -> Result<(), String>;
 impl Area {
     /// Every entry has its check.
     pub const fn new(name: &'static str, checks: &'static [Check]) -> Self {
-        Self { name, checks, finished: true, summary: None }
+        Self { name, checks, summary: None }
     }
 
     /// The same, and once all have passed, what they have said is looked at as a whole.
     pub const fn with_summary(self, summary: Summary) -> Self {
         Self { summary: Some(summary), ..self }
-    }
-
-    /// Entries without a check are only counted; once there are none, this is refused.
-    pub const fn unfinished(name: &'static str, checks: &'static [Check]) -> Self {
-        Self { name, checks, finished: false, summary: None }
     }
 }
 
@@ -67,8 +61,6 @@ impl Area {
 struct Count {
     passed: usize,
     failed: usize,
-    /// Without a check.
-    open: usize,
 }
 
 thread_local! {
@@ -101,10 +93,6 @@ pub fn run(areas: &[Area]) -> ExitCode {
         let mut count = Count::default();
         for (name, outcome) in judge(area, &entries, &command) {
             let _ = match outcome {
-                Verdict::Open => {
-                    count.open += 1;
-                    Ok(())
-                }
                 Verdict::Passed(remarks) => {
                     count.passed += 1;
                     writeln!(out, "test {name} ... ok{}", beneath(&remarks))
@@ -120,9 +108,8 @@ pub fn run(areas: &[Area]) -> ExitCode {
     let known = |entry: &&Entry| areas.iter().any(|area| area.name == entry.area);
     let strays = entries.len() - entries.iter().filter(known).count();
     let _ = writeln!(out);
-    for (area, Count { passed, failed, open }) in &counts {
-        let rest = if *open == 0 { String::new() } else { format!(", {open} without a check") };
-        let _ = writeln!(out, "{:<12}{passed:>3} passed, {failed} failed{rest}", area.name);
+    for (area, Count { passed, failed }) in &counts {
+        let _ = writeln!(out, "{:<12}{passed:>3} passed, {failed} failed", area.name);
     }
     let passed: usize = counts.iter().map(|(_, count)| count.passed).sum();
     let failed: usize = counts.iter().map(|(_, count)| count.failed).sum::<usize>() + strays;
@@ -133,7 +120,6 @@ pub fn run(areas: &[Area]) -> ExitCode {
 enum Verdict {
     Passed(Vec<String>),
     Failed(String),
-    Open,
 }
 
 /// Every entry of the area, in the order of the file, then what is wrong with its table.
@@ -147,8 +133,7 @@ fn judge(area: &Area, entries: &[Entry], command: &Command) -> Vec<(String, Verd
         }
         let mut checks = area.checks.iter().filter(|check| check.id == entry.id);
         let verdict = match (checks.next(), checks.next()) {
-            (None, _) if area.finished => Verdict::Failed("it has no check".to_owned()),
-            (None, _) => Verdict::Open,
+            (None, _) => Verdict::Failed("it has no check".to_owned()),
             (Some(_), Some(_)) => Verdict::Failed("it has two checks".to_owned()),
             (Some(check), None) => perform(check, entry),
         };
@@ -169,9 +154,6 @@ fn judge(area: &Area, entries: &[Entry], command: &Command) -> Vec<(String, Verd
         if !own.iter().any(|entry| entry.id == check.id) {
             complain(check.id, "the area has no such entry");
         }
-    }
-    if !area.finished && own.iter().all(|e| area.checks.iter().any(|check| check.id == e.id)) {
-        complain("", "every entry has a check: the area is finished");
     }
     verdicts
 }

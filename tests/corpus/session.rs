@@ -9,6 +9,7 @@ use crate::runner::Check;
 
 pub const CHECKS: &[Check] = &[
     Check::new("SE-001", two_programs_refresh_once),
+    Check::new("SE-002", the_loser_spares_what_the_winner_saved),
     Check::new("SE-003", many_refusals_are_one_refresh),
     Check::new("SE-004", a_server_error_in_a_race),
     Check::new("SE-005", a_refusal_before_its_time),
@@ -76,6 +77,33 @@ fn two_programs_refresh_once(entry: &Entry) {
     s.sleep(4000);
     let told = s.call_tool_in_background("whoami");
     assert_fails!(told, ErrorKind::LoginRequired { reason, .. } if reason.contains("Grant not found"));
+}
+
+fn the_loser_spares_what_the_winner_saved(entry: &Entry) {
+    let sequence = entry.texts("/sequence");
+    let winner = sequence[0].split(' ').next().unwrap();
+    let loser = sequence[1].split(' ').next().unwrap();
+    assert_eq!((winner, loser), ("A", "B"));
+    let error = sequence[1].split(' ').find(|word| word.starts_with("invalid_")).unwrap();
+    assert_eq!(error, "invalid_grant");
+    // B is at it when the lock doesn't hold A back: another machine, or an old version.
+    let mut s = expired();
+    s.switch_to(1);
+    s.demand(mcp_auth::Demand::background(mcp_auth::Need::default()));
+    s.run_until("POST auth.example.com/token");
+    let lock = s.store.locked_by.take();
+    s.switch_to(0);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    let saved = s.world.newest_refresh_token().unwrap().to_owned();
+    assert!(s.store.text().contains(&saved));
+    s.store.locked_by = lock;
+    s.world.authorization[0].reuse_detection = false;
+    s.switch_to(1);
+    s.run();
+    assert!(s.world.reuse_seen());
+    assert!(s.store.text().contains(&saved), "the winner's token is gone");
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(s.browser_opened(), 1);
 }
 
 fn many_refusals_are_one_refresh(entry: &Entry) {

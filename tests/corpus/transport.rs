@@ -48,7 +48,7 @@ pub const CHECKS: &[Check] = &[
     }),
     Check::against(
         "TR-005",
-        "the final URL is not remembered: a 307 is temporary (RFC 9110 §15.4.8), and the URL of a request is the program's",
+        "followed is only a slash's difference, because other servers lead to a login page so (TR-016); the final URL is not remembered, because a 307 is temporary (RFC 9110 §15.4.8), and the URL of a request is the program's",
         |entry| {
             let (method, path) = entry.text("/request").split_once(' ').unwrap();
             assert_eq!((method, entry.status()), ("POST", 307));
@@ -146,6 +146,11 @@ pub const CHECKS: &[Check] = &[
         assert!(matches!(error.kind(), ErrorKind::ProbeFailed { .. }), "{error}");
         assert!(error.advice().contains("Use https://mcp.vercel.com as"), "{}", error.advice());
         assert_eq!((s.browser_opened(), s.world.registrations()), (0, 0));
+        // Unless the settings insist.
+        assert!(error.advice().contains("`issuer`"));
+        s.config.issuer = Some("https://vercel.com".to_owned());
+        s.restart();
+        s.log_in().unwrap();
         // There, it does.
         let mut s = vercel();
         s.server = None;

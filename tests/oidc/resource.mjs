@@ -15,7 +15,7 @@ const TOOLS = [
 
 /**
  * @param verify `async (token) => { subject, client, scopes } | undefined`
- * @param control `{ 'METHOD /path': async () => reply }`, the test's way in
+ * @param control `{ 'METHOD /path': async (request) => reply }`, the test's way in
  */
 export function resourceServer({ origin, issuer, verify, control, stats }) {
   const mcp = `${origin}/mcp`;
@@ -23,7 +23,7 @@ export function resourceServer({ origin, issuer, verify, control, stats }) {
   async function handle(request, response) {
     const { pathname } = new URL(request.url, origin);
     const lever = control[`${request.method} ${pathname}`];
-    if (lever) return send(response, 200, await lever());
+    if (lever) return send(response, 200, await lever(request));
     if (pathname === METADATA && request.method === 'GET') {
       return send(response, 200, {
         resource: mcp,

@@ -8,6 +8,9 @@
 //   --token-format   of access tokens
 //   --refresh        offline: only for a granted `offline_access` (which takes `prompt=consent`);
 //                    always: to every client that registered for the refresh grant
+//   --secret-ttl     clients have a secret that lives for so many seconds, and a new one from each
+//                    change of their registration; to register takes the initial access token that
+//                    the line names
 //   --token-delay    between what a token request does and its answer
 //   --grace          how long a refresh token is taken again after it was rotated
 //
@@ -24,7 +27,12 @@
 //   POST lose-token-answers     token requests are granted, and the answer never comes
 //   POST lose-nothing           the end of both
 
-import { createPublicKey, generateKeyPairSync, verify as verifySignature } from 'node:crypto';
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  verify as verifySignature,
+} from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
@@ -42,6 +50,7 @@ const { values: options } = parseArgs({
     'access-ttl': { type: 'string', default: '3600' },
     'token-format': { type: 'string', default: 'opaque' },
     refresh: { type: 'string', default: 'offline' },
+    'secret-ttl': { type: 'string', default: '0' },
     'token-delay': { type: 'string', default: '0' },
     grace: { type: 'string', default: '0' },
   },
@@ -50,7 +59,9 @@ const accessTTL = Number(options['access-ttl']);
 const tokenDelay = Number(options['token-delay']);
 const grace = Number(options.grace);
 const tokenFormat = options['token-format'];
+const secretTTL = Number(options['secret-ttl']);
 check(Number.isInteger(accessTTL) && accessTTL > 0, '--access-ttl is a number of seconds');
+check(Number.isInteger(secretTTL) && secretTTL >= 0, '--secret-ttl is a number of seconds');
 check(tokenDelay >= 0, '--token-delay is a number of milliseconds');
 check(grace >= 0, '--grace is a number of seconds');
 check(/^(\/[\w-]+)*$/.test(options.path), '--path begins with a slash and does not end with one');
@@ -59,6 +70,7 @@ check(['offline', 'always'].includes(options.refresh), '--refresh is offline or 
 
 const stats = {
   registrations: 0,
+  registrationsUpdated: 0,
   registrationsDeleted: 0,
   authorizations: 0, // that ended with a code
   authorizationErrors: 0, // a person's refusal is one
@@ -88,6 +100,7 @@ const provider = new Provider(issuer, {
   findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   pkce: { required: () => true },
   rotateRefreshToken: true,
+  ...(secretTTL > 0 && { clientAuthMethods: ['client_secret_basic', 'client_secret_post'] }),
   ...(options.refresh === 'always' && {
     issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
   }),
@@ -95,8 +108,14 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: true },
     introspection: { enabled: true },
-    registration: { enabled: true },
-    registrationManagement: { enabled: true },
+    registration: {
+      enabled: true,
+      ...(secretTTL > 0 && {
+        initialAccessToken: true,
+        policies: { 'expiring-secret': expiringSecret },
+      }),
+    },
+    registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -123,6 +142,7 @@ provider.on('access_token.destroyed', (token) => accepted.delete(token.jti));
 
 const counted = {
   'registration_create.success': 'registrations',
+  'registration_update.success': 'registrationsUpdated',
   'registration_delete.success': 'registrationsDeleted',
   'authorization.success': 'authorizations',
   'authorization.error': 'authorizationErrors',
@@ -209,6 +229,13 @@ rsServer.on(
   }),
 );
 
+// A policy of the initial access token, and so of the registration's own: it has a say in what is
+// registered, and in each change.
+function expiringSecret(_ctx, properties) {
+  properties.client_secret = randomBytes(32).toString('base64url');
+  properties.client_secret_expires_at = Math.floor(Date.now() / 1000) + secretTTL;
+}
+
 async function verifyOpaque(value) {
   const token = await provider.AccessToken.find(value);
   // A token bound to a key is no bearer token.
@@ -248,4 +275,9 @@ function check(good, message) {
 
 process.stdin.resume().on('close', () => process.exit(0));
 process.on('SIGTERM', () => process.exit(0));
-console.log(JSON.stringify({ ready: true, issuer, mcp, control: `${origin}/control/` }));
+const initialAccessToken =
+  secretTTL > 0
+    ? await new provider.InitialAccessToken({ policies: ['expiring-secret'] }).save()
+    : undefined;
+const control = `${origin}/control/`;
+console.log(JSON.stringify({ ready: true, issuer, mcp, control, initialAccessToken }));

@@ -26,6 +26,9 @@ Exit codes:
   3  a login is required: run `mcp-auth login`
   4  the server wants no authorization (`login` and `token`)
 
+A bearer token in MCP_AUTH_BEARER_TOKEN is used as it is. Secrets that the settings name are looked
+for in MCP_AUTH_SECRET_NAME and TOOLHIVE_SECRET_NAME.
+
 Tokens are printed by `token` alone. Progress, warnings and errors go to stderr.";
 
 /// Log in to remote MCP servers, use the logins, see what a server wants
@@ -165,6 +168,21 @@ pub struct StoreArgs {
     /// Which of several accounts at one server [default: default]
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,
+    /// Seal the login with a key from the system's keyring, from its next save on; `only`: and
+    /// accept no plain one; `off`: write it plain again [default: as it is, a new one plain]
+    #[cfg(feature = "keyring")]
+    #[arg(
+        long,
+        value_name = "on|only|off",
+        env = "MCP_AUTH_KEYRING",
+        require_equals = true,
+        num_args = 0..=1,
+        default_missing_value = "on",
+        hide_possible_values = true,
+        hide_env_values = true,
+        value_parser = keyring(),
+    )]
+    pub keyring: Option<mcp_auth_keyring::Policy>,
 }
 
 /// How results are told.
@@ -176,7 +194,7 @@ pub struct OutputArgs {
     /// Tell what happens, step by step; never a secret
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Give up after this long [default: each step has its own limit, the person 5 minutes]
+    /// Give up after this long [default: each step has its own limit, the person 10 minutes]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
 }
@@ -278,6 +296,16 @@ fn send_resource() -> impl TypedValueParser<Value = SendResource> {
         "auto" => SendResource::Auto,
         "never" => SendResource::Never,
         _ => SendResource::Always,
+    })
+}
+
+#[cfg(feature = "keyring")]
+fn keyring() -> impl TypedValueParser<Value = mcp_auth_keyring::Policy> {
+    use mcp_auth_keyring::Policy;
+    PossibleValuesParser::new(["on", "only", "off"]).map(|mode| match mode.as_str() {
+        "only" => Policy::SealedOnly,
+        "off" => Policy::Unseal,
+        _ => Policy::Seal,
     })
 }
 

@@ -137,6 +137,16 @@ impl From<StoreError> for Failure {
     }
 }
 
+#[cfg(feature = "keyring")]
+impl From<mcp_auth_keyring::KeyringError> for Failure {
+    fn from(error: mcp_auth_keyring::KeyringError) -> Self {
+        match error {
+            mcp_auth_keyring::KeyringError::Store(error) => Failure::Store(error),
+            error => Failure::Machine(error.to_string()),
+        }
+    }
+}
+
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         match error {

@@ -16,6 +16,7 @@ mod args;
 mod commands;
 mod demo;
 mod failure;
+mod interrupt;
 mod prompt;
 mod report;
 mod settings;

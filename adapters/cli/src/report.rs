@@ -46,10 +46,15 @@ impl Report {
                 self.say(format_args!("note: {notice}\nadvice: {}", error.advice()));
             }
             Notice::Ended { .. } => self.say(notice),
+            Notice::AskedElsewhere => {
+                self.say("Another program is asking you to log in: finish there.");
+            }
             Notice::SecretExposed { .. } => {
                 self.say(format_args!("warning: {notice}; chmod 600 it"));
             }
             Notice::Lenient(_)
+            | Notice::OtherPort { .. }
+            | Notice::NotRestored { .. }
             | Notice::RedirectIgnored { .. }
             | Notice::Retrying { .. }
             | Notice::GrantEnded { .. }

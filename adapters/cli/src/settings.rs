@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::{fmt, fs};
 
-use mcp_auth::toolhive::RemoteConfig;
+use mcp_auth::toolhive::{BEARER_TOKEN_ENV_VAR_NAME, RemoteConfig};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{Config, Need, Secret, SecretRef};
-use mcp_auth_host::secrets::find;
+use mcp_auth::{CachedLogin, Config, Need, SecretRef};
+use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
 
 use crate::args::{PersonArgs, SettingsArgs};
@@ -19,17 +19,20 @@ use crate::report::Report;
 pub struct Chosen {
     pub config: Config,
     pub person: PersonArgs,
+    /// A login that ToolHive has made.
+    pub cached: Option<CachedLogin>,
 }
 
 impl SettingsArgs {
     /// The settings of a command at which no person is asked.
-    pub fn config(&self, report: Report) -> Result<Config, Failure> {
-        Ok(self.choose(&PersonArgs::default(), report)?.config)
+    pub fn alone(&self, report: Report) -> Result<Chosen, Failure> {
+        self.choose(&PersonArgs::default(), report)
     }
 
     pub fn choose(&self, person: &PersonArgs, report: Report) -> Result<Chosen, Failure> {
         let file = self.config.as_deref().map(|path| from_file(path, report));
-        let Chosen { mut config, person: from_file } = file.transpose()?.unwrap_or_default();
+        let Chosen { mut config, person: from_file, cached } =
+            file.transpose()?.unwrap_or_default();
         if let Some(path) = &self.client_secret_file {
             let path = path.to_str().ok_or_else(|| {
                 Failure::Usage(format!("{} is not UTF-8: rename it", path.display()))
@@ -55,9 +58,13 @@ impl SettingsArgs {
         config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
         config.check()?;
-        config.client_secret_from.iter().try_for_each(rehearse)?;
+        if config.bearer_token.is_none() {
+            config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV.to_owned()));
+        }
+        let places = config.client_secret_from.iter().chain(&config.bearer_token_from);
+        places.into_iter().try_for_each(rehearse)?;
         let no_browser = person.no_browser || from_file.no_browser;
-        Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() } })
+        Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() }, cached })
     }
 
     /// A token for less than what was asked for on the command line won't do.
@@ -100,17 +107,12 @@ fn from_toolhive(remote: &RemoteConfig, path: &Path, report: Report) -> Result<C
     for warning in &imported.warnings {
         report.say(format_args!("warning: {}: {warning}", path.display()));
     }
-    match &imported.bearer_token_from {
-        Some(SecretRef::File(path)) => {
-            imported.config.bearer_token = Some(secret(Path::new(path), report)?);
-        }
-        Some(place) => {
-            return Err(Failure::Usage(format!("{place} is with ToolHive: give it in a file")));
-        }
-        None => {}
+    let config = &mut imported.config;
+    if config.bearer_token.is_none() && config.bearer_token_from.is_empty() {
+        config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV_VAR_NAME.to_owned()));
     }
     let person = PersonArgs { no_browser: imported.skip_browser, ..PersonArgs::default() };
-    Ok(Chosen { config: imported.config, person })
+    Ok(Chosen { config: imported.config, person, cached: imported.cached })
 }
 
 /// Nothing is begun where a file that will be needed is missing or blank.
@@ -120,16 +122,6 @@ fn rehearse(place: &SecretRef) -> Result<(), Failure> {
     let found = find(place, None).map_err(|e| unusable(&e))?;
     let blank = found.is_none_or(|found| found.value().expose().trim().is_empty());
     if blank { Err(unusable(&"it is empty: expected a secret")) } else { Ok(()) }
-}
-
-fn secret(path: &Path, report: Report) -> Result<Secret, Failure> {
-    let text = Secret::new(read(path)?);
-    let secret = text.expose().trim();
-    if secret.is_empty() {
-        return Err(Failure::Usage(format!("{} is empty: expected a secret", path.display())));
-    }
-    warn_if_exposed(path, report);
-    Ok(Secret::from(secret))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -180,7 +172,7 @@ mod tests {
             send_resource: Some(SendResource::Auto),
             ..SettingsArgs::default()
         };
-        let config = args.config(QUIET).unwrap();
+        let config = args.alone(QUIET).unwrap().config;
         assert_eq!(config.client_id.as_deref(), Some("b"));
         assert_eq!(config.issuer.as_deref(), Some("https://i.example"));
         assert_eq!(config.trusted_issuers, ["https://t.example", "https://u.example"]);
@@ -191,17 +183,22 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_trimmed_and_an_empty_one_is_an_error() {
-        assert_eq!(secret(file("  hush\n").path(), QUIET).unwrap().expose(), "hush");
-        let empty = secret(file(" \n").path(), QUIET).unwrap_err();
-        assert!(matches!(&empty, Failure::Usage(why) if why.contains("empty")), "{empty}");
+    fn a_secret_that_is_missing_or_blank_is_an_error_before_anything_begins() {
+        let blank = file(" \n");
+        for (path, why) in [(blank.path(), "empty"), (Path::new("/nowhere"), "/nowhere")] {
+            let client_secret_file = Some(path.into());
+            let client_id = Some("a".into());
+            let args = SettingsArgs { client_id, client_secret_file, ..SettingsArgs::default() };
+            let failure = args.alone(QUIET).map(|_| ()).unwrap_err();
+            assert!(matches!(&failure, Failure::Usage(said) if said.contains(why)), "{failure}");
+        }
     }
 
     #[test]
     fn a_broken_file_is_not_quoted() {
         let file = file(r#"{"client_secret": ["hush"]}"#);
         let args = SettingsArgs { config: Some(file.path().into()), ..SettingsArgs::default() };
-        let failure = args.config(QUIET).unwrap_err().to_string();
+        let failure = args.alone(QUIET).map(|_| ()).unwrap_err().to_string();
         assert!(failure.contains("line 1") && !failure.contains("hush"), "{failure}");
     }
 }

@@ -6,33 +6,36 @@
 
 mod real;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use real::{World, text};
 
 #[test]
 fn a_person_logs_in_and_stays_logged_in() {
-    let world = World::start(&[]);
+    let world = World::start("oidc", &[]);
     world.whole_story();
 }
 
 #[test]
 fn the_issuer_has_a_path() {
-    let world = World::start(&["--path", "/tenant1"]);
+    let world = World::start("oidc", &["--path", "/tenant1"]);
     assert!(world.server.word("issuer").ends_with("/tenant1"));
     world.whole_story();
 }
 
 #[test]
 fn access_tokens_are_jwts() {
-    let world = World::start(&["--token-format", "jwt"]);
+    let world = World::start("oidc", &["--token-format", "jwt"]);
     world.logs_in();
     world.is_served();
 }
 
 #[test]
 fn a_denial_is_told_and_a_later_login_works() {
-    let world = World::start(&[]);
+    let world = World::start("oidc", &[]);
     let denied = world.command(&["login"]).env("WALKER_DENY", "1").output().unwrap();
     assert_eq!(denied.status.code(), Some(1), "{}", text(&denied));
     assert!(text(&denied).contains("access_denied"), "{}", text(&denied));
@@ -42,7 +45,7 @@ fn a_denial_is_told_and_a_later_login_works() {
 
 #[test]
 fn an_expired_token_is_renewed_without_a_person() {
-    let world = World::start(&["--access-ttl", "2"]);
+    let world = World::start("oidc", &["--access-ttl", "2"]);
     world.logs_in();
     let first = world.token();
     std::thread::sleep(Duration::from_secs(3));
@@ -55,7 +58,7 @@ fn an_expired_token_is_renewed_without_a_person() {
 
 #[test]
 fn a_logout_ends_tokens_and_registration_at_the_server() {
-    let world = World::start(&[]);
+    let world = World::start("oidc", &[]);
     world.logs_in();
     world.is_served();
     let token = world.token();
@@ -116,4 +119,78 @@ impl World {
         self.server.control("expire-access-tokens");
         assert_eq!(self.request().status.code(), Some(3));
     }
+}
+
+/// A server whose clients have a secret that lives for so many seconds, and the settings that
+/// register one there.
+fn with_secrets_that_end(ttl: &str) -> (World, PathBuf) {
+    let world = World::start("oidc", &["--secret-ttl", ttl, "--access-ttl", "3"]);
+    let config = world.dir.path().join("config.json");
+    let (token, issuer) = (world.server.word("initialAccessToken"), world.server.word("issuer"));
+    let settings = serde_json::json!({ "initial_access_token": token, "client_issuer": issuer });
+    fs::write(&config, settings.to_string()).unwrap();
+    (world, config)
+}
+
+fn logs_in_with(world: &World, config: &Path) {
+    let output = world.command(&["login"]).arg("--config").arg(config).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn a_client_secret_is_renewed_before_it_ends() {
+    let (world, config) = with_secrets_that_end("10");
+    logs_in_with(&world, &config);
+    // Longer in the end than the first secret lives.
+    for round in 1..=2 {
+        std::thread::sleep(Duration::from_secs(6));
+        let start =
+            || world.command(&["token"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let processes: Vec<_> = (0..3).map(|_| start().unwrap()).collect();
+        for mut process in processes {
+            assert_eq!(process.wait().unwrap().code(), Some(0));
+        }
+        assert_eq!(world.server.stat("registrationsUpdated"), round, "one of three does it");
+        assert_eq!(world.server.stat("refreshGrants"), round);
+    }
+    world.is_served();
+    for (what, count) in
+        [("registrations", 1), ("authorizations", 1), ("invalidGrants", 0), ("refreshReuse", 0)]
+    {
+        assert_eq!(world.server.stat(what), count, "{what}");
+    }
+    // What manages it now is not what managed it at first.
+    let output = world.command(&["logout"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(world.server.stat("registrationsDeleted"), 1);
+}
+
+#[test]
+fn a_secret_that_has_ended_may_still_be_renewed() {
+    let (world, config) = with_secrets_that_end("3");
+    logs_in_with(&world, &config);
+    std::thread::sleep(Duration::from_secs(4));
+    world.token();
+    world.is_served();
+    assert_eq!(world.server.stat("registrationsUpdated"), 1);
+    assert_eq!(world.server.stat("authorizations"), 1);
+}
+
+#[test]
+fn a_client_in_doubt_is_asked_for_before_another_is_registered() {
+    let world = World::start("oidc", &[]);
+    world.logs_in();
+    let nobody = world.command_within(3, &["login"]).env("BROWSER", "true").output().unwrap();
+    assert_eq!(nobody.status.code(), Some(1), "{}", text(&nobody));
+    let output = world.command(&["login"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("the server still knows the client"), "{}", text(&output));
+    assert_eq!(world.server.stat("registrations"), 1);
+    // One that the server has forgotten, it doesn't know.
+    let nobody = world.command_within(3, &["login"]).env("BROWSER", "true").output().unwrap();
+    assert_eq!(nobody.status.code(), Some(1), "{}", text(&nobody));
+    world.server.control("forget-clients");
+    world.logs_in();
+    world.is_served();
+    assert_eq!(world.server.stat("registrations"), 2);
 }

@@ -233,7 +233,7 @@ impl Town {
     fn start(options: &[&str]) -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let world = World::start(&[&["--access-ttl", "2"], options].concat());
+        let world = World::start("oidc", &[&["--access-ttl", "2"], options].concat());
         let forbidden = world.dir.path().join("forbidden");
         fs::write(&forbidden, "#!/bin/sh\necho \"$1\" >>\"$(dirname \"$0\")/opened\"\n").unwrap();
         fs::set_permissions(&forbidden, fs::Permissions::from_mode(0o700)).unwrap();

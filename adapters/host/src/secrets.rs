@@ -22,6 +22,9 @@ use mcp_auth::{HostError, Secret, SecretRef};
 /// Where ToolHive's environment provider keeps the secret `NAME`: in `TOOLHIVE_SECRET_NAME`.
 pub const TOOLHIVE_PREFIX: &str = "TOOLHIVE_SECRET_";
 
+/// The variable that the command takes a bearer token from, where the settings have none.
+pub const BEARER_TOKEN_ENV: &str = "MCP_AUTH_BEARER_TOKEN";
+
 /// More than this is no secret, in bytes.
 const MAX_LEN: u64 = 64 * 1024;
 

@@ -16,7 +16,7 @@ use mcp_auth::Config;
 use mcp_auth::toolhive::{RemoteConfig, Warning};
 use mcp_auth::wire::Malformed;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 
 /// What a configuration file holds.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, SettingsError> {
 }
 
 #[cfg(feature = "yaml")]
-fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
+fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
     // An empty file says nothing, and so does one of comments.
     let read = serde_saphyr::from_str::<Option<T>>(text);
     let at = |error: &serde_saphyr::Error| error.location();

@@ -6,12 +6,12 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcp_auth::Revision;
+use mcp_auth::{HostError, Revision};
 use mcp_auth_host::store::{Entry, FileStore, StoreError, Stored};
 use tempfile::TempDir;
 
@@ -215,6 +215,43 @@ fn a_pipe_or_a_directory_in_the_place_of_a_record_neither_blocks_nor_loads() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_made_is_named_with_the_reason() {
+    let (_dir, _, entry) = entry();
+    let [lock, turn] = ["lock", "turn"].map(|lock| entry.path().with_extension(lock));
+    fs::create_dir(&lock).unwrap();
+    fs::create_dir(&turn).unwrap();
+    let errors = [
+        (entry.lock(Duration::ZERO).unwrap_err(), &lock),
+        (entry.save(b"1", Revision::NOTHING).unwrap_err(), &turn),
+        (entry.erase(None).unwrap_err(), &turn),
+        (entry.rehearse().unwrap_err(), &turn),
+    ];
+    for (error, path) in errors {
+        assert!(matches!(error, StoreError::NotAFile { .. }), "{error}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+/// Not for as long as it is stopped: they keep what they have, and try again later.
+#[test]
+fn whoever_is_stopped_in_its_turn_holds_others_up_for_seconds_only() {
+    let (_dir, store, entry) = entry();
+    put(&entry, RECORD);
+    let turn = fs::File::open(entry.path().with_extension("turn")).unwrap();
+    turn.lock().unwrap();
+    let began = Instant::now();
+    let error = entry.save(b"1", there(&entry)).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    assert!(HostError::from(error).is_busy());
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    // Another login is not held up, and whoever reads isn't either.
+    put(&store.entry(SERVER, "home"), b"1");
+    assert_eq!(entry.load().unwrap().unwrap(), RECORD);
+    drop(turn);
+    put(&entry, b"1");
+}
+
+#[test]
 fn too_much_is_neither_read_nor_written() {
     let (_dir, _, entry) = entry();
     put(&entry, b"1");
@@ -397,6 +434,64 @@ fn a_writer_that_is_killed_at_any_moment_leaves_the_old_record_or_the_new_one() 
         left.into_iter().collect::<BTreeSet<_>>(),
         BTreeSet::from(["lock", "turn"].map(|lock| entry.path().with_extension(lock)))
     );
+}
+
+/// Each number is saved by one process, and told by it, though none of them takes the lock. Some are
+/// stopped for a while, wherever they are, and one is killed again and again.
+#[test]
+fn processes_that_save_without_the_lock_lose_no_update() {
+    const PROCESSES: usize = 4;
+    const TURNS: u64 = 50;
+    let (_dir, store, entry) = entry();
+    // Somebody hangs who holds it.
+    let _guard = entry.lock(Duration::ZERO).unwrap();
+    let count = |turns: u64| {
+        let mut counter = Command::new(example("counter"));
+        counter.arg(store.dir()).args([SERVER, "work", &turns.to_string()]);
+        counter.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let numbers = |child: Child| -> Vec<u64> {
+        let said = child.wait_with_output().unwrap().stdout;
+        said.lines().map(|line| line.unwrap().parse().unwrap()).collect()
+    };
+    let done = &AtomicBool::new(false);
+    let (told, kills) = thread::scope(|scope| {
+        let killed = scope.spawn(move || {
+            let (mut told, mut kills) = (Vec::new(), 0);
+            while !done.load(Ordering::SeqCst) {
+                let mut child = count(u64::MAX);
+                thread::sleep(Duration::from_millis(20 + 7 * kills));
+                child.kill().unwrap();
+                told.extend(numbers(child));
+                kills += 1;
+            }
+            (told, kills)
+        });
+        let counters: Vec<_> = (0..PROCESSES).map(|_| count(TURNS)).collect();
+        let ids: Vec<_> = counters.iter().map(|child| child.id().to_string()).collect();
+        scope.spawn(move || {
+            for id in ids.iter().cycle().take_while(|_| !done.load(Ordering::SeqCst)) {
+                for signal in ["-STOP", "-CONT"] {
+                    // It may have ended.
+                    let _ = Command::new("kill").args([signal, id]).stderr(Stdio::null()).status();
+                    thread::sleep(Duration::from_millis(15));
+                }
+            }
+        });
+        let mut told: Vec<_> = counters.into_iter().flat_map(numbers).collect();
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(told.len() as u64, PROCESSES as u64 * TURNS);
+        let (others, kills) = killed.join().unwrap();
+        told.extend(others);
+        (told, kills)
+    });
+    let last: u64 = String::from_utf8(entry.load().unwrap().unwrap()).unwrap().parse().unwrap();
+    let different: BTreeSet<_> = told.iter().collect();
+    assert_eq!(different.len(), told.len(), "one number was saved twice");
+    // Whoever was killed may have saved one that it didn't come to tell.
+    let untold = last - told.len() as u64;
+    assert!(untold <= kills, "{untold} of {last} updates are nobody's, and {kills} were killed");
+    assert!(kills > 0);
 }
 
 /// Tests lie in `target/…/deps`, examples beside that folder.

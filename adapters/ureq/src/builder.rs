@@ -3,99 +3,28 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use mcp_auth::{Config, Error, Notice};
-use mcp_auth_host::browser::{Browser, SystemBrowser};
-use mcp_auth_host::secrets::SecretProvider;
-use mcp_auth_host::store::{MemoryStore, Store};
+use mcp_auth::Error;
+use mcp_auth_host::setup::Setup;
 
 use crate::network::{Lookup, Road};
 use crate::session::Session;
 
 /// Builds a [`Session`].
 pub struct Builder {
-    pub(crate) server: String,
-    pub(crate) config: Config,
-    pub(crate) store: Box<dyn Store>,
-    pub(crate) browser: Box<dyn Browser>,
-    pub(crate) secrets: Option<Box<dyn SecretProvider>>,
-    pub(crate) on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) program: Option<String>,
+    pub(crate) setup: Setup,
     pub(crate) agent: Option<ureq::Agent>,
     pub(crate) resolver: Option<Lookup>,
     pub(crate) road: Road,
-    pub(crate) max_body: usize,
 }
 
 impl Builder {
     pub(crate) fn new(server: String) -> Self {
-        Self {
-            server,
-            config: Config::default(),
-            store: Box::new(MemoryStore::new()),
-            browser: Box::new(SystemBrowser::new()),
-            secrets: None,
-            on_notice: Box::new(|_| {}),
-            timeout: None,
-            program: None,
-            agent: None,
-            resolver: None,
-            road: Arc::new(|address| address),
-            max_body: 16 << 20,
-        }
+        let road = Arc::new(|address| address);
+        Self { setup: Setup::new(server), agent: None, resolver: None, road }
     }
 
-    /// The settings. Default: [`Config::default`], the specification's.
-    #[must_use]
-    pub fn config(self, config: Config) -> Self {
-        Self { config, ..self }
-    }
-
-    /// Where the login is kept. Default: in memory, until the program ends.
-    #[must_use]
-    pub fn store(self, store: impl Store + 'static) -> Self {
-        Self { store: Box::new(store), ..self }
-    }
-
-    /// What shows the person a URL. Default: the system's browser.
-    #[must_use]
-    pub fn browser(self, browser: impl Browser + 'static) -> Self {
-        Self { browser: Box::new(browser), ..self }
-    }
-
-    /// What keeps the secrets that the settings [name](mcp_auth::SecretRef::Name). Default: nothing;
-    /// files and variables are read all the same.
-    #[must_use]
-    pub fn secrets(self, provider: impl SecretProvider + 'static) -> Self {
-        Self { secrets: Some(Box::new(provider)), ..self }
-    }
-
-    /// Is told each transition, in order: for logs and progress lines. By the time a call returns,
-    /// all that led to its result has been told.
-    ///
-    /// It is called from any thread, one at a time, and must not call the session's methods that
-    /// block.
-    #[must_use]
-    pub fn on_notice(self, tell: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        Self { on_notice: Box::new(tell), ..self }
-    }
-
-    /// Bounds each call as a whole. Default: a minute more than a person may take in the browser
-    /// (`login_timeout_seconds`).
-    ///
-    /// When it passes, the call returns; an attempt that nobody else waits for is cancelled.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
-
-    /// The name that the page at the end of a login calls the program by.
-    #[must_use]
-    pub fn program_name(self, name: impl Into<String>) -> Self {
-        Self { program: Some(name.into()), ..self }
-    }
+    mcp_auth_host::setup_methods!();
 
     /// Sends all requests with the settings of this agent: its proxy, certificates, user agent,
     /// middleware. What this crate promises of redirects, status, time, this machine and [where
@@ -119,12 +48,6 @@ impl Builder {
         lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
     ) -> Self {
         Self { resolver: Some(Arc::new(lookup)), ..self }
-    }
-
-    /// The largest response body that [`Session::send`] takes, in bytes. Default 16 MiB.
-    #[must_use]
-    pub fn max_body(self, bytes: usize) -> Self {
-        Self { max_body: bytes, ..self }
     }
 
     /// The session. Nothing is read or sent yet.

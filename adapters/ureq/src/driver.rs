@@ -15,22 +15,24 @@ use std::thread;
 use std::time::Duration;
 
 use mcp_auth::output::{ListenSpec, LoadCall};
-use mcp_auth::{Action, HostError, Mono, Notice};
+use mcp_auth::{Action, HostError, Mono, TransportError, TransportErrorKind};
+use mcp_auth_host::desk::{Desk, Errand, Job, Redirect, now};
+use mcp_auth_host::hands::{Hands, contain};
 use mcp_auth_host::listener::{self, CallbackAddress, CallbackListener};
+use mcp_auth_host::setup::{OnNotice, Opened};
 
-use crate::hands::Hands;
-use mcp_auth_host::desk::{Desk, Job, now};
+use crate::exchange::exchange;
+use crate::network::Network;
 
 /// How long a browser waits for its page.
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 /// How soon another thread is asked for where none was to be had.
 const STAFFING_PAUSE: Duration = Duration::from_millis(100);
 
-pub(crate) type OnNotice = Box<dyn Fn(&Notice) + Send + Sync>;
-
 /// What all handles, the driver and the listener share.
 pub(crate) struct Office {
     pub(crate) hands: Hands,
+    pub(crate) network: Network,
     on_notice: OnNotice,
     /// Held while notices are told: they come in order.
     telling: Mutex<()>,
@@ -40,9 +42,15 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    pub(crate) fn new(hands: Hands, on_notice: OnNotice, desk: Desk) -> Self {
-        let (telling, bell) = (Mutex::default(), Condvar::new());
-        Self { hands, on_notice, telling, desk: Mutex::new(desk), bell }
+    pub(crate) fn new(network: Network, opened: Opened) -> Self {
+        Self {
+            hands: opened.hands,
+            network,
+            on_notice: opened.on_notice,
+            telling: Mutex::default(),
+            desk: Mutex::new(opened.desk),
+            bell: Condvar::new(),
+        }
     }
 
     pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -58,28 +66,25 @@ impl Office {
         result
     }
 
-    /// Does something at the desk, waits until it is `done`, or until that moment, and `leave`s.
-    pub(crate) fn wait<S: Copy, T>(
+    /// Begins something at the desk, and ends it once it is done, or at that moment.
+    pub(crate) fn wait<E: Errand>(
         self: &Arc<Self>,
         until: Mono,
-        start: impl FnOnce(&mut Desk) -> S,
-        done: impl Fn(&Desk, S) -> bool,
-        leave: impl FnOnce(&mut Desk, S, bool) -> T,
-    ) -> T {
+        mut errand: E,
+    ) -> Option<E::Result> {
         let mut desk = self.desk();
-        let started = start(&mut desk);
+        errand.begin(&mut desk);
         self.bell.notify_all();
-        let over = loop {
+        loop {
             desk.tick_if_due();
-            let over = done(&desk, started);
-            if over || until <= now().mono {
-                break over;
+            if errand.is_done(&desk) || until <= now().mono {
+                break;
             }
             let staffed = self.staff(&mut desk);
             let soon = (!staffed).then(|| now().mono.plus(STAFFING_PAUSE));
             desk = self.doze(desk, soon.into_iter().chain([until]).min());
-        };
-        let result = leave(&mut desk, started, over);
+        }
+        let result = errand.end(&mut desk);
         self.staff(&mut desk);
         self.bell.notify_all();
         drop(desk);
@@ -169,7 +174,10 @@ impl Office {
                 call.answer(found)
             }
             Action::Http(call) => {
-                let response = self.hands.http(&call);
+                let response = contain(
+                    || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
+                    || exchange(&self.network, call.request(), call.limits(), call.reach()),
+                );
                 call.answer(response)
             }
             Action::Listen(call) => {
@@ -213,13 +221,8 @@ impl Office {
 
     /// A redirect came to the listener: the page for whoever sent it.
     fn on_redirect(self: &Arc<Self>, target: String) -> listener::Page {
-        let page = self.wait(
-            now().mono.plus(PAGE_PATIENCE),
-            |desk| desk.redirected(target, true),
-            |desk, ticket| desk.has_page(ticket),
-            |desk, ticket, _| desk.take_page(ticket),
-        );
-        page.map_or(listener::Page::NotForUs, |page| self.hands.page(page))
+        let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target));
+        self.hands.page(page)
     }
 }
 

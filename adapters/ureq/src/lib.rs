@@ -53,9 +53,10 @@
 //! connection to it tells the core, those of [`Session::send`] too.
 //!
 //! Through a proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, as far as `NO_PROXY` doesn't say otherwise;
-//! HTTP and SOCKS), names are the proxy's to look up and to judge: let it refuse what is inside. URLs
-//! that hold an address are judged here all the same, and a server behind a proxy counts as public
-//! unless its URL says otherwise.
+//! HTTP and SOCKS), names are the proxy's to look up and to judge: let it refuse what is inside. Only
+//! `socks4` and `socks5` proxies are given addresses, and those within reach. URLs that hold an address
+//! are judged here all the same, and a server behind a proxy counts as public unless its URL says
+//! otherwise.
 //!
 //! # Threads
 //!
@@ -65,15 +66,17 @@
 
 mod builder;
 mod driver;
-mod error;
 mod exchange;
-mod hands;
+mod handler;
 mod network;
 mod session;
+mod source;
 
 pub use builder::Builder;
-pub use error::SendError;
-pub use session::{Asking, Session};
+pub use handler::Handler;
+pub use session::Session;
+pub use source::SessionTokenSource;
 
+pub use mcp_auth_host::desk::{Asking, SendError};
 // What the builder takes.
-pub use mcp_auth_host::{browser, secrets, store};
+pub use mcp_auth_host::{browser, secrets, store, tokens};

@@ -197,6 +197,17 @@ fn an_empty_parameter_is_an_absent_one() {
 }
 
 #[test]
+fn a_fragment_counts_where_it_is_all_that_there_is() {
+    for ours in ["http://127.0.0.1:1/callback", "http://127.0.0.1:1/callback?", "/callback", ""] {
+        let response = parse(&format!("{ours}#code=c&state=S"));
+        assert_eq!(response.code.unwrap().expose(), "c", "{ours}");
+        let ours = ours.trim_end_matches('?');
+        let response = parse(&format!("{ours}?code=d&state=T#code=c&state=S"));
+        assert_eq!(response.code.unwrap().expose(), "d", "{ours}");
+    }
+}
+
+#[test]
 fn a_url_without_parameters_is_no_response() {
     for nothing in [
         "",
@@ -205,7 +216,7 @@ fn a_url_without_parameters_is_no_response() {
         "/favicon.ico",
         "/a=b/c",
         PORT,
-        "http://127.0.0.1:1/callback#code=c&state=S",
+        "http://127.0.0.1:1/callback#top",
         "hello",
     ] {
         assert!(AuthorizationResponse::parse(nothing).is_err(), "{nothing:?}");

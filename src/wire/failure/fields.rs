@@ -151,6 +151,11 @@ impl Fields {
         }
     }
 
+    /// All members that were not taken out yet.
+    pub(in crate::wire) fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
     /// Whether a member says something.
     pub(in crate::wire) fn has(&self, name: &str) -> bool {
         match self.members.get(name) {

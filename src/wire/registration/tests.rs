@@ -1,8 +1,10 @@
+use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::wire::revocation::Revoked;
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
 
@@ -24,7 +26,7 @@ fn a_request_says_what_is_known_and_nothing_else() {
     assert_eq!(sent.headers()[CONTENT_TYPE], "application/json");
     assert!(!sent.headers().contains_key(AUTHORIZATION));
     assert_eq!(
-        serde_json::from_slice::<serde_json::Value>(sent.body()).unwrap(),
+        serde_json::from_slice::<Value>(sent.body()).unwrap(),
         json!({
             "redirect_uris": ["http://127.0.0.1:8666/callback"],
             "client_name": "My program",
@@ -226,4 +228,79 @@ fn a_registration_that_is_gone_has_ended_and_a_server_may_end_none() {
     );
     assert!(matches!(said(200, "<html>"), Err(Failure::Passing { .. })));
     assert!(matches!(said(503, ""), Err(Failure::Passing { .. })));
+}
+
+#[test]
+fn a_registration_is_read_with_its_own_token() {
+    let uri = Url::parse("https://a.example/register/c").unwrap();
+    let request = read_request(&uri, &Secret::from("manage"));
+    assert_eq!((request.method(), request.body().is_empty()), (&Method::GET, true));
+    assert!(request.headers()[AUTHORIZATION].is_sensitive());
+}
+
+/// What an update of this registration sends.
+fn update(asked: &ClientMetadata, reply: &RegistrationReply) -> Value {
+    let uri = Url::parse("https://a.example/register/c").unwrap();
+    let token = Secret::from("manage");
+    let request = UpdateRequest {
+        uri: &uri,
+        token: &token,
+        client_id: &reply.client_id,
+        client_secret: reply.client_secret.as_ref(),
+        metadata: &Registered::asked(asked).updated_by(&reply.metadata),
+    }
+    .to_http();
+    assert_eq!(request.method(), Method::PUT);
+    assert_eq!(request.headers()[AUTHORIZATION], "Bearer manage");
+    assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
+    serde_json::from_slice(request.body()).unwrap()
+}
+
+#[test]
+fn an_update_sends_back_all_that_was_registered_and_no_more() {
+    let asked = ClientMetadata::new("http://127.0.0.1:8666/callback", "My program");
+    let reply = client(
+        r#"{"client_id":"c","client_secret":"s","client_secret_expires_at":5,
+            "client_id_issued_at":1,"registration_access_token":"manage",
+            "registration_client_uri":"https://a.example/register/c","client_name":"Renamed",
+            "token_endpoint_auth_method":"client_secret_basic","policy_uri":null,
+            "x_tenant":{"id":[1,"ü"]}}"#,
+    );
+    assert_eq!(
+        update(&asked, &reply),
+        json!({
+            "client_id": "c",
+            "client_secret": "s",
+            "client_name": "Renamed",
+            "redirect_uris": ["http://127.0.0.1:8666/callback"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "client_secret_basic",
+            "application_type": "native",
+            "x_tenant": { "id": [1, "ü"] },
+        })
+    );
+    let shown = format!("{:?}", reply.metadata);
+    assert!(!shown.contains("Renamed"), "{shown}");
+}
+
+#[test]
+fn what_a_server_says_little_of_is_what_was_asked_for() {
+    let asked = ClientMetadata::new("http://127.0.0.1:8666/callback", "My program");
+    let sent = update(&asked, &client(r#"{"client_id":"c"}"#));
+    assert_eq!(sent["client_name"], "My program");
+    assert_eq!((sent.get("client_secret"), &sent["client_id"]), (None, &json!("c")));
+}
+
+#[test]
+fn what_was_registered_is_stored_whole_but_not_without_bound() {
+    let reply = client(r#"{"client_id":"c","x":"y"}"#);
+    let stored = serde_json::to_string(&reply.metadata).unwrap();
+    assert_eq!(serde_json::from_str::<Registered>(&stored).unwrap(), reply.metadata);
+    assert!(reply.metadata.is_bounded());
+    let long = format!(r#"{{"client_id":"c","x":"{}"}}"#, "y".repeat(20_000));
+    assert!(!client(&long).metadata.is_bounded());
+    // A record is anybody's text: what can't be read says nothing.
+    let torn: Registered = serde_json::from_str(r#""{\"x\":""#).unwrap();
+    assert_eq!(torn.updated_by(&reply.metadata), reply.metadata);
 }

@@ -348,3 +348,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_resource_indicator_is_the_servers_url_with_a_lower_case_host_and_no_fragment() {
+    for (server, indicator) in [
+        ("https://MCP.Example.COM/api#fragment", "https://mcp.example.com/api"),
+        ("HTTPS://mcp.example.com/API/", "https://mcp.example.com/API/"),
+        ("https://mcp.example.com:8443/api", "https://mcp.example.com:8443/api"),
+        ("https://mcp.example.com:443", "https://mcp.example.com:443"),
+        ("https://mcp.example.com/api?token=ABC123", "https://mcp.example.com/api?token=ABC123"),
+        ("https://MCP.example.com?Q=1", "https://mcp.example.com?Q=1"),
+        ("http://[::1]:8080/a%2Fb/../c", "http://[::1]:8080/a%2Fb/../c"),
+    ] {
+        assert_eq!(resource_indicator(server).as_deref(), Some(indicator));
+    }
+    for none in [
+        "",
+        "ht!tp://invalid",
+        "mcp.example.com/api",
+        "/api",
+        "mailto:a@b",
+        "https://",
+        "https://user:pw@mcp.example.com",
+        "https://mcp.example.com/a b",
+    ] {
+        assert_eq!(resource_indicator(none), None, "{none}");
+    }
+}

@@ -21,7 +21,8 @@ use op::Op;
 use play::Play;
 
 pub use wire::{
-    challenge, reach, redirect, registration_reply, resource_metadata, server_metadata, token_reply,
+    challenge, claims, reach, redirect, registration_reply, resource_metadata, server_metadata,
+    token_reply,
 };
 
 /// Whole machines: the first byte picks the settings, and each four bytes are something that
@@ -82,7 +83,7 @@ fn use_settings(data: &[u8], config: Config) {
         return;
     }
     let made_of = String::from_utf8_lossy(data);
-    let Some(mut play) = Play::new(settings::with_known_secrets(config, &made_of)) else {
+    let Some(mut play) = Play::new(settings::playable(config, &made_of)) else {
         panic!("settings that are checked, and refused")
     };
     play.guessed(&format!("{made_of}{}", String::from_utf8_lossy(&written)));

@@ -30,6 +30,8 @@ pub enum What {
     Refreshes,
     /// Revocation requests.
     Revocations,
+    /// Requests that change a registration (RFC 7592 §2.2), granted or not.
+    RegistrationUpdates,
     /// Requests to an origin that nobody answers for.
     Strays,
 }
@@ -65,7 +67,7 @@ pub struct Leak {
 }
 
 impl Exchange {
-    fn is(&self, what: What) -> bool {
+    pub(crate) fn is(&self, what: What) -> bool {
         let grant = |name| matches!(&self.detail, Detail::Token(t) if t.grant_type == name);
         match what {
             What::McpRequests => matches!(self.detail, Detail::Mcp { .. }),
@@ -76,6 +78,10 @@ impl Exchange {
             What::TokenRequests => matches!(self.detail, Detail::Token(_)),
             What::CodeExchanges => grant("authorization_code"),
             What::Refreshes => grant("refresh_token"),
+            What::RegistrationUpdates => {
+                matches!(self.detail, Detail::Management { .. })
+                    && self.request.method() == http::Method::PUT
+            }
             What::Revocations => matches!(self.detail, Detail::Revocation { .. }),
             What::Strays => self.who == Who::Stray,
         }

@@ -27,6 +27,7 @@ mod faults;
 pub mod fuzz;
 mod laws;
 mod log;
+mod marks;
 mod mcp;
 mod person;
 mod resource_server;

@@ -19,10 +19,10 @@ struct Told {
 }
 
 pub fn run(args: &InspectArgs, call: Call) -> Result<Exit, Failure> {
-    let config = args.settings.config(call.report)?;
+    let chosen = args.settings.alone(call.report)?;
     let told = Arc::new(Mutex::new(Told::default()));
     let (hears, json) = (told.clone(), call.report.json);
-    let session = call.open(&args.target.entry()?, config, None, move |notice| {
+    let session = call.open(&args.target.entry()?, chosen, None, move |notice| {
         let mut told = hears.lock().unwrap_or_else(PoisonError::into_inner);
         match notice {
             Notice::Failed(_) => {}

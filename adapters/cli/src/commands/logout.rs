@@ -8,7 +8,7 @@ use crate::args::LogoutArgs;
 use crate::failure::{Exit, Failure};
 
 pub fn run(args: &LogoutArgs, call: Call) -> Result<Exit, Failure> {
-    let session = call.session(&args.target.entry()?, args.settings.config(call.report)?)?;
+    let session = call.session(&args.target.entry()?, args.settings.alone(call.report)?)?;
     let (server, account) = (&args.target.url.0, args.target.store.account());
     let mut data = json!({ "status": "logged_out", "server": server, "account": account });
     if args.local {

@@ -10,24 +10,30 @@ mod token;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy;
-use mcp_auth::{Config, Notice};
+use mcp_auth::Notice;
+use mcp_auth::output::Purpose;
 use mcp_auth_host::secrets::{EnvSecrets, TOOLHIVE_PREFIX};
-use mcp_auth_host::store::{Entry, FileStore};
 use mcp_auth_ureq::Session;
 
-use self::store::OneRun;
-use crate::args::{Args, Command, PersonArgs, StoreArgs, Target};
+use self::store::{Logins, OneRun, Place};
+use crate::args::{Args, Command, StoreArgs, Target};
 use crate::demo;
 use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::prompt::Prompt;
 use crate::report::Report;
+use crate::settings::Chosen;
 
 /// How long a command stays for what is still under way when it has its result.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// And where a client's secret is being renewed: what the server answers, nobody else gets. Longer
+/// than the store, the request and its deadline together take, as a rule.
+const LONG_FAREWELL: Duration = Duration::from_secs(25);
 
 /// Does what was asked for, and tells what came of it.
 pub fn run(args: Args) -> Exit {
@@ -57,24 +63,25 @@ struct Call {
 
 impl Call {
     /// A session that tells its steps as `-v` wants them.
-    fn session(self, entry: &Entry, config: Config) -> Result<Open, Failure> {
+    fn session(self, entry: &Place, chosen: Chosen) -> Result<Open, Failure> {
         let report = self.report;
-        self.open(entry, config, None, move |notice| report.notice(notice))
+        self.open(entry, chosen, None, move |notice| report.notice(notice))
     }
 
     /// The same, with a person at hand.
-    fn session_with(
-        self,
-        entry: &Entry,
-        config: Config,
-        person: &PersonArgs,
-    ) -> Result<Open, Failure> {
+    fn session_with(self, entry: &Place, chosen: Chosen) -> Result<Open, Failure> {
         let report = self.report;
-        let (prompt, verdicts, paste) = Prompt::new(person, report);
-        let open = self.open(entry, config, Some(prompt), move |notice| {
+        let (prompt, verdicts, paste) = Prompt::new(&chosen.person, report);
+        let interrupt = Interrupt::default();
+        let armed = interrupt.clone();
+        let open = self.open(entry, chosen, Some(prompt), move |notice| {
             report.notice(notice);
             verdicts.hear(notice);
+            if matches!(notice, Notice::Browsing) {
+                armed.arm();
+            }
         })?;
+        interrupt.belongs_to(&open.session);
         if let Some(paste) = paste {
             paste.read_for(Arc::downgrade(&open.session))?;
         }
@@ -83,28 +90,36 @@ impl Call {
 
     fn open(
         self,
-        entry: &Entry,
-        config: Config,
+        entry: &Place,
+        chosen: Chosen,
         prompt: Option<Prompt>,
         tell: impl Fn(&Notice) + Send + Sync + 'static,
     ) -> Result<Open, Failure> {
         let (life, ended) = channel::<()>();
+        let renews = Arc::new(AtomicBool::new(false));
+        let renewing = renews.clone();
         let mut builder = Session::builder(entry.server())
-            .config(config)
+            .config(chosen.config)
             .store(OneRun(entry.clone()))
             .secrets(EnvSecrets::new(["MCP_AUTH_SECRET_", TOOLHIVE_PREFIX]))
             .program_name("mcp-auth")
             .on_notice(move |notice| {
                 let _ = &life;
+                if matches!(notice, Notice::Asking { purpose: Purpose::Upkeep, .. }) {
+                    renewing.store(true, Ordering::Relaxed);
+                }
                 tell(notice);
             });
+        if let Some(cached) = chosen.cached {
+            builder = builder.restore(cached);
+        }
         if let Some(prompt) = prompt {
             builder = builder.browser(prompt);
         }
         if let Some(left) = self.left() {
             builder = builder.timeout(left);
         }
-        Ok(Open { session: Arc::new(builder.build()?), _ended: Ended(ended) })
+        Ok(Open { session: Arc::new(builder.build()?), _ended: Ended { ended, renews } })
     }
 
     /// What is left of `--timeout`, in whole seconds, for it is told to people.
@@ -132,16 +147,22 @@ impl Deref for Open {
 /// Waits, when dropped, for what a session still does when its callers have left: the page that a
 /// browser is being shown, the answer to a token request. The other end of the channel belongs to
 /// the session, and goes with it.
-struct Ended(Receiver<()>);
+struct Ended {
+    ended: Receiver<()>,
+    renews: Arc<AtomicBool>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let _ = self.0.recv_timeout(FAREWELL);
+        let over = self.ended.recv_timeout(FAREWELL);
+        if over == Err(RecvTimeoutError::Timeout) && self.renews.load(Ordering::Relaxed) {
+            let _ = self.ended.recv_timeout(LONG_FAREWELL);
+        }
     }
 }
 
 impl StoreArgs {
-    fn open(&self) -> Result<FileStore, Failure> {
+    fn open(&self) -> Result<Logins, Failure> {
         let dir = match &self.store {
             Some(dir) => dir.clone(),
             None => etcetera::base_strategy::choose_native_strategy()
@@ -149,7 +170,7 @@ impl StoreArgs {
                 .data_dir()
                 .join("mcp-auth"),
         };
-        Ok(FileStore::open(dir)?)
+        store::open(dir, self)
     }
 
     fn account(&self) -> &str {
@@ -158,7 +179,7 @@ impl StoreArgs {
 }
 
 impl Target {
-    fn entry(&self) -> Result<Entry, Failure> {
+    fn entry(&self) -> Result<Place, Failure> {
         Ok(self.store.open()?.entry(&self.url.0, self.store.account()))
     }
 }

@@ -14,16 +14,15 @@ use super::Call;
 use crate::args::RequestArgs;
 use crate::failure::{Exit, Failure};
 use crate::report::{self, tame};
-use crate::settings::Chosen;
 
 pub fn run(args: &RequestArgs, call: Call) -> Result<Exit, Failure> {
-    let Chosen { config, person } = args.settings.choose(&args.person, call.report)?;
+    let chosen = args.settings.choose(&args.person, call.report)?;
     let message = message(args, call)?;
     let operation = message.as_ref().and_then(|message| message.operation.clone());
     let need = Need { operation, ..args.settings.need() };
     let request = build(args, message)?;
     let asking = if args.login { Asking::Welcome } else { Asking::Never };
-    let session = call.session_with(&args.target.entry()?, config, &person)?;
+    let session = call.session_with(&args.target.entry()?, chosen)?;
     let response = session.send(request, &need, asking)?;
     show(args, call, &response)?;
     if response.status().is_success() {

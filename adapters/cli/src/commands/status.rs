@@ -3,15 +3,17 @@
 use std::fmt::Write;
 
 use mcp_auth::{ClientSource, ClockSkew, Config, SessionState, TokenStatus, UnixTime};
-use mcp_auth_host::store::{Entry, StoreError};
+use mcp_auth_host::store::StoreError;
 use mcp_auth_host::system::clock;
 use mcp_auth_ureq::Session;
 use serde_json::{Value, json};
 
 use super::Call;
+use super::store::Place;
 use crate::args::{ServerUrl, StatusArgs};
 use crate::failure::{Exit, Failure};
 use crate::report::{clock_skew, tame, when};
+use crate::settings::Chosen;
 
 /// What is stored for one server and account.
 pub struct Stored {
@@ -45,7 +47,7 @@ fn one(url: &ServerUrl, args: &StatusArgs, call: Call) -> Result<Exit, Failure> 
 fn all(args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
     let store = args.store.open()?;
     let (mut texts, mut logins, mut exit) = (String::new(), Vec::new(), Exit::Done);
-    let wanted = |entry: &Result<Entry, StoreError>| match (entry, &args.store.account) {
+    let wanted = |entry: &Result<Place, StoreError>| match (entry, &args.store.account) {
         (Ok(entry), Some(account)) => entry.account() == account,
         _ => true,
     };
@@ -73,11 +75,11 @@ fn all(args: &StatusArgs, call: Call) -> Result<Exit, Failure> {
 }
 
 impl Stored {
-    fn load(entry: &Entry, call: Call) -> Result<Self, Failure> {
-        let mut session = call.session(entry, Config::default())?;
+    fn load(entry: &Place, call: Call) -> Result<Self, Failure> {
+        let mut session = call.session(entry, Chosen::default())?;
         let mut tokens = session.load()?;
         if let Some(config) = tokens.as_ref().and_then(settings) {
-            session = call.session(entry, config)?;
+            session = call.session(entry, Chosen { config, ..Chosen::default() })?;
             tokens = session.load()?;
         }
         Ok(Self::of(&session, tokens))
@@ -127,15 +129,19 @@ impl Stored {
             "account": account,
             "issuer": tokens.issuer,
             "client_id": tokens.client_id,
+        "person": tokens.person.as_ref().map(|person| {
+            json!({ "sub": person.subject, "email": person.email, "name": person.name })
+        }),
             "scopes": tokens.scopes.iter().collect::<Vec<_>>(),
             "obtained_at": tokens.obtained_at.0,
             "expires_at": tokens.expires_at.map(|at| at.0),
             "refreshable": tokens.refreshable,
+            "client_secret_expires_at": tokens.client_secret_expires_at.map(|at| at.0),
             "clock_skew": skew,
         })
     }
 
-    fn text(&self, entry: &Entry) -> String {
+    fn text(&self, entry: &Place) -> String {
         let mut text = format!("{} (account {})\n", tame(entry.server()), tame(entry.account()));
         let mut line = |name: &str, value: String| {
             // Writing to a string doesn't fail.
@@ -145,10 +151,17 @@ impl Stored {
             (Some(tokens), _) => {
                 line("login", format!("at {} as client {}", tokens.issuer, tokens.client_id));
                 line("state", state(self.state));
+                if let Some(person) = &tokens.person {
+                    line("person", person.to_string());
+                }
                 line("scopes", tokens.scopes.to_string());
                 line("token", end(tokens));
                 let renewal = if tokens.refreshable { "without you" } else { "by a new login" };
                 line("renewal", renewal.into());
+                if let Some(at) = tokens.client_secret_expires_at {
+                    let ends = if at > now() { "ends" } else { "ended" };
+                    line("secret", format!("of the client {ends} {}", when(now(), at)));
+                }
             }
             (None, Some(issuer)) => {
                 line("login", format!("begun at {issuer}, and not finished"));

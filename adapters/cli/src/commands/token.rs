@@ -8,7 +8,7 @@ use crate::args::TokenArgs;
 use crate::failure::{Exit, Failure};
 
 pub fn run(args: &TokenArgs, call: Call) -> Result<Exit, Failure> {
-    let session = call.session(&args.target.entry()?, args.settings.config(call.report)?)?;
+    let session = call.session(&args.target.entry()?, args.settings.alone(call.report)?)?;
     let grant = session.token(&args.settings.need(), Asking::Never);
     let Some(grant) = grant? else {
         return call.report.not_required(&args.target.url.0);

@@ -102,13 +102,19 @@ fn a_port_that_is_taken_is_told_with_what_to_do() {
     let stage = Stage::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
+    stage.authorization(|server| {
+        server.preregister("by-hand", None);
+    });
     stage
-        .run(&["login", "--callback-port", &port, stage.url()])
+        .run(&["login", "--client-id", "by-hand", "--callback-port", &port, stage.url()])
         .exits_with(1)
         .says(&port)
         .says("fault: this machine")
         .says("`--callback-port`");
     assert_eq!(stage.count(What::Authorizations), 0);
+    // A client that is registered for this login is registered with another.
+    let taken = format!("port {port} is taken");
+    stage.run(&["login", "--callback-port", &port, stage.url()]).exits_with(0).says(&taken);
 }
 
 #[test]
@@ -250,4 +256,48 @@ fn toolhives_own_configuration_is_taken_in_each_of_its_forms() {
     stage.run(&args).exits_with(1).says("the secret NOTES").says("fault: the settings");
     let mut login = stage.command(&args);
     run(login.env("TOOLHIVE_SECRET_NOTES", "hush")).exits_with(0);
+}
+
+#[test]
+fn a_login_that_toolhive_has_cached_is_taken_up_without_a_browser() {
+    let stage = Stage::logged_in();
+    let cached = stage.cached_login();
+    let config = serde_json::json!({
+        "use_pkce": true, "cached_refresh_token_ref": "NOTES", "cached_client_id": cached.client_id,
+    });
+    let config = stage.file("toolhive.json", &config.to_string());
+    let store = stage.file("elsewhere", "");
+    std::fs::remove_file(&store).unwrap();
+    let mut token = crate::stage::plain(&["token", "--config", &config, stage.url()]);
+    token.args(["--store", &store]).env("TOOLHIVE_SECRET_NOTES", &cached.refresh_token);
+    let token = run(&mut token).exits_with(0).stdout;
+    assert_eq!(token, format!("{}\n", stage.newest_token()));
+    assert_eq!((stage.count(What::Refreshes), stage.count(What::Authorizations)), (1, 1));
+    // From now on it is in our own store.
+    run(crate::stage::plain(&["token", stage.url()]).args(["--store", &store])).exits_with(0);
+    assert_eq!(stage.count(What::Refreshes), 1);
+}
+
+#[test]
+fn a_bearer_token_comes_from_the_environment() {
+    let stage = Stage::logged_in();
+    let token = stage.newest_token();
+    let elsewhere = stage.file("elsewhere", "");
+    std::fs::remove_file(&elsewhere).unwrap();
+    let toolhive = stage.file("toolhive.yaml", "use_pkce: true\n");
+    let args = ["request", "--store", &elsewhere, stage.url()];
+    for (name, config) in
+        [("MCP_AUTH_BEARER_TOKEN", None), ("TOOLHIVE_REMOTE_AUTH_BEARER_TOKEN", Some(&toolhive))]
+    {
+        let mut command = crate::stage::plain(&args);
+        command.env(name, &token);
+        if let Some(config) = config {
+            command.args(["--config", config]);
+        }
+        run(&mut command).exits_with(0);
+    }
+    // ToolHive's variable is for ToolHive's configuration alone.
+    let mut command = crate::stage::plain(&args);
+    run(command.env("TOOLHIVE_REMOTE_AUTH_BEARER_TOKEN", &token)).exits_with(3);
+    assert_eq!(stage.count(What::Registrations), 1);
 }

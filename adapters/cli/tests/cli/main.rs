@@ -1,5 +1,8 @@
 //! The built command against a simulated MCP server and authorization server behind sockets.
 
+#[cfg(all(target_os = "linux", feature = "keyring"))]
+#[path = "../../../keyring/tests/desktop/mod.rs"]
+mod desktop;
 #[path = "../../src/demo/servers.rs"]
 mod servers;
 mod stage;
@@ -8,8 +11,12 @@ mod walker;
 
 mod demo;
 mod inspect;
+#[cfg(all(target_os = "linux", feature = "keyring"))]
+mod keyring;
 mod login;
 mod logout;
+#[cfg(unix)]
+mod one_browser;
 mod request;
 mod secrets;
 mod status;

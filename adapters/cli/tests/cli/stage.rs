@@ -15,6 +15,12 @@ pub struct Stage {
     dir: TempDir,
 }
 
+/// A login in the words of another program.
+pub struct Cached {
+    pub client_id: String,
+    pub refresh_token: String,
+}
+
 /// What a command did.
 #[derive(Debug)]
 pub struct Ran {
@@ -85,11 +91,31 @@ impl Stage {
     }
 
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = self.command(args);
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { child, stderr, heard: String::new() }
+        start(&mut self.command(args))
+    }
+
+    /// The same with another browser.
+    #[cfg(unix)]
+    pub fn start_with_browser(&self, args: &[&str], browser: &str) -> Running {
+        start(self.command(args).env("BROWSER", browser))
+    }
+
+    /// The browser that commands are given.
+    #[cfg(unix)]
+    pub fn browser(&self) -> PathBuf {
+        walker()
+    }
+
+    /// The login in the store, as another program would keep it.
+    pub fn cached_login(&self) -> Cached {
+        let files = std::fs::read_dir(self.store()).unwrap();
+        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let text = texts.into_iter().find(|text| text.contains("refresh_token")).unwrap();
+        let field = |name: &str| {
+            let (_, rest) = text.split_once(&format!("\"{name}\":\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        Cached { client_id: field("client_id"), refresh_token: field("refresh_token") }
     }
 
     pub fn count(&self, what: What) -> usize {
@@ -123,6 +149,13 @@ pub fn run(command: &mut Command) -> Ran {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+fn start(command: &mut Command) -> Running {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    Running { child, stderr, heard: String::new() }
 }
 
 /// Built beside the tests: see examples/walker.rs.
@@ -169,12 +202,17 @@ impl Running {
     /// Reads stderr up to a line that holds `text`, and returns that line.
     #[track_caller]
     pub fn hear(&mut self, text: &str) -> String {
+        self.hear_one_of(&[text])
+    }
+
+    #[track_caller]
+    pub fn hear_one_of(&mut self, texts: &[&str]) -> String {
         loop {
             let mut line = String::new();
             self.stderr.read_line(&mut line).unwrap();
-            assert!(!line.is_empty(), "{text:?} was not said: {}", self.heard);
+            assert!(!line.is_empty(), "none of {texts:?} was said: {}", self.heard);
             self.heard.push_str(&line);
-            if line.contains(text) {
+            if texts.iter().any(|text| line.contains(text)) {
                 return line.trim().to_owned();
             }
         }

@@ -1,6 +1,7 @@
 use std::fs;
+use std::time::Duration;
 
-use mcp_auth_world::{Canned, ExpiresIn, Fault, Person, RefreshTokens};
+use mcp_auth_world::{Canned, ClientAuthentication, ExpiresIn, Fault, Person, RefreshTokens, What};
 
 use crate::stage::Stage;
 
@@ -100,6 +101,36 @@ fn a_login_that_was_begun_is_told_from_none() {
 }
 
 #[test]
+fn a_client_secret_that_ends_is_shown_and_renewed_behind_the_back_of_a_command() {
+    let stage = Stage::new();
+    stage.authorization(|server| {
+        server.client_authentication = vec![ClientAuthentication::Basic];
+        server.registration.secret_lifetime = Some(4);
+    });
+    stage.run(&["login", stage.url()]).exits_with(0);
+    let ends = |stage: &Stage| {
+        let data = stage.run(&["status", "--json", stage.url()]).exits_with(0).json();
+        data["client_secret_expires_at"].as_u64().unwrap()
+    };
+    let first = ends(&stage);
+    stage.run(&["status", stage.url()]).exits_with(0).prints("of the client ends in ");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(stage.count(What::RegistrationUpdates), 0, "whoever only looks sends nothing");
+    let token = stage.run(&["token", stage.url()]).exits_with(0);
+    assert_eq!(token.stdout.trim(), stage.newest_token());
+    assert_eq!((stage.count(What::RegistrationUpdates), stage.count(What::Refreshes)), (1, 0));
+    assert!(ends(&stage) > first);
+    // A request that finds its token in the store is a use of it as well.
+    std::thread::sleep(Duration::from_secs(2));
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    stage.run(&["request", stage.url(), "--data", call]).exits_with(0);
+    assert_eq!((stage.count(What::RegistrationUpdates), stage.count(What::Refreshes)), (2, 0));
+    // The new secret, and what manages it, are what the logout shows.
+    stage.run(&["logout", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().authorization[0].clients().count(), 0);
+}
+
+#[test]
 fn a_wrong_clock_is_told_with_what_to_do() {
     let stage = Stage::new();
     stage.servers.world().clock_ahead = 7200;
@@ -169,4 +200,16 @@ fn a_store_that_cannot_be_made_is_told() {
     let stage = Stage::new();
     let file = stage.file("store", "in the way");
     stage.run(&["status"]).exits_with(1).says(&file).says("--store");
+}
+
+#[test]
+fn the_person_is_named_at_the_login_and_in_the_status() {
+    let stage = Stage::new();
+    let claims = serde_json::json!({ "sub": "1", "email": "ada@example.com", "name": "Ada" });
+    stage.authorization(|server| server.id_token = Some(claims.clone()));
+    let login = stage.run(&["login", stage.url()]).exits_with(0);
+    login.says("as Ada <ada@example.com>.");
+    stage.run(&["status", stage.url()]).exits_with(0).prints("person   Ada <ada@example.com>");
+    let status = stage.run(&["status", "--json", stage.url()]).json();
+    assert_eq!(status["person"], claims);
 }

@@ -45,6 +45,68 @@ fn on_a_full_disk_one_can_log_out() {
     stage.run(&["token", stage.url()]).exits_with(3);
 }
 
+/// The system's own words for a disk without room, a file system that is mounted to be read only, and
+/// one without locks.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const BAD_DISKS: [(&str, &str); 3] = [
+    ("full", "No space left on device"),
+    ("read-only", "Read-only file system"),
+    ("lockless", "No locks available"),
+];
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn on_a_bad_disk_an_expired_token_is_an_error_that_tells_why_and_the_login_lives() {
+    for (disk, reason) in BAD_DISKS {
+        let stage = Stage::expired();
+        on_a_bad_disk(&stage, disk, &["token", stage.url()])
+            .exits_with(1)
+            .prints_nothing()
+            .says(reason)
+            .says(stage.store().to_str().unwrap())
+            .says("Mend the store");
+        stage.lost_nothing();
+    }
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn on_a_bad_disk_a_good_token_is_printed() {
+    let stage = Stage::logged_in();
+    for (disk, _) in BAD_DISKS {
+        let token = on_a_bad_disk(&stage, disk, &["token", stage.url()]).exits_with(0);
+        assert_eq!(token.stdout.trim(), stage.newest_token(), "{disk}");
+    }
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn on_a_bad_disk_nobody_is_asked_to_log_in() {
+    for (disk, reason) in BAD_DISKS {
+        let stage = Stage::new();
+        // The directory is there.
+        stage.run(&["status", stage.url()]);
+        on_a_bad_disk(&stage, disk, &["login", stage.url()])
+            .exits_with(1)
+            .says(reason)
+            .says(stage.store().to_str().unwrap());
+        assert_eq!((stage.count(What::Registrations), stage.count(What::Authorizations)), (0, 0));
+    }
+    let stage = Stage::logged_in();
+    on_a_bad_disk(&stage, "lockless", &["login", stage.url()])
+        .exits_with(1)
+        .says("a store needs a file system with locks")
+        .says("choose another directory");
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn on_a_disk_without_locks_one_can_log_out() {
+    let stage = Stage::logged_in();
+    on_a_bad_disk(&stage, "lockless", &["logout", stage.url()]).exits_with(0);
+    stage.run(&["token", stage.url()]).exits_with(3);
+}
+
 #[test]
 fn in_a_directory_that_is_read_only_a_good_token_is_printed() {
     let stage = Stage::logged_in();
@@ -121,6 +183,21 @@ fn on_a_full_disk(stage: &Stage, args: &[&str]) -> Ran {
         };
     }
     run(&mut limited)
+}
+
+/// The command, with a library that fails its system calls as such a disk does: see `disk.c`.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn on_a_bad_disk(stage: &Stage, disk: &str, args: &[&str]) -> Ran {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/disk.c");
+    let built = tempfile::tempdir().unwrap();
+    let library = built.path().join("disk.so");
+    // Whoever builds Rust programs has a C compiler to link them.
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(&library).arg(source);
+    assert!(compiler.status().unwrap().success());
+    let mut command = stage.command(args);
+    command.env("LD_PRELOAD", library).env("DISK", disk).env("DISK_DIR", stage.store());
+    run(&mut command)
 }
 
 /// Permissions don't bind root: there, all of it is another user's for that time, who runs a copy of

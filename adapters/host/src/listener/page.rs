@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mcp_auth::output;
 use sha2::{Digest, Sha256};
 
 /// The longest text of ours or of a server's that is shown, in characters.
@@ -36,15 +37,38 @@ pub enum Page {
     },
     /// Not a redirect that anybody here waits for.
     NotForUs,
+    /// The right address, and no answer in it: it may stand behind a `#`.
+    Bare,
+    /// The answer to a login that was given up on.
+    Expired,
 }
 
 impl Page {
-    /// The HTTP status: 200, 400 and 404.
+    /// The core's page in words for a person, who knows the program by that name.
+    pub fn of(page: output::Page, program: Option<&str>) -> Self {
+        match page {
+            output::Page::Success => Self::Success { program: program.map(str::to_owned) },
+            output::Page::Failure(explanation) => {
+                Self::Failure { title: "The sign-in failed".into(), explanation }
+            }
+            output::Page::Unusable(why) => Self::Failure {
+                title: "This answer can't be used".into(),
+                explanation: format!("It was ignored: {why}. The sign-in goes on."),
+            },
+            output::Page::Bare => Self::Bare,
+            output::Page::Expired => Self::Expired,
+            // And what a newer core has besides.
+            _ => Self::NotForUs,
+        }
+    }
+
+    /// The HTTP status: 200, 400, 404 and 410.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Success { .. } => 200,
+            Self::Success { .. } | Self::Bare => 200,
             Self::Failure { .. } => 400,
             Self::NotForUs => 404,
+            Self::Expired => 410,
         }
     }
 
@@ -67,6 +91,19 @@ impl Page {
                 "Nothing to see here",
                 "This address only waits for the end of a sign-in. You can close this tab."
                     .to_owned(),
+            ),
+            Self::Bare => (
+                "failure",
+                "The answer didn't come through",
+                "The program still waits for it. If the address of this page has a # in it, the \
+                 answer stands behind that, where only you can see it: copy the whole address, and \
+                 paste the URL into the program (mcp-auth login --paste takes it)."
+                    .to_owned(),
+            ),
+            Self::Expired => (
+                "failure",
+                "This sign-in has expired",
+                "The program doesn't wait for it any more. Run the login again.".to_owned(),
             ),
         };
         let (title, text) = (escape(title), escape(&text));
@@ -134,6 +171,11 @@ impl Response {
         }
     }
 
+    /// What link scanners and previews get: nothing happens.
+    pub(super) fn looked_at() -> Self {
+        Self { status: 200, page: None, fields: "" }
+    }
+
     pub(super) fn wrong_method() -> Self {
         Self {
             status: 405,
@@ -174,6 +216,7 @@ impl Response {
             204 => "No Content",
             404 => "Not Found",
             405 => "Method Not Allowed",
+            410 => "Gone",
             421 => "Misdirected Request",
             431 => "Request Header Fields Too Large",
             _ => "Bad Request",
@@ -245,7 +288,7 @@ mod tests {
 
     #[test]
     fn pages_load_nothing_from_anywhere() {
-        for page in [Page::Success { program: None }, Page::NotForUs] {
+        for page in [Page::Success { program: None }, Page::NotForUs, Page::Bare, Page::Expired] {
             let html = page.html();
             for word in ["<script", "src=", "href=", "url(", "@import", "style="] {
                 assert!(!html.contains(word), "{word}");

@@ -51,6 +51,7 @@ fn parse(head: &[u8], path: &str, port: u16) -> Result<String, Response> {
     }
     match method {
         "GET" => Ok(target.to_owned()),
+        "HEAD" => Err(Response::looked_at()),
         // A page on the public web asks before it sends the user to a private address.
         "OPTIONS" => Err(Response::preflight()),
         _ => Err(Response::wrong_method()),
@@ -152,11 +153,12 @@ mod tests {
 
     #[test]
     fn only_get_carries_a_redirect() {
-        for method in ["HEAD", "POST", "PUT", "get", "CONNECT"] {
+        for method in ["POST", "PUT", "get", "CONNECT"] {
             let head =
                 format!("{method} /callback?code=c HTTP/1.1\r\nHost: localhost:4000\r\n\r\n");
             assert_eq!(status(&head), 405, "{method}");
         }
+        assert_eq!(status("HEAD /callback?code=c HTTP/1.1\r\nHost: localhost:4000\r\n\r\n"), 200);
         let preflight = "OPTIONS /callback?code=c HTTP/1.1\r\nHost: localhost:4000\r\n\r\n";
         assert_eq!(status(preflight), 204);
     }

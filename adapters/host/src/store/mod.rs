@@ -16,6 +16,7 @@
 pub mod contract;
 mod error;
 mod files;
+mod hooked;
 mod interface;
 mod lock;
 mod memory;
@@ -32,6 +33,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use error::StoreError;
+pub use hooked::HookedStore;
 pub use interface::{Lock, Store};
 pub use lock::Guard;
 pub use memory::MemoryStore;
@@ -40,7 +42,7 @@ pub use memory::MemoryStore;
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// How long to wait for others who compare and rename: that takes milliseconds.
-const TURN: Duration = Duration::from_secs(10);
+const TURN: Duration = Duration::from_secs(5);
 
 /// How many damaged files are kept beside one login before the user must look at them.
 const MAX_SET_ASIDE: u32 = 100;
@@ -74,6 +76,15 @@ pub enum Stored {
     Plain(Vec<u8>),
     /// What another store has made of the record, and alone can open (`mcp-auth-keyring`).
     Sealed(Vec<u8>),
+}
+
+impl Stored {
+    /// The value's bytes, in whichever form: what [`Entry::write`] compares the revision of.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) | Self::Sealed(bytes) => bytes,
+        }
+    }
 }
 
 impl Stored {
@@ -251,7 +262,7 @@ impl Entry {
     }
 
     /// Replaces what is stored, sealed or not, as [`save`](Self::save) does: what is `expected` is
-    /// the revision of the bytes that [`read`](Self::read) brings.
+    /// the revision of the [bytes](Stored::bytes) that [`read`](Self::read) brings.
     ///
     /// # Errors
     ///
@@ -300,6 +311,14 @@ impl Entry {
         act: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let _turn = self.turn()?;
+        self.expecting(expected, act)
+    }
+
+    fn expecting<T>(
+        &self,
+        expected: Option<Revision>,
+        act: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if let Some(expected) = expected
             && !self.holds(expected)?
         {
@@ -405,7 +424,12 @@ impl Entry {
     /// [`StoreError::Io`].
     pub fn erase(&self, expected: Option<Revision>) -> Result<(), StoreError> {
         let remove = |reason| StoreError::io("remove", &self.path)(reason);
-        self.in_turn(expected, || absent(fs::remove_file(&self.path)).map_err(remove))?;
+        let act = || absent(fs::remove_file(&self.path)).map_err(remove).map(drop);
+        match self.in_turn(expected, act) {
+            // Then nobody can save anything either.
+            Err(StoreError::NoLocks { .. }) => self.expecting(expected, act)?,
+            result => result?,
+        }
         files::sync_dir(&self.dir).map_err(remove)?;
         self.sweep(Duration::ZERO);
         Ok(())

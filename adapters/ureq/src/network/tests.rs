@@ -360,6 +360,10 @@ mod proxied {
 
     impl Proxy {
         fn to(server: SocketAddr) -> Self {
+            Self::speaking(server, connect_request)
+        }
+
+        fn speaking(server: SocketAddr, welcome: fn(&mut TcpStream) -> io::Result<String>) -> Self {
             let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let address = socket.local_addr().unwrap();
             let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -367,28 +371,59 @@ mod proxied {
             thread::spawn(move || {
                 for stream in socket.incoming().map_while(Result::ok) {
                     let log = log.clone();
-                    thread::spawn(move || tunnel(stream, server, &log));
+                    thread::spawn(move || tunnel(stream, server, welcome, &log));
                 }
             });
             Self { address, asked }
         }
     }
 
-    fn tunnel(mut client: TcpStream, server: SocketAddr, log: &Mutex<Vec<String>>) {
+    /// `CONNECT host:port`, accepted.
+    fn connect_request(client: &mut TcpStream) -> io::Result<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            if client.read(&mut byte).unwrap_or_default() == 0 {
-                return;
-            }
+            client.read_exact(&mut byte)?;
             head.extend(byte);
         }
-        let head = String::from_utf8_lossy(&head).into_owned();
-        lock(log).push(head.split(' ').nth(1).unwrap_or_default().to_owned());
-        let server = TcpStream::connect(server).unwrap();
-        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&head);
+        Ok(head.split(' ').nth(1).unwrap_or_default().to_owned())
+    }
+
+    /// SOCKS5 without a password (RFC 1928), to a host by its name or its IPv4 address, accepted.
+    fn socks_request(client: &mut TcpStream) -> io::Result<String> {
+        client.read_exact(&mut [0; 3])?;
+        client.write_all(&[5, 0])?;
+        let mut head = [0; 4];
+        client.read_exact(&mut head)?;
+        let host = if head[3] == 1 {
+            let mut address = [0; 4];
+            client.read_exact(&mut address)?;
+            Ipv4Addr::from(address).to_string()
+        } else {
+            let mut length = [0];
+            client.read_exact(&mut length)?;
+            let mut name = vec![0; usize::from(length[0])];
+            client.read_exact(&mut name)?;
+            String::from_utf8_lossy(&name).into_owned()
+        };
+        let mut port = [0; 2];
+        client.read_exact(&mut port)?;
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        Ok(format!("{host}:{}", u16::from_be_bytes(port)))
+    }
+
+    fn tunnel(
+        mut client: TcpStream,
+        server: SocketAddr,
+        welcome: fn(&mut TcpStream) -> io::Result<String>,
+        log: &Mutex<Vec<String>>,
+    ) {
+        let Ok(asked) = welcome(&mut client) else { return };
+        lock(log).push(asked);
+        let mut server = TcpStream::connect(server).unwrap();
         let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-        let (mut client, mut server) = (client, server);
         thread::spawn(move || {
             let _ = io::copy(&mut up, &mut server);
             let _ = server.shutdown(Shutdown::Write);
@@ -398,7 +433,11 @@ mod proxied {
     }
 
     fn behind(city: &City, proxy: &Proxy, no_proxy: &str) -> Session {
-        let through = ureq::Proxy::builder(ProxyProtocol::Http)
+        behind_a(ProxyProtocol::Http, city, proxy, no_proxy)
+    }
+
+    fn behind_a(kind: ProxyProtocol, city: &City, proxy: &Proxy, no_proxy: &str) -> Session {
+        let through = ureq::Proxy::builder(kind)
             .host("proxy.example.com")
             .port(proxy.address.port())
             .no_proxy(no_proxy)
@@ -411,12 +450,33 @@ mod proxied {
 
     #[test]
     fn names_are_the_proxys_to_look_up() {
+        type Welcome = fn(&mut TcpStream) -> io::Result<String>;
+        let kinds: [(ProxyProtocol, Welcome); 2] =
+            [(ProxyProtocol::Http, connect_request), (ProxyProtocol::Socks5h, socks_request)];
+        for (kind, welcome) in kinds {
+            let city = City::new();
+            let proxy = Proxy::speaking(city.server.address(), welcome);
+            behind_a(kind, &city, &proxy, HOST).login().unwrap();
+            assert!(lock(&proxy.asked).contains(&"auth.example.com:443".to_owned()));
+            assert!(lock(&city.asked).iter().all(|host| host == "proxy.example.com"));
+            assert!(city.world().leaks().is_empty());
+        }
+    }
+
+    /// `socks5` has the names looked up here, `socks5h` there.
+    #[test]
+    fn a_proxy_that_is_given_addresses_is_given_those_within_reach() {
         let city = City::new();
-        let proxy = Proxy::to(city.server.address());
-        behind(&city, &proxy, "trap.example.com").login().unwrap();
-        assert!(lock(&proxy.asked).contains(&"auth.example.com:443".to_owned()));
-        assert!(lock(&city.asked).iter().all(|host| host == "proxy.example.com"));
-        assert!(city.world().leaks().is_empty());
+        let proxy = Proxy::speaking(city.server.address(), socks_request);
+        behind_a(ProxyProtocol::Socks5, &city, &proxy, HOST).login().unwrap();
+        assert!(lock(&proxy.asked).iter().all(|target| *target == format!("{PUBLIC}:443")));
+
+        city.name("auth.example.com", &[&["10.0.0.1"]]);
+        lock(&proxy.asked).clear();
+        let session = behind_a(ProxyProtocol::Socks5, &city, &proxy, HOST);
+        let error = session.login().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::AddressRefused { .. }), "{error}");
+        assert!(lock(&proxy.asked).iter().all(|target| *target == format!("{PUBLIC}:443")));
     }
 
     #[test]
@@ -425,7 +485,7 @@ mod proxied {
             let city = City::new();
             let proxy = Proxy::to(city.server.address());
             trap.set(&mut city.world(), "https://10.1.2.3");
-            let error = behind(&city, &proxy, "trap.example.com").login().unwrap_err();
+            let error = behind(&city, &proxy, HOST).login().unwrap_err();
             trap.assert_refused(&error);
             let asked = lock(&proxy.asked);
             assert!(asked.iter().all(|target| target.contains("example.com")), "{asked:?}");

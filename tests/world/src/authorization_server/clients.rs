@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, header};
+use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::refusal::Refusal;
@@ -53,6 +54,12 @@ pub struct Client {
     pub grant_types: Vec<String>,
     /// The token that manages its registration.
     pub registration_token: Option<String>,
+    /// What else is registered of it.
+    pub metadata: Map<String, Value>,
+    /// A secret that was replaced and is still good, and its end.
+    pub old_secret: Option<(String, u64)>,
+    /// Secrets and tokens that were replaced.
+    pub(super) replaced: Vec<(SecretKind, String)>,
     /// Did it register itself?
     pub dynamic: bool,
 }
@@ -65,6 +72,7 @@ impl Client {
         secret
             .into_iter()
             .chain(token.map(|token| (SecretKind::RegistrationToken, token)))
+            .chain(self.replaced.iter().map(|(kind, secret)| (*kind, secret.as_str())))
             .chain(id)
     }
 
@@ -82,8 +90,18 @@ impl Client {
             redirect_uris: Vec::new(),
             grant_types: vec!["authorization_code".to_owned(), "refresh_token".to_owned()],
             registration_token: None,
+            metadata: Map::new(),
+            old_secret: None,
+            replaced: Vec::new(),
             dynamic: false,
         }
+    }
+
+    /// Is this its secret? None where it has none; the end of the one that it is, or 0.
+    fn secret_ends(&self, shown: &str) -> Option<u64> {
+        let old = self.old_secret.as_ref().filter(|(old, _)| old == shown).map(|(_, end)| *end);
+        let is_ours = self.secret.as_deref() == Some(shown);
+        if is_ours { Some(self.secret_expires_at) } else { old }
     }
 }
 
@@ -170,12 +188,12 @@ impl AuthorizationServer {
             return Err(Refusal::invalid_client(shown.method, "wrong authentication method"));
         }
         // A client with a secret must show it, whatever method it may choose.
-        let secret = client.secret.as_deref();
+        let end = shown.secret.as_deref().and_then(|secret| client.secret_ends(secret));
         let public = wanted == Some(ClientAuthentication::None);
-        if !public && (secret.is_none() || shown.secret.as_deref() != secret) {
+        if !public && end.is_none() {
             return Err(Refusal::invalid_client(shown.method, "wrong client secret"));
         }
-        if !public && client.secret_expires_at != 0 && now >= client.secret_expires_at {
+        if !public && end.is_some_and(|end| end != 0 && now >= end) {
             return Err(Refusal::invalid_client(shown.method, "the client secret has expired"));
         }
         Ok((client, shown.method))

@@ -2,6 +2,7 @@
 
 mod authorize;
 mod clients;
+mod manage;
 mod metadata;
 mod refusal;
 mod register;

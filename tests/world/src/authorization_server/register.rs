@@ -1,6 +1,6 @@
-//! Dynamic client registration (RFC 7591) and its management (RFC 7592).
+//! Dynamic client registration (RFC 7591).
 
-use http::{Method, Request};
+use http::Request;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -11,12 +11,12 @@ use crate::log::Detail;
 use crate::text::{self, Response};
 
 /// What a client says of itself.
-struct Application {
-    redirect_uris: Vec<String>,
-    grant_types: Vec<String>,
+pub(super) struct Application {
+    pub(super) redirect_uris: Vec<String>,
+    pub(super) grant_types: Vec<String>,
     authentication: ClientAuthentication,
     /// Members that are sent back as they came.
-    echoed: Map<String, Value>,
+    pub(super) echoed: Map<String, Value>,
 }
 
 impl AuthorizationServer {
@@ -29,8 +29,8 @@ impl AuthorizationServer {
         }
         match self.read_application(request) {
             Ok(application) => {
-                let client = self.new_client(now, &application);
-                let reply = self.registered(now, &client, application.echoed);
+                let client = self.new_client(now, application);
+                let reply = self.registered(now, &client);
                 let id = Some(client.id.clone());
                 self.state.clients.insert(client.id.clone(), client);
                 let response = text::json(self.registration.status, &reply);
@@ -40,7 +40,10 @@ impl AuthorizationServer {
         }
     }
 
-    fn read_application(&self, request: &Request<Vec<u8>>) -> Result<Application, Refusal> {
+    pub(super) fn read_application(
+        &self,
+        request: &Request<Vec<u8>>,
+    ) -> Result<Application, Refusal> {
         let invalid = |why| Refusal::new("invalid_client_metadata", why);
         let Ok(Value::Object(mut members)) = serde_json::from_slice(request.body()) else {
             return Err(invalid("not a JSON object"));
@@ -68,27 +71,39 @@ impl AuthorizationServer {
         Ok(Application { redirect_uris, grant_types, authentication, echoed: members })
     }
 
-    fn new_client(&mut self, now: u64, application: &Application) -> Client {
+    /// With characters that a client must encode before they go into Basic or a form.
+    pub(super) fn new_secret(&mut self) -> String {
+        format!("{}:+%/=", self.mint("secret"))
+    }
+
+    fn new_client(&mut self, now: u64, application: Application) -> Client {
         let confidential = application.authentication != ClientAuthentication::None;
-        // Characters that a client must encode before they go into Basic or a form.
-        let secret = confidential.then(|| format!("{}:+%/=", self.mint("secret")));
+        let secret = confidential.then(|| self.new_secret());
         let lifetime = self.registration.secret_lifetime.filter(|_| confidential);
         let manageable = self.registration.manageable;
+        let mut metadata = application.echoed;
+        if manageable {
+            // Of no meaning to anybody else, and to be sent back all the same.
+            metadata.insert("x_tier".to_owned(), json!("standard"));
+        }
         Client {
             id: self.mint("client"),
             secret,
             secret_expires_at: lifetime.map_or(0, |lifetime| now.saturating_add(lifetime)),
             authentication: Some(application.authentication),
-            redirect_uris: application.redirect_uris.clone(),
-            grant_types: application.grant_types.clone(),
+            redirect_uris: application.redirect_uris,
+            grant_types: application.grant_types,
             registration_token: manageable.then(|| self.mint("registration")),
+            metadata,
+            old_secret: None,
+            replaced: Vec::new(),
             dynamic: true,
         }
     }
 
     /// RFC 7591 §3.2.1, RFC 7592 §3.
-    fn registered(&self, now: u64, client: &Client, echoed: Map<String, Value>) -> Value {
-        let mut members = echoed;
+    pub(super) fn registered(&self, now: u64, client: &Client) -> Value {
+        let mut members = client.metadata.clone();
         let mut add = |name: &str, value: Value| members.insert(name.to_owned(), value);
         add("client_id", json!(client.id));
         add("client_id_issued_at", json!(now));
@@ -107,43 +122,6 @@ impl AuthorizationServer {
             add("registration_client_uri", json!(url));
         }
         Value::Object(members)
-    }
-
-    /// RFC 7592 §2: read, change or delete a registration.
-    pub(super) fn manage(
-        &mut self,
-        now: u64,
-        id: &str,
-        method: &Method,
-        request: &Request<Vec<u8>>,
-    ) -> Response {
-        let token = text::credential(request, "Bearer");
-        let client = self.client(id).cloned();
-        let Some(mut client) = client
-            .filter(|client| token.is_some() && client.registration_token.as_deref() == token)
-        else {
-            return Refusal::new("invalid_token", "not your registration")
-                .with_status(401)
-                .response();
-        };
-        match *method {
-            Method::GET => text::json(200, &self.registered(now, &client, Map::new())),
-            Method::DELETE => {
-                self.forget_client(id);
-                text::empty(204)
-            }
-            Method::PUT => match self.read_application(request) {
-                Ok(application) => {
-                    client.redirect_uris = application.redirect_uris;
-                    client.grant_types = application.grant_types;
-                    let reply = self.registered(now, &client, application.echoed);
-                    self.state.clients.insert(client.id.clone(), client);
-                    text::json(200, &reply)
-                }
-                Err(refusal) => refusal.response(),
-            },
-            _ => text::empty(405),
-        }
     }
 }
 

@@ -60,6 +60,8 @@ pub struct AuthorizationServer {
     pub refresh_needs_offline_access: bool,
     /// Refresh tokens are for those alone whose authorization request has these parameters.
     pub refresh_needs_parameters: Vec<(String, String)>,
+    /// Does a refresh that names no scope give a token for something else?
+    pub refresh_needs_scope: bool,
     /// Does a spent refresh token end its whole family?
     pub reuse_detection: bool,
     /// For how many seconds a spent refresh token is still good; `None` for not at all.
@@ -74,6 +76,8 @@ pub struct AuthorizationServer {
     pub token_type: String,
     /// The form of a reply.
     pub reply: TokenReply,
+    /// The claims of the ID token in the reply to a login, if it has one (OpenID Connect Core §3.1.3.3).
+    pub id_token: Option<Value>,
     /// Is there a revocation endpoint (RFC 7009)?
     pub revocation: bool,
     pub(super) state: State,
@@ -130,6 +134,14 @@ pub struct Registration {
     pub initial_access_token: Option<String>,
     /// Can a client read, change and delete its registration (RFC 7592)?
     pub manageable: bool,
+    /// Does a change bring a new secret, with a life of its own?
+    pub renews_secrets: bool,
+    /// Is a secret that was replaced good to its own end?
+    pub keeps_old_secrets: bool,
+    /// Does a change bring a new token to manage the registration with, in the place of the old?
+    pub rotates_tokens: bool,
+    /// Where it says after a change that the registration is managed, if that is elsewhere.
+    pub manages_at: Option<String>,
 }
 
 /// How a server takes client identifiers that are URLs of metadata documents. The document is not
@@ -255,6 +267,7 @@ impl AuthorizationServer {
             refresh_tokens: RefreshTokens::Rotating,
             refresh_needs_offline_access: false,
             refresh_needs_parameters: Vec::new(),
+            refresh_needs_scope: false,
             reuse_detection: true,
             reuse_grace: None,
             token_lifetime: 3600,
@@ -262,6 +275,7 @@ impl AuthorizationServer {
             expires_in: ExpiresIn::Number,
             token_type: "Bearer".to_owned(),
             reply: TokenReply::Json,
+            id_token: None,
             revocation: true,
             state: State::default(),
         }
@@ -278,6 +292,10 @@ impl Default for Registration {
             secret_lifetime: None,
             initial_access_token: None,
             manageable: false,
+            renews_secrets: true,
+            keeps_old_secrets: false,
+            rotates_tokens: true,
+            manages_at: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2).
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Request;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +16,8 @@ use crate::text::{self, Form, Response};
 struct Issued {
     access: String,
     refresh: Option<String>,
+    /// A person has just logged in.
+    login: bool,
     scopes: Vec<String>,
 }
 
@@ -149,10 +153,13 @@ impl AuthorizationServer {
         if !scopes.iter().all(|scope| token.grant.scopes.contains(scope)) {
             return Err(Refusal::new("invalid_scope", "more than was agreed on"));
         }
-        let narrowed = Grant { scopes: scopes.clone(), ..token.grant.clone() };
+        let mut narrowed = Grant { scopes: scopes.clone(), ..token.grant.clone() };
+        if self.refresh_needs_scope && form.get("scope").is_none() {
+            narrowed.audience = Some("https://elsewhere.example.com".to_owned());
+        }
         let access = self.new_access_token(now, &narrowed);
         let refresh = self.renew(now, presented, &token);
-        Ok(Issued { access, refresh, scopes })
+        Ok(Issued { access, refresh, login: false, scopes })
     }
 
     /// The refresh token of a refresh reply. The new one keeps what was agreed on, not what this
@@ -195,7 +202,7 @@ impl AuthorizationServer {
         let client_id = client.id.clone();
         let grant = Grant { client_id, scopes, audience, family, refreshable: false };
         let access = self.new_access_token(now, &grant);
-        Ok(Issued { access, refresh: None, scopes: grant.scopes })
+        Ok(Issued { access, refresh: None, login: false, scopes: grant.scopes })
     }
 
     fn issue(&mut self, now: u64, client: &Client, grant: &Grant) -> Issued {
@@ -208,7 +215,7 @@ impl AuthorizationServer {
             && client.may("refresh_token");
         let access = self.new_access_token(now, grant);
         let refresh = refreshable.then(|| self.new_refresh_token(now, grant, 0));
-        Issued { access, refresh, scopes: grant.scopes.clone() }
+        Issued { access, refresh, login: true, scopes: grant.scopes.clone() }
     }
 
     fn reply(&self, issued: &Issued) -> Response {
@@ -226,6 +233,11 @@ impl AuthorizationServer {
         };
         if let Some(refresh) = &issued.refresh {
             add("refresh_token", json!(refresh));
+        }
+        if let (Some(claims), true) = (&self.id_token, issued.login) {
+            let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+            let header = json!({ "alg": "RS256" });
+            add("id_token", json!(format!("{}.{}.{}", encode(&header), encode(claims), "c2ln")));
         }
         if self.reply_names_scopes {
             add("scope", json!(issued.scopes.join(" ")));

@@ -36,6 +36,16 @@ pub(super) struct Program {
     /// The last logout.
     pub(super) logout: Option<AttemptId>,
     pub(super) deadline: Option<Mono>,
+    /// Counts the runs of all programs.
+    pub(super) run: usize,
+    /// It has said on disk that it asks its person.
+    pub(super) has_turn: bool,
+    /// It has asked for a listener since.
+    pub(super) listens: bool,
+    /// The store has failed it, or shown it what isn't there.
+    pub(super) misled: bool,
+    /// Somebody has logged out of it.
+    pub(super) forgot: bool,
     pub(super) laws: Laws,
 }
 
@@ -82,7 +92,7 @@ pub(super) enum Said {
 }
 
 impl Program {
-    pub(super) fn new(machine: AuthMachine) -> Self {
+    pub(super) fn new(machine: AuthMachine, run: usize) -> Self {
         Self {
             machine,
             exchange: None,
@@ -94,6 +104,11 @@ impl Program {
             given_up: None,
             logout: None,
             deadline: None,
+            run,
+            has_turn: false,
+            listens: false,
+            misled: false,
+            forgot: false,
             laws: Laws::default(),
         }
     }
@@ -109,6 +124,7 @@ impl Program {
         };
         for pending in self.exchange.iter_mut().chain(&mut self.lost) {
             if is_due(&mut pending.late, pending.due) {
+                self.misled |= !matches!(pending.call, Exchange::Http(_));
                 given_up(pending.call.is_token_request(), pending.number);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcp_auth::wire::failure::Failure;
 use mcp_auth::wire::token::TokenReply;
-use mcp_auth::{AttemptId, AuthMachine, Generation, Grant, Mono, Secret, UnixTime};
+use mcp_auth::{AttemptId, AuthMachine, Generation, Grant, Mono, UnixTime};
 use serde_json::Value;
 
 use crate::text::{Form, Response};
@@ -55,6 +55,8 @@ pub(super) struct Laws {
     newest: Option<Kept>,
     /// The access token that came last, until it is saved.
     unsaved: Option<String>,
+    /// Access tokens of a login that no save was answered for, and what came of them since.
+    logins: BTreeSet<String>,
     /// From answers that came so late that the machine may have gone on without.
     late: Vec<String>,
     welcoming: Vec<AttemptId>,
@@ -149,6 +151,10 @@ impl Laws {
         };
         match TokenReply::parse(status, headers, response.body(), now) {
             Ok(reply) => {
+                let base = self.generations.values().next_back();
+                if refresh.is_none() || base.is_some_and(|token| self.is_unsaved_login(token)) {
+                    self.logins.insert(reply.access_token.expose().clone());
+                }
                 if in_time {
                     self.unsaved = Some(reply.access_token.expose().clone());
                 }
@@ -169,10 +175,15 @@ impl Laws {
         }
     }
 
-    /// Whether the tokens of this generation were stored: what isn't saved since is only news of
-    /// them, e.g. that a refresh is sent.
-    pub(super) fn knows(&self, generation: Generation) -> bool {
-        self.generations.get(&generation).is_some_and(|token| self.lendable.contains(token))
+    /// Whether the tokens of this generation are of a login that was not stored. Anything else goes
+    /// with a logout elsewhere: news of stored tokens, e.g. that a refresh is sent, and what a refresh
+    /// made of them.
+    pub(super) fn holds_login(&self, generation: Generation) -> bool {
+        self.generations.get(&generation).is_none_or(|token| self.is_unsaved_login(token))
+    }
+
+    fn is_unsaved_login(&self, token: &String) -> bool {
+        self.logins.contains(token) && !self.lendable.contains(token)
     }
 
     fn holds(&self, token: &str) -> bool {
@@ -198,9 +209,9 @@ impl Laws {
 
     /// Laws: save before lend; what is forgotten stays forgotten; one generation, one token; and
     /// generations only go up. A configured token needs none of it.
-    pub(super) fn lent(&mut self, grant: &Grant, configured: Option<&Secret>, now: Mono) {
+    pub(super) fn lent(&mut self, grant: &Grant, configured: &BTreeSet<String>, now: Mono) {
         let token = grant.access_token().expose().clone();
-        if self.unread || configured.is_some_and(|configured| *configured.expose() == token) {
+        if self.unread || configured.contains(&token) {
             return;
         }
         let given_up = self.saving.iter().any(|(saved, due)| saved.access == token && *due <= now);

@@ -4,21 +4,23 @@
 mod answers;
 mod checks;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_auth::output::Output;
+use mcp_auth::output::{Output, Purpose};
 use mcp_auth::{
     AttemptId, AuthMachine, Challenged, Config, Demand, Entropy, Event, Mono, Need, Now,
     Redirected, TokenState, UnixTime, Verdict,
 };
 
-use super::host::{Exchange, Pending, Program};
+use super::host::{self, Exchange, Pending, Program};
 use super::op::{NEEDS, Op};
 use super::secrets::Secrets;
 use super::{settings, twist};
 use crate::World;
-use crate::text::Form;
+use crate::marks::Marks;
+use crate::text::{Form, Response};
 
 pub(super) const SERVER: &str = "https://mcp.example.com/mcp";
 const START: u64 = 1_790_000_000;
@@ -48,7 +50,13 @@ pub(super) struct Play {
     /// Which program holds the store's lock, and by which call.
     lock: Option<(usize, u64)>,
     secrets: Secrets,
-    /// The servers' metadata came as they wrote it: where secrets went is theirs to judge.
+    marks: Marks,
+    /// Whoever reads the store finds what nobody has saved.
+    planted: bool,
+    /// Tokens of the settings, or from where they said.
+    configured: BTreeSet<String>,
+    /// The servers' metadata came as they wrote it, and no setting overrides it: where secrets went is
+    /// theirs to judge.
     honest: bool,
     calls: u64,
     seeds: u8,
@@ -61,12 +69,15 @@ impl Play {
         let config = Arc::new(config);
         let machine =
             |seed| AuthMachine::new(SERVER, config.clone(), Entropy::from_bytes([seed; 32]));
-        let programs = [Program::new(machine(1).ok()?), Program::new(machine(2).ok()?)];
+        let programs = [Program::new(machine(1).ok()?, 1), Program::new(machine(2).ok()?, 2)];
         let elsewhere = "https://elsewhere.example.com/mcp";
         let seed = Entropy::from_bytes([3; 32]);
         let bystander = AuthMachine::new(elsewhere, Arc::default(), seed).ok()?;
         let issuers = ["https://auth.example.com", "https://other.example.com/tenant"];
+        let configured = config.bearer_token.iter().map(|token| token.expose().clone()).collect();
+        let honest = config.authorize_url.is_none() && config.token_url.is_none();
         let mut play = Self {
+            configured,
             now: Now { wall: UnixTime(START), mono: Mono(Duration::ZERO) },
             world: World::with_urls(SERVER, &issuers),
             config,
@@ -75,11 +86,14 @@ impl Play {
             store: None,
             lock: None,
             secrets: Secrets::default(),
-            honest: true,
+            marks: Marks::default(),
+            planted: false,
+            honest,
             calls: 0,
             seeds: 3,
             attempts: Vec::new(),
         };
+        play.secrets.configured(&play.config);
         settings::plant(&play.config, &mut play.secrets);
         settings::introduce(&play.config, &mut play.world);
         Some(play)
@@ -93,6 +107,7 @@ impl Play {
     /// Puts a record into the store, whatever it is, and whoever it says the tokens are for.
     pub(super) fn store(&mut self, record: &[u8]) {
         self.honest = false;
+        self.planted = true;
         self.store = Some(record.to_vec());
     }
 
@@ -119,6 +134,7 @@ impl Play {
             }
             Op::Drop => {
                 let program = &mut self.programs[at];
+                program.misled = true;
                 program.lost.extend(program.exchange.take());
             }
             Op::Redirect(kind) => self.redirect(at, kind),
@@ -250,6 +266,40 @@ impl Play {
         None
     }
 
+    /// Goes on, in a login whose client has a secret that ends, to the moment at which that is to be
+    /// renewed; the client's name.
+    pub(super) fn wait_for_upkeep(&mut self) -> Option<String> {
+        self.world.authorization.iter_mut().for_each(twist::expiring_secrets);
+        self.demand(0, true, false, false, 0);
+        self.run(0);
+        self.advance(90_000);
+        self.demand(0, false, false, false, 0);
+        for _ in 0..64 {
+            if let Some(Pending { call: Exchange::Http(call), .. }) = &self.programs[0].exchange
+                && call.purpose() == Purpose::Upkeep
+            {
+                return call.request().uri().path().rsplit('/').next().map(str::to_owned);
+            }
+            self.step(0);
+        }
+        None
+    }
+
+    /// What is to be renewed is answered with this.
+    pub(super) fn answer_upkeep(&mut self, response: Response) {
+        let Some(pending) = self.programs[0].exchange.take() else { return };
+        let reply = pending.reply(|call| match call {
+            Exchange::Http(call) => host::answered(call, Some(response), 0),
+            Exchange::Load(_) | Exchange::Save(_) | Exchange::Secret(_) => {
+                panic!("nothing is renewed")
+            }
+        });
+        self.deliver(0, reply);
+        self.run(0);
+        self.demand(0, false, false, false, 0);
+        self.run(0);
+    }
+
     /// Something comes to the callback address.
     pub(super) fn arrive(&mut self, url: &str) -> Arrival {
         self.redirected(0, url);
@@ -268,6 +318,7 @@ impl Play {
         let joins = is_attempt && program.logout.is_some_and(|id| program.machine.is_running(id));
         if !joins {
             program.laws.forget();
+            program.forgot = true;
             program.exchange.iter_mut().for_each(|pending| pending.forgotten = true);
             program.parked.iter_mut().for_each(|reply| reply.forgotten = true);
         }
@@ -333,7 +384,7 @@ impl Play {
         self.seeds = self.seeds.wrapping_add(1);
         let entropy = Entropy::from_bytes([self.seeds; 32]);
         if let Ok(machine) = AuthMachine::new(SERVER, self.config.clone(), entropy) {
-            self.programs[at] = Program::new(machine);
+            self.programs[at] = Program::new(machine, self.seeds.into());
             self.attempts.retain(|(by, _)| *by != at);
             self.lock.take_if(|(owner, _)| *owner == at);
         }
@@ -375,8 +426,10 @@ impl Play {
                 self.pass_deadline(at);
             }
             assert!(!self.is_running(at), "an attempt that outlives its deadlines");
-            // One that renews ahead never runs out of deadlines.
-            let most = if self.config.refresh_proactively { 16 } else { MOST_DEADLINES };
+            // One that renews ahead never runs out of deadlines, nor does one whose secret ends.
+            let mut servers = self.world.authorization.iter();
+            let ends = servers.any(|server| server.registration.secret_lifetime.is_some());
+            let most = if ends || self.config.refresh_proactively { 16 } else { MOST_DEADLINES };
             for _ in 0..most {
                 self.run(at);
                 if self.programs[at].deadline.is_none() {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, header};
-use mcp_auth::UnixTime;
 use mcp_auth::output::Purpose;
 use mcp_auth::wire::registration::RegistrationReply;
 use mcp_auth::wire::server_metadata::ServerMetadata;
 use mcp_auth::wire::token::TokenReply;
 use mcp_auth::wire::url as address;
+use mcp_auth::{Config, UnixTime};
 use url::form_urlencoded;
 
 use crate::text::{self, Form, Response};
@@ -31,8 +31,8 @@ pub(super) enum Home {
     OfRegistration(String),
     /// To the revocation endpoint of whoever has its token endpoint at this origin, to be revoked.
     Revoked(String),
-    /// To this origin, to delete the registration that it is for.
-    Deleted(String),
+    /// To this origin, to manage the registration that it is for.
+    Managed(String),
 }
 
 /// All secrets that came up, and what the servers said about themselves.
@@ -43,9 +43,17 @@ pub(super) struct Secrets {
     guesses: String,
     /// With the origins that their metadata came from.
     servers: Vec<(String, ServerMetadata)>,
+    /// Origins of the endpoints that the settings name: whoever authorizes there is paid there.
+    configured: Option<(String, String)>,
 }
 
 impl Secrets {
+    /// The endpoints that the settings name.
+    pub(super) fn configured(&mut self, config: &Config) {
+        let origin = |url: &Option<String>| url.as_deref().map(text::origin);
+        self.configured = origin(&config.authorize_url).zip(origin(&config.token_url));
+    }
+
     /// The world is deterministic: whoever fuzzes long enough spells its codes and tokens.
     pub(super) fn guessed(&mut self, text: &str) {
         self.guesses = text.to_owned();
@@ -80,7 +88,7 @@ impl Secrets {
             Purpose::ServerMetadata => {
                 self.servers.extend(ServerMetadata::parse(body).map(|server| (origin, server)));
             }
-            Purpose::Registration => {
+            Purpose::Registration | Purpose::Upkeep => {
                 let Ok(reply) = RegistrationReply::parse(status, headers, body, now) else {
                     return;
                 };
@@ -88,7 +96,7 @@ impl Secrets {
                     self.add(secret.expose(), Some(Home::OfRegistration(origin.clone())));
                 }
                 if let Some(token) = reply.registration_access_token {
-                    self.add(token.expose(), Some(Home::Deleted(origin)));
+                    self.add(token.expose(), Some(Home::Managed(origin)));
                 }
             }
             Purpose::Token => {
@@ -152,6 +160,7 @@ impl Secrets {
         let of = |at: &str, own: fn(&ServerMetadata) -> &Option<String>| {
             // Without metadata all endpoints are at one origin.
             at == origin
+                || self.configured.as_ref().is_some_and(|(from, to)| at == from && origin == to)
                 || self.servers.iter().any(|(_, server)| {
                     named(own(server)).as_deref() == Some(at)
                         && is_here(&[&server.token_endpoint, &server.revocation_endpoint])
@@ -159,19 +168,26 @@ impl Secrets {
         };
         match home {
             Home::At(at) => at == origin,
-            Home::OfIssuer(issuer) => self.servers.iter().any(|(from, server)| {
-                *from == text::origin(issuer)
-                    && address::issuers_match(issuer, &server.issuer)
-                    && is_here(&[
-                        &server.token_endpoint,
-                        &server.registration_endpoint,
-                        &server.revocation_endpoint,
-                    ])
-            }),
+            // Endpoints that are configured beside their issuer have no metadata to vouch for them.
+            Home::OfIssuer(issuer) => {
+                text::origin(issuer) == origin
+                    || self.configured.as_ref().is_some_and(|(_, to)| to == origin)
+                    || self.servers.iter().any(|(from, server)| {
+                        *from == text::origin(issuer)
+                            && address::issuers_match(issuer, &server.issuer)
+                            && is_here(&[
+                                &server.token_endpoint,
+                                &server.registration_endpoint,
+                                &server.revocation_endpoint,
+                            ])
+                    })
+            }
             Home::OfAuthorization(at) => of(at, |s| &s.authorization_endpoint),
             Home::OfRegistration(at) => of(at, |s| &s.registration_endpoint),
             Home::Revoked(at) => purpose == Purpose::Revocation && of(at, |s| &s.token_endpoint),
-            Home::Deleted(at) => purpose == Purpose::Management && at == origin,
+            Home::Managed(at) => {
+                matches!(purpose, Purpose::Management | Purpose::Upkeep) && at == origin
+            }
         }
     }
 }

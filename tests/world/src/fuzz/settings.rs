@@ -6,7 +6,7 @@ use super::secrets::{Home, Secrets};
 use crate::{World, text};
 
 /// How many configurations there are.
-pub(super) const MANY: u8 = 9;
+pub(super) const MANY: u8 = 10;
 
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
@@ -28,6 +28,7 @@ pub(super) fn pick(which: u8) -> Config {
         4 => Config { login_timeout_seconds: 0, ..base },
         5 => Config {
             redirect_uri: Some("https://app.example/callback".to_owned()),
+            headers: [("X-Api-Key".to_owned(), Secret::from("configured-header-key"))].into(),
             send_resource: SendResource::Never,
             ..base
         },
@@ -35,6 +36,13 @@ pub(super) fn pick(which: u8) -> Config {
             initial_access_token: Some(Secret::from("initial-access-token")),
             issuer: auth(),
             callback_port: Some(8666),
+            ..base
+        },
+        8 => Config {
+            bearer_token_from: vec![
+                SecretRef::Env("UNSET_BEARER_TOKEN".to_owned()),
+                SecretRef::File("/run/secrets/token".to_owned()),
+            ],
             ..base
         },
         7 => Config {
@@ -76,8 +84,12 @@ pub(super) fn introduce(config: &Config, world: &mut World) {
     }
 }
 
+/// The most that a person is waited for, in seconds: meanwhile the login tells other programs of it
+/// every few seconds, and stories have an end.
+const PATIENCE: u64 = 1000;
+
 /// The same with secrets that nobody could have put elsewhere in what it is `made_of`.
-pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
+pub(super) fn playable(mut config: Config, made_of: &str) -> Config {
     for (count, secret) in (1..).zip([
         &mut config.client_secret,
         &mut config.bearer_token,
@@ -87,11 +99,15 @@ pub(super) fn with_known_secrets(mut config: Config, made_of: &str) -> Config {
             *secret = Some(Secret::new(text::opaque("configured", made_of, count)));
         }
     }
+    config.login_timeout_seconds = config.login_timeout_seconds.min(PATIENCE);
     config
 }
 
 /// The secrets of a configuration. Those that may be sent are for the one known server.
 pub(super) fn plant(config: &Config, secrets: &mut Secrets) {
+    for value in config.headers.values() {
+        secrets.add(value.expose(), Some(Home::At(text::origin(super::play::SERVER))));
+    }
     let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());
     let home = || issuer.cloned().map(Home::OfIssuer);
     for (secret, home) in [

@@ -23,8 +23,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_seed_keeps_the_laws() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 10] = [
+    let targets: [(&str, Target); 11] = [
         ("challenge", super::challenge),
+        ("claims", super::claims),
         ("config", super::config),
         ("machine", super::machine),
         ("reach", super::reach),
@@ -80,9 +81,25 @@ fn a_story_logs_out_at_the_servers_too() {
 }
 
 #[test]
+fn a_story_renews_a_secret_once_for_two_programs() {
+    let mut play = Play::new(Config::default()).unwrap();
+    let background = Op::Demand { welcome: false, fresh: false, inspect: false, need: 0 };
+    for op in [Op::World(32), DEMAND, Op::Run, Op::Advance(6)] {
+        play.perform(0, op);
+    }
+    for at in [1, 0] {
+        play.perform(at, background);
+        play.perform(at, Op::Run);
+    }
+    assert_eq!(play.world.count(What::RegistrationUpdates), 1);
+    assert_eq!(play.world.registrations(), 1);
+    play.end();
+}
+
+#[test]
 fn a_story_is_told_for_people() {
     let told = super::told(&[9, 8, 0, 0, 0, 192 + 52, 0, 0, 0, 1]);
-    assert_eq!(told, "settings 0\n    program 0: Run\n    program 1: Forget");
+    assert_eq!(told, "settings 9\n    program 0: Run\n    program 1: Forget");
     assert_eq!(op::story(&[0; 4 * 1000]).count(), 96);
 }
 
@@ -119,7 +136,7 @@ fn a_loan_before_the_save_is_seen() {
     let TokenState::Ready(grant) = machine.token(Now::default(), &Need::default()) else {
         panic!("no grant")
     };
-    Laws::default().lent(&grant, None, Mono::default());
+    Laws::default().lent(&grant, &Default::default(), Mono::default());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::text::{self, Response};
 use crate::{
-    Cimd, ClientAuthentication, ExpiresIn, Fault, IssParameter, Mood, Person, RefreshTokens,
-    RequiresLogin, ResourceMetadata, TokenReply, World,
+    AuthorizationServer, Cimd, ClientAuthentication, ExpiresIn, Fault, IssParameter, Mood, Person,
+    RefreshTokens, RequiresLogin, ResourceMetadata, TokenReply, World,
 };
 
 /// `WWW-Authenticate` values as servers write them, and as they should not.
@@ -125,6 +125,12 @@ fn members() -> Vec<(&'static str, Value)> {
         ("client_secret_expires_at", json!(1)),
         ("token_endpoint_auth_method", json!("client_secret_post")),
         ("error", json!("invalid_grant")),
+        ("client_id", json!("another-client")),
+        ("redirect_uris", json!(["https://stray.example/callback"])),
+        ("registration_client_uri", json!("https://stray.example/register/c")),
+        ("registration_client_uri", json!(format!("{auth}/register/elsewhere"))),
+        ("registration_access_token", Value::Null),
+        ("client_secret", Value::Null),
     ]
 }
 
@@ -142,12 +148,19 @@ pub(super) fn change_bytes(response: &mut Response, at: u8, to: u8) {
     }
 }
 
+/// Clients get a secret that ends, and something to renew it with.
+pub(super) fn expiring_secrets(server: &mut AuthorizationServer) {
+    server.registration.assigns = Some(ClientAuthentication::Basic);
+    server.registration.secret_lifetime = Some(2 * 86_400);
+    server.registration.manageable = true;
+}
+
 /// Servers or person change.
 pub(super) fn change_world(world: &mut World, which: u8) {
     let home = world.resource.home;
     let all = &mut world.authorization;
     let Some(server) = all.get_mut(home) else { return };
-    match which % 32 {
+    match which % 40 {
         0 => server.token_lifetime = 30,
         1 => server.token_lifetime = 3600,
         2 => server.refresh_tokens = RefreshTokens::Omitted,
@@ -179,6 +192,12 @@ pub(super) fn change_world(world: &mut World, which: u8) {
         28 => world.resource.refuse_next = 2,
         29 => server.cimd = Cimd::RefusedAtToken,
         30 => server.reply = TokenReply::FormEncoded,
-        _ => server.registration.assigns = Some(ClientAuthentication::Basic),
+        31 => server.registration.assigns = Some(ClientAuthentication::Basic),
+        32..=34 => expiring_secrets(server),
+        35 => server.registration.renews_secrets = false,
+        36 => server.registration.keeps_old_secrets = true,
+        37 => server.registration.manages_at = Some("https://stray.example/register/c".to_owned()),
+        38 => server.registration.manages_at = None,
+        _ => server.forget_clients(),
     }
 }

@@ -1,5 +1,8 @@
 //! The wire formats: bytes in, and what must hold of whatever is read from them.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mcp_auth::wire::jwt::Person;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::WWW_AUTHENTICATE;
@@ -7,15 +10,16 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use mcp_auth::wire::authorization::AuthorizationResponse;
 use mcp_auth::wire::challenge::{BearerChallenge, Challenge};
 use mcp_auth::wire::failure::Failure;
-use mcp_auth::wire::registration::RegistrationReply;
+use mcp_auth::wire::registration::{Registered, RegistrationReply, UpdateRequest};
 use mcp_auth::wire::resource_metadata::ResourceMetadata;
 use mcp_auth::wire::server_metadata::ServerMetadata;
 use mcp_auth::wire::token::{AuthMethod, TokenReply};
 use mcp_auth::wire::url as address;
 use mcp_auth::{Reach, Secret, UnixTime};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::play::{Arrival, Play};
+use crate::text;
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
 
@@ -60,6 +64,19 @@ fn written(challenge: &Challenge) -> String {
     let token68 = challenge.token68.iter().map(|token| format!("{token},"));
     let parts: Vec<String> = token68.chain([params.collect::<Vec<_>>().join(", ")]).collect();
     format!("{} {}", challenge.scheme, parts.join(" "))
+}
+
+/// A token's claims, bare or in a JWT: what is shown of them is printable and bounded.
+pub fn claims(data: &[u8]) {
+    let encoded = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(data));
+    for token in [String::from_utf8_lossy(data).into_owned(), encoded] {
+        let Some(person) = Person::read(&Secret::new(token)) else { continue };
+        let shown = [&person.subject, &person.email, &person.name];
+        assert!(shown.iter().any(|text| text.is_some()), "nobody in particular");
+        shown.into_iter().flatten().for_each(|text| assert_printable(text));
+        let stored = serde_json::to_vec(&person).unwrap_or_default();
+        assert_eq!(serde_json::from_slice::<Person>(&stored).ok(), Some(person));
+    }
 }
 
 /// Protected resource metadata: bounds, a round trip, and which server it may speak for.
@@ -116,12 +133,29 @@ pub fn server_metadata(data: &[u8]) {
     assert_eq!(stored, found);
 }
 
-/// The answer to a registration, after two bytes for its status.
+/// The answer to a registration, or to its renewal, after two bytes for its status. There `CLIENT`
+/// stands for the client's name, and `SECRET` and `TOKEN` for secrets that nobody could know.
 pub fn registration_reply(data: &[u8]) {
     let Some((status, headers, body)) = response(data) else { return };
-    match RegistrationReply::parse(status, &headers, body, NOW) {
+    registration(status, &headers, body);
+    let Some(mut play) = Play::new(mcp_auth::Config::default()) else { return };
+    let Some(client) = play.wait_for_upkeep() else { panic!("nothing is renewed") };
+    let body = String::from_utf8_lossy(body);
+    play.guessed(&body);
+    let body = body
+        .replacen("CLIENT", &client, 1)
+        .replacen("SECRET", &text::opaque("planted", &body, 1), 1)
+        .replacen("TOKEN", &text::opaque("planted", &body, 2), 1);
+    let mut response = text::response(status.as_u16(), "application/json", body);
+    *response.status_mut() = status;
+    play.answer_upkeep(response);
+}
+
+fn registration(status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+    match RegistrationReply::parse(status, headers, body, NOW) {
         Ok(reply) => {
             assert!(status.is_success() && !reply.client_id.is_empty());
+            update(&reply);
             let hidden = [&reply.client_secret, &reply.registration_access_token];
             assert_hidden(&format!("{reply:?}"), body, hidden.into_iter().flatten());
             for asked in [AuthMethod::None, AuthMethod::Basic, AuthMethod::Post] {
@@ -135,6 +169,36 @@ pub fn registration_reply(data: &[u8]) {
         }
         Err(failure) => assert_failure(&failure),
     }
+}
+
+/// Law: an update says who the client is, and what was registered, and nothing that is for the
+/// server to say (RFC 7592 §2.2).
+fn update(reply: &RegistrationReply) {
+    let Ok(uri) = url::Url::parse("https://auth.example.com/register/c") else { return };
+    let token = Secret::from("management-token");
+    let request = UpdateRequest {
+        uri: &uri,
+        token: &token,
+        client_id: &reply.client_id,
+        client_secret: reply.client_secret.as_ref(),
+        metadata: &reply.metadata.updated_by(&reply.metadata),
+    }
+    .to_http();
+    let Ok(Value::Object(said)) = serde_json::from_slice(request.body()) else {
+        panic!("an update that is no object")
+    };
+    assert_eq!(said.get("client_id"), Some(&json!(reply.client_id)));
+    let secret = reply.client_secret.as_ref().map(|secret| json!(secret.expose()));
+    assert_eq!(said.get("client_secret"), secret.as_ref());
+    for name in ["registration_access_token", "registration_client_uri", "client_secret_expires_at"]
+    {
+        assert!(!said.contains_key(name), "{name} is sent");
+    }
+    let written = serde_json::to_vec(&reply.metadata).unwrap_or_default();
+    let Ok(stored) = serde_json::from_slice::<Registered>(&written) else {
+        panic!("metadata that can't be stored")
+    };
+    assert_eq!(stored, reply.metadata);
 }
 
 /// The answer to a token request, after two bytes for its status.

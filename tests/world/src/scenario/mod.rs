@@ -34,13 +34,16 @@ mod program;
 mod report;
 mod steps;
 mod store;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::Page;
-use mcp_auth::{AuthMachine, Config, Entropy, Error, Mono, Notice, Now, SecretRef, UnixTime};
+use mcp_auth::{
+    AuthMachine, CachedLogin, Config, Entropy, Error, Event, Mono, Notice, Now, SecretRef, UnixTime,
+};
 use url::Url;
 
 use crate::{Person, World};
@@ -65,6 +68,8 @@ pub struct Scenario {
     pub config: Config,
     /// The URL that programs are given; `None` is the MCP server's own.
     pub server: Option<String>,
+    /// A cached login that programs are given when they start.
+    pub cached: Option<CachedLogin>,
     /// Ports that somebody else listens at.
     pub taken_ports: BTreeSet<u16>,
     /// What is at the places of secrets: files, variables, and what a provider keeps.
@@ -115,6 +120,7 @@ impl Scenario {
             person: Person::Approves,
             config: Config::default(),
             server: None,
+            cached: None,
             taken_ports: BTreeSet::new(),
             secrets: BTreeMap::new(),
             exposed: BTreeSet::new(),
@@ -165,6 +171,9 @@ impl Scenario {
             untold: BTreeSet::new(),
             handled: None,
         });
+        if let Some(cached) = self.cached.clone() {
+            self.handle(Event::Restore(cached));
+        }
         Ok(())
     }
 

@@ -92,6 +92,7 @@ impl Scenario {
             }
         }
         secrets.extend(self.config.client_secret.iter().map(|secret| secret.expose().clone()));
+        secrets.extend(self.config.headers.values().map(|secret| secret.expose().clone()));
         secrets.extend(self.secrets.values().map(|secret| secret.trim().to_owned()));
         secrets.extend(self.config.bearer_token.iter().map(|secret| secret.expose().clone()));
         secrets

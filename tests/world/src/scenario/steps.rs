@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mcp_auth::output::{FoundSecret, Page};
 use mcp_auth::{Action, Event, HostError, Mono, Output, Secret, SecretRef};
+use url::Url;
 
 use super::Scenario;
 use super::program::{
@@ -90,10 +91,15 @@ impl Scenario {
             return false;
         }
         let mut open = self.program().open.remove(at);
-        if let OpenState::Asked(action) = open.state {
-            let event = self.perform_action(action);
-            open.state = OpenState::Answered(event);
-        }
+        let late = open.until <= self.now().mono;
+        open.state = match open.state {
+            // A host keeps the deadline: it would have to give the lock back at once.
+            OpenState::Asked(Action::Load(call)) if late && call.lock() => {
+                OpenState::Answered(call.answer(Err(HostError::busy("it took too long"))))
+            }
+            OpenState::Asked(action) => OpenState::Answered(self.perform_action(action)),
+            answered @ OpenState::Answered(_) => answered,
+        };
         self.program().open.insert(at, open);
         true
     }
@@ -282,7 +288,8 @@ impl Scenario {
                 call.answer(result)
             }
             Action::Listen(call) => {
-                let bound = bind(call.spec(), &self.taken_ports, &mut self.last_port);
+                let taken = self.listening_ports().chain(self.taken_ports.clone()).collect();
+                let bound = bind(call.spec(), &taken, &mut self.last_port);
                 self.program().listening = bound.as_ref().ok().cloned();
                 call.answer(bound)
             }
@@ -317,7 +324,13 @@ impl Scenario {
         }
     }
 
-    fn listens_at(&mut self, url: &str) -> bool {
+    /// The ports that the programs listen at.
+    pub(super) fn listening_ports(&self) -> impl Iterator<Item = u16> {
+        let uris = self.programs.iter().flatten().filter_map(|p| p.listening.as_ref());
+        uris.filter_map(|uri| Url::parse(uri).ok()?.port())
+    }
+
+    pub(super) fn listens_at(&mut self, url: &str) -> bool {
         let own = self.config.redirect_uri.clone();
         let listening = self.program().listening.clone();
         listening.into_iter().chain(own).any(|at| arrives(url, &at))

@@ -100,10 +100,59 @@ fn a_client_manages_its_own_registration_alone() {
     };
     assert_eq!(send("GET", token, ""), 200);
     assert_eq!(send("GET", "guess", ""), 401);
-    assert_eq!(send("PUT", token, r#"{"redirect_uris":["http://[::1]/new"]}"#), 200);
+    assert_eq!(send("PUT", token, r#"{"redirect_uris":["http://[::1]/new"]}"#), 400);
     assert_eq!(send("PUT", token, "[]"), 400);
     assert_eq!(send("DELETE", "guess", ""), 401);
     assert_eq!(send("DELETE", token, ""), 204);
     assert_eq!(send("GET", token, ""), 401);
     assert_eq!(world.authorization[0].clients().count(), 0);
+}
+
+#[test]
+fn a_change_says_everything_again_and_brings_new_credentials() {
+    let mut world = World::new();
+    world.authorization[0].registration.manageable = true;
+    world.authorization[0].registration.secret_lifetime = Some(100);
+    let registered = body(&register_with(&mut world, AUTH, &json!({ "client_name": "Notes" })));
+    let mut said = registered.clone();
+    for name in [
+        "registration_access_token",
+        "registration_client_uri",
+        "client_secret_expires_at",
+        "client_id_issued_at",
+    ] {
+        said.as_object_mut().unwrap().remove(name);
+    }
+    let mut put = |token: &serde_json::Value, said: &serde_json::Value| {
+        let request = Request::put(registered["registration_client_uri"].as_str().unwrap())
+            .header("authorization", format!("Bearer {}", token.as_str().unwrap()))
+            .body(said.to_string().into_bytes())
+            .unwrap();
+        world.handle(NOW + 50, &request).unwrap()
+    };
+    let token = &registered["registration_access_token"];
+    for (name, value) in [
+        ("client_id", json!("another")),
+        ("client_secret", json!("another")),
+        ("client_secret_expires_at", json!(0)),
+        ("client_name", json!(null)),
+        ("x_tier", json!(null)),
+    ] {
+        let mut wrong = said.clone();
+        wrong[name] = value;
+        if wrong[name].is_null() {
+            wrong.as_object_mut().unwrap().remove(name);
+        }
+        assert_eq!(error(&put(token, &wrong)), "invalid_client_metadata", "{name}");
+    }
+    let changed = body(&put(token, &said));
+    assert_eq!(changed["client_secret_expires_at"], NOW + 150);
+    for name in ["client_secret", "registration_access_token"] {
+        assert_ne!(changed[name], registered[name], "{name}");
+    }
+    for name in ["client_id", "client_name", "x_tier", "redirect_uris"] {
+        assert_eq!(changed[name], registered[name], "{name}");
+    }
+    assert_eq!(put(token, &said).status(), 401, "spent");
+    assert_eq!(world.count(What::RegistrationUpdates), 7);
 }

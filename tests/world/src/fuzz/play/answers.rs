@@ -7,10 +7,12 @@ use super::Play;
 use crate::Visit;
 use crate::fuzz::host::{self, Exchange, Prompt, Reply, Said};
 use crate::fuzz::{settings, twist};
+use crate::marks::Saved;
 
 impl Play {
     /// The true answer to what is asked for.
     pub(super) fn answer(&mut self, at: usize) -> Option<Reply> {
+        let misled = self.programs.iter().any(|program| program.misled);
         let program = &mut self.programs[at];
         let wall = self.now.wall.0;
         if let Some(pending) = program.exchange.take() {
@@ -18,6 +20,7 @@ impl Play {
             return Some(pending.reply(|call| match call {
                 Exchange::Load(call) if call.lock() => {
                     if self.lock.is_some_and(|(owner, _)| owner != at) {
+                        program.misled = true;
                         return (call.answer(Err(HostError::busy("locked"))), Said::Prompted);
                     }
                     self.lock = Some(mine);
@@ -30,13 +33,22 @@ impl Play {
                         let conflict = HostError::conflict("something else is stored");
                         return (call.answer(Err(conflict)), Said::Prompted);
                     }
-                    self.store = call.record().map(<[u8]>::to_vec);
+                    let after = call.record().map(<[u8]>::to_vec);
+                    let before = std::mem::replace(&mut self.store, after);
+                    let (after, mono) = (self.store.as_deref(), self.now.mono.0);
+                    let excused = self.planted || misled || program.forgot;
+                    let before = before.as_deref();
+                    let saved = Saved { run: program.run, at: mono, before, after, excused };
+                    if self.marks.saved(&saved) {
+                        (program.has_turn, program.listens) = (true, false);
+                    }
                     host::saved(call, Ok(()))
                 }
                 Exchange::Secret(call) => {
                     let found = settings::secret_at(&self.config, call.place());
                     if let Some((value, home)) = &found {
                         self.secrets.add(value, home.clone());
+                        self.configured.insert(value.clone());
                     }
                     let found = found.map(|(value, _)| FoundSecret::new(Secret::new(value)));
                     (call.answer(Ok(found)), Said::Prompted)
@@ -67,11 +79,12 @@ impl Play {
     /// Another answer than the true one.
     pub(super) fn twist(&mut self, at: usize, how: u8, detail: u8) {
         let Some(pending) = self.programs[at].exchange.take() else { return };
+        self.programs[at].misled |= !matches!(pending.call, Exchange::Http(_));
         let mine = (at, pending.number);
         let wall = self.now.wall.0;
         let reply = pending.reply(|call| match call {
             Exchange::Load(call) => {
-                let garbage: [&[u8]; 4] = [b"", b"{}", br#"{"version":2}"#, b"\xff{]"];
+                let garbage: [&[u8]; 4] = [b"", b"{}", br#"{"version":99}"#, b"\xff{]"];
                 match how % 8 {
                     0 => (call.answer(Err(HostError::new("no disk"))), Said::Prompted),
                     1 => (call.answer(Err(HostError::busy("locked"))), Said::Prompted),
@@ -90,6 +103,7 @@ impl Play {
             Exchange::Secret(call) => {
                 let texts = [" \n", "two\r\nlines", "wrong-secret"];
                 let found = texts.get(usize::from(how) % 5);
+                self.configured.extend(found.map(|text| text.trim().to_owned()));
                 let found = found.map(|text| FoundSecret::new(Secret::from(*text)).exposed());
                 let failed = how % 5 == 4;
                 let result = if failed { Err(HostError::new("locked")) } else { Ok(found) };
@@ -124,6 +138,7 @@ impl Play {
         let Reply { event, said, number, forgotten, late, .. } = reply;
         let wall = self.now.wall;
         let program = &mut self.programs[at];
+        program.misled |= late;
         let before = program.machine.status();
         let generation = |status: &Option<TokenStatus>| status.as_ref().map(|s| s.generation);
         if late {
@@ -154,7 +169,8 @@ impl Play {
                 assert!(!forgotten, "what was forgotten came back");
                 assert!(
                     record.is_some()
-                        || before.is_none_or(|b| b.saved || program.laws.knows(b.generation)),
+                        || before
+                            .is_none_or(|b| b.saved || !program.laws.holds_login(b.generation)),
                     "an empty store took away tokens"
                 );
                 program.laws.adopted(record.as_deref(), generation(&after));

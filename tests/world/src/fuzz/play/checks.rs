@@ -37,7 +37,7 @@ impl Play {
             match program.machine.token(now, &need(which as u8)) {
                 TokenState::Ready(grant) => {
                     self.secrets.assert_hidden("a grant", &format!("{grant:?}"));
-                    program.laws.lent(&grant, self.config.bearer_token.as_ref(), now.mono);
+                    program.laws.lent(&grant, &self.configured, now.mono);
                     let mut foreign = http::Request::new(());
                     *foreign.uri_mut() =
                         http::Uri::from_static("https://mcp.example.com.stray.example/mcp");
@@ -67,6 +67,12 @@ impl Play {
                     let owner = self.lock.take();
                     assert_eq!(owner.map(|(owner, _)| owner), Some(at), "released another's lock");
                 }
+                Output::Dismiss => {
+                    // The listener of a login that has failed is kept for a late person: another
+                    // login may have the turn by now.
+                    let program = &mut self.programs[at];
+                    program.has_turn &= !std::mem::take(&mut program.listens);
+                }
                 Output::Show { .. } => panic!("a page for nobody"),
                 _ => {}
             }
@@ -88,11 +94,16 @@ impl Play {
                 self.secrets.assert_home(call.request(), call.purpose());
                 Exchange::Http(call)
             }
-            Action::Listen(call) => return self.prompted(at, Prompt::Listen(call)),
+            Action::Listen(call) => {
+                program.listens = true;
+                return self.prompted(at, Prompt::Listen(call));
+            }
             Action::Browse(call) => {
                 let url = call.url().to_string();
                 let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
                 self.secrets.read_state(&Form::parse(query.as_bytes()));
+                let known = program.has_turn || program.misled;
+                assert!(known, "a browser that the other program doesn't know of");
                 program.opened = Some(url);
                 return self.prompted(at, Prompt::Browse(call));
             }

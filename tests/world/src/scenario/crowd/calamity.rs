@@ -17,7 +17,7 @@ pub(super) struct Calamities {
     network: bool,
     disk: bool,
     silence: bool,
-    clocks: bool,
+    pub(super) clocks: bool,
     people: bool,
     servers: bool,
     stops: bool,
@@ -142,9 +142,9 @@ impl Crowd {
             0 => {
                 self.say(|_| format!("somebody logs out of {at}"));
                 self.ledger.ended(self.members[at].run, "its receiver has logged out");
+                self.client_lost |= self.members[at].renewed;
                 let member = &mut self.members[at];
                 (member.forgot, member.forgetting) = (true, true);
-                (member.knows_client, member.knew_client) = (false, false);
                 self.s.switch_to(at).handle(Event::Forget);
                 self.moves(at);
             }

@@ -73,22 +73,6 @@ pub(super) fn is_worn_out(bytes: Option<&[u8]>) -> bool {
     })
 }
 
-/// Whether the record holds a client of which nobody doubts that the server knows it.
-pub(super) fn holds_client(bytes: Option<&[u8]>) -> bool {
-    any_client(bytes, |client| client.get("suspect").is_none())
-}
-
-/// Whether it holds one of which its program does.
-pub(super) fn holds_suspect(bytes: Option<&[u8]>) -> bool {
-    any_client(bytes, |client| client.get("suspect").is_some())
-}
-
-fn any_client(bytes: Option<&[u8]>, which: impl Fn(&Value) -> bool) -> bool {
-    let record: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let clients = record.as_ref().and_then(|record| record["registrations"].as_object());
-    clients.is_some_and(|all| all.values().any(which))
-}
-
 impl Ledger {
     /// A program starts; this names its run.
     pub(super) fn run(&mut self) -> usize {

@@ -17,7 +17,13 @@
 //!   erased, no logout undone; and what a program received, it saves;
 //! - no token is lent before it is saved, or its save has failed;
 //! - no browser opens unless somebody who waits has welcomed it;
-//! - who knows of a registered client registers no other;
+//! - nobody opens a browser without having said so on disk, if that works; nobody says so while
+//!   another does, unless that has fallen silent; and at rest, all that want a new login open one
+//!   browser between them;
+//! - who knows of a registered client registers no other, unless its port is taken or its secret
+//!   ends;
+//! - where it ends, it is renewed under the lock, and nobody shows a token to manage it with that
+//!   another program has spent, unless what took its place was lost;
 //! - if nothing was lost, a new program gets a token without a person, and no server saw a reuse.
 //!
 //! A seed always tells the same story: [`tell`] tells it in words.
@@ -33,7 +39,8 @@ use std::time::Duration;
 use mcp_auth::{AttemptId, Demand, Error, Mono, Need};
 
 use super::{Scenario, need};
-use crate::What;
+use crate::marks::Marks;
+use crate::{ClientAuthentication, Person, What};
 use calamity::Calamities;
 use dice::Dice;
 use ledger::Ledger;
@@ -64,10 +71,15 @@ struct Crowd {
     s: Scenario,
     dice: Dice,
     ledger: Ledger,
+    marks: Marks,
     allowed: Calamities,
     members: Vec<Member>,
     /// The servers have ended logins of themselves.
     revoked: bool,
+    /// The client has a secret that ends.
+    secret_ends: bool,
+    /// What a renewal of that secret brought was lost, or it failed.
+    client_lost: bool,
     story: Option<Story>,
 }
 
@@ -91,20 +103,27 @@ struct Member {
     overtaken: Option<Vec<u8>>,
     /// When a person last came back to it from the browser, by the wall clock.
     returned_at: u64,
-    /// It has seen a client in the record.
-    knows_client: bool,
-    /// The same, before the attempts that are on their way began.
-    knew_client: bool,
-    /// It doubts the client in the record, and could not save that.
-    doubts_client: bool,
+    /// It has said on disk that it asks its person.
+    has_turn: bool,
+    /// It could not say so.
+    cut_off: bool,
+    /// Its last save has failed: what is on disk may not be what it goes by.
+    unsaved: bool,
+    /// The callback ports of the clients that it knew of when it did, and that were free.
+    clients: Vec<u16>,
+    /// The server has renewed the client's secret for it, and that is not on disk yet.
+    renewed: bool,
 }
 
 const TOOL: &str = "whoami";
+const DAY: u64 = 86_400;
 /// In seconds: after that, a renewal that has failed is tried again.
 const LATER: u64 = 610;
 const TURNS: [usize; 4] = [40, 80, 150, 300];
+/// Whoever waits for longer is in no trouble: it renews a client's secret one day.
+const LONG: Duration = Duration::from_secs(6 * 3600);
 /// What follows the calm-down comes to rest after fewer rounds.
-const MOST_ROUNDS: usize = 2_000;
+const MOST_ROUNDS: usize = 20_000;
 
 impl Crowd {
     fn new(seed: u64, story: Option<Story>) -> Self {
@@ -117,8 +136,31 @@ impl Crowd {
         let programs = 2 + dice.below(4);
         let member = |ledger: &mut Ledger| Member { run: ledger.run(), ..Member::default() };
         let members = (0..programs).map(|_| member(&mut ledger)).collect();
-        let allowed = Calamities::roll(&mut dice);
-        let mut crowd = Self { s, dice, ledger, allowed, members, revoked: false, story };
+        let mut allowed = Calamities::roll(&mut dice);
+        // By dice of its own: the other stories stay what they are.
+        let secret_ends = Dice::new(!seed).percent(20);
+        if secret_ends {
+            // The servers' would jump too, over all the time that there is to renew it in.
+            allowed.clocks = false;
+            let server = &mut s.world.authorization[0];
+            server.client_authentication = vec![ClientAuthentication::Basic];
+            server.registration.manageable = true;
+            server.registration.secret_lifetime = Some(2 * DAY);
+            server.registration.keeps_old_secrets = true;
+        }
+        let (marks, revoked, client_lost) = (Marks::default(), false, false);
+        let mut crowd = Self {
+            s,
+            dice,
+            ledger,
+            marks,
+            allowed,
+            members,
+            revoked,
+            secret_ends,
+            client_lost,
+            story,
+        };
         crowd.say(|c| {
             let server = &c.s.world.authorization[0];
             format!(
@@ -127,13 +169,13 @@ impl Crowd {
                 if server.reuse_detection { "ends the login" } else { "refuses" },
                 if server.reuse_grace.is_some() { ", but for 30 s" } else { "" },
                 c.allowed
-            )
+            ) + if c.secret_ends { " The client's secret ends." } else { "" }
         });
         crowd
     }
 
     fn play(mut self) {
-        if self.dice.percent(60) {
+        if self.secret_ends || self.dice.percent(60) {
             self.say(|_| "It begins with a login that all know of.".to_owned());
             self.ask_at(0, true);
             self.calm_all();
@@ -141,7 +183,9 @@ impl Crowd {
                 self.ask_at(at, false);
                 self.calm_all();
             }
-            if self.dice.percent(70) {
+            if self.secret_ends {
+                self.time_passes(DAY + 3600);
+            } else if self.dice.percent(70) {
                 self.time_passes(4000);
             }
         }
@@ -157,7 +201,7 @@ impl Crowd {
         self.relieve();
         self.calm_all();
         assert_eq!(self.s.store.locked_by, None, "a lock that nobody needs any more");
-        let nothing_lost = !self.ledger.is_excused() && !self.revoked;
+        let nothing_lost = !self.ledger.is_excused() && !self.revoked && !self.client_lost;
         if nothing_lost {
             let twice = self.s.world.token_requests().any(|t| t.reused && t.refresh.is_some());
             assert!(!twice, "a refresh token was used twice");
@@ -166,7 +210,8 @@ impl Crowd {
         self.s.sleep(LATER);
         // What is there now, a new program finds.
         let worn_out = ledger::is_worn_out(self.s.store.bytes.as_deref());
-        let there = self.ledger.anything_saved() && !self.ledger.has_logged_out();
+        let stays = !self.ledger.has_logged_out() && self.members.iter().all(|m| !m.forgetting);
+        let there = self.ledger.anything_saved() && stays;
         if nothing_lost && there && !worn_out {
             self.say(|_| "A new program asks for a token; nobody is there to log in.".to_owned());
             let at = self.members.len();
@@ -178,8 +223,36 @@ impl Crowd {
             self.say(|_| format!("{at} asks for a token, and somebody is there to log in."));
             self.enough(at, true);
         }
+        self.all_log_in();
         assert_eq!(self.s.world.count(What::Strays), 0, "somebody was asked who doesn't exist");
         self.s.check_secrets();
+    }
+
+    /// Law: all that want a new login at the same time open one browser, however long its person
+    /// takes, and get what it brings.
+    fn all_log_in(&mut self) {
+        self.say(|_| "All want a new login.".to_owned());
+        let browsers = self.s.browser_opened();
+        self.s.person = Person::Ignores;
+        let fresh = || Demand::interactive(Need::default()).fresh();
+        let all = 0..self.members.len();
+        let attempts: Vec<_> = all.map(|at| (at, self.ask_for(at, fresh(), true))).collect();
+        // The mark of a program that was killed may have to end first.
+        for _ in 0..60 {
+            if self.s.browser_opened() == browsers {
+                self.calm_for(Duration::from_secs(1));
+            }
+        }
+        if self.dice.percent(5) {
+            self.calm_for(Duration::from_secs(200));
+        }
+        assert!(self.s.goes_back_to_tab(browsers, &Person::Approves), "nobody waits at the tab");
+        self.calm_all();
+        for (at, attempt) in attempts {
+            let failure = self.s.switch_to(at).machine().failure(attempt);
+            assert!(failure.is_none(), "{at} has no login: {failure:?}");
+        }
+        assert_eq!(self.s.browser_opened() - browsers, 1, "browsers for one login");
     }
 
     /// Law: this program can call a tool, with a person or without.
@@ -189,7 +262,7 @@ impl Crowd {
             let welcome = if person { Demand::interactive } else { Demand::background };
             let attempt = self.ask_for(at, welcome(need(TOOL)), person);
             self.calm_all();
-            match self.use_token(at) {
+            match self.use_token(at, TOOL) {
                 Some(200) => return,
                 Some(_) => {}
                 None => {
@@ -209,14 +282,24 @@ impl Crowd {
 
     /// Lets all programs do what they have to, however long it takes.
     fn calm_all(&mut self) {
+        self.calm_for(Duration::MAX);
+    }
+
+    /// The same, but for so long.
+    fn calm_for(&mut self, time: Duration) {
+        let end = self.s.mono.saturating_add(time);
         for _ in 0..MOST_ROUNDS {
             let moved = (0..self.members.len()).filter(|at| self.moves(*at)).count();
             if moved > 0 {
                 continue;
             }
-            let waits = (0..self.members.len()).filter_map(|at| self.waits_for(at));
-            let Some(passes) = waits.min() else { return };
-            self.s.pass(passes);
+            let left = end.saturating_sub(self.s.mono);
+            let waits = (0..self.members.len()).filter_map(|at| self.waits_for(at)).min();
+            let waits = waits.filter(|wait| *wait < LONG);
+            match waits.filter(|wait| *wait <= left) {
+                Some(passes) => self.s.pass(passes),
+                None => return,
+            }
         }
         panic!("they don't come to rest");
     }
@@ -228,7 +311,9 @@ impl Crowd {
             self.members[at].attempts.iter().any(|(attempt, _)| machine.is_running(*attempt));
         let saved = machine.status().is_none_or(|status| status.saved);
         let saved = saved && !self.members[at].forgetting;
-        let deadline = self.members[at].deadline.filter(|_| runs || !saved)?;
+        // A renewal that nobody waits for any more may pause for a second, under the lock.
+        let locks = self.s.store.locked_by == Some(at);
+        let deadline = self.members[at].deadline.filter(|_| runs || !saved || locks)?;
         Some(self.s.now().mono.until(deadline))
     }
 

@@ -3,9 +3,11 @@
 use mcp_auth::output::Purpose;
 use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
-use super::{Crowd, Member, TOOL, ledger};
+use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
+use crate::laws::What;
 use crate::log::{Detail, Outcome};
+use crate::marks::{Saved, client_ports};
 use crate::scenario::program::{Kind, Open, OpenState};
 use crate::scenario::{Stepped, need};
 use crate::text::Form;
@@ -31,7 +33,8 @@ impl Crowd {
                 self.ask(at, person);
             }
             72..82 => {
-                self.use_token(at);
+                let tool = self.tool();
+                self.use_token(at, tool);
             }
             82..90 => self.some_time_passes(at),
             _ => self.calamity(at),
@@ -83,13 +86,18 @@ impl Crowd {
                         // Somebody has logged in since the logout.
                         self.members[at].forgetting = false;
                     }
-                    if let Notice::Failed(error) = notice
-                        && let ErrorKind::NobodyCame { earlier_client: Some(_), .. } = error.kind()
-                    {
-                        // Doubtful from now on, whether or not that could be saved.
-                        let member = &mut self.members[at];
-                        (member.knows_client, member.knew_client) = (false, false);
+                    if matches!(notice, Notice::SaveFailed(_)) {
+                        // Until it tries again, others have the client as it was.
+                        self.client_lost |= self.members[at].renewed;
                     }
+                    self.members[at].cut_off |= match notice {
+                        Notice::SaveFailed(_) => true,
+                        // Its client is doubtful, whether or not that could be saved.
+                        Notice::Failed(error) => {
+                            matches!(error.kind(), ErrorKind::NobodyCame { .. })
+                        }
+                        _ => false,
+                    };
                 }
                 Stepped::Released => self.say(|_| format!("{at} releases the lock")),
                 Stepped::Showed(..) | Stepped::Dismissed => {}
@@ -108,6 +116,8 @@ impl Crowd {
                 |(attempt, welcome): &(AttemptId, bool)| *welcome && machine.is_running(*attempt);
             let waits = self.members[at].attempts.iter().any(waits);
             assert!(waits, "{at} opens a browser, and nobody who waits has welcomed it");
+            let Member { has_turn, cut_off, .. } = self.members[at];
+            assert!(has_turn || cut_off, "{at} opens a browser, and the others don't know of it");
         }
         let Some(Open { state: OpenState::Asked(Action::Http(call)), .. }) =
             self.s.program().open.last()
@@ -116,8 +126,13 @@ impl Crowd {
         };
         match call.purpose() {
             Purpose::Registration => {
-                let knew = self.members[at].knew_client;
+                let Member { clients, cut_off, unsaved, .. } = &self.members[at];
+                let knew = !clients.is_empty() && !cut_off && !unsaved && !self.secret_ends;
                 assert!(!knew, "{at} registers, and there was a client when it began");
+            }
+            Purpose::Upkeep => {
+                let holder = self.s.store.locked_by;
+                assert_eq!(holder, Some(at), "{at} sees to the client without the lock");
             }
             Purpose::Token => {
                 let form = Form::parse(call.request().body());
@@ -129,7 +144,10 @@ impl Crowd {
                 if !self.ledger.sent(&refresh) {
                     return;
                 }
-                let rival = (0..self.members.len()).filter(|other| *other != at).find(|other| {
+                // Who has logged out needs the lock no more, whatever is still out.
+                let others = (0..self.members.len())
+                    .filter(|other| *other != at && !self.members[*other].forgetting);
+                let rival = others.into_iter().find(|other| {
                     self.s.programs.get(*other).into_iter().flatten().any(|program| {
                         let now = mcp_auth::Mono(self.s.mono.saturating_sub(program.started));
                         program.open.iter().any(|open| match &open.state {
@@ -161,7 +179,9 @@ impl Crowd {
         let busy = member.attempts.iter().any(|(id, _)| program.machine.is_running(*id));
         if !busy {
             member.attempts.clear();
-            member.knew_client = member.knows_client;
+            if idle && !member.unsaved {
+                (member.has_turn, member.cut_off) = (false, false);
+            }
             if idle && saved && self.members[at].deadline.is_none() {
                 self.ledger.at_rest(run);
             }
@@ -188,6 +208,7 @@ impl Crowd {
             if let Some(number) = late.brings {
                 self.ledger.excuse(number, "the answer came too late");
             }
+            self.client_lost |= late.label.contains("/register/");
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
             match &late.state {
@@ -196,8 +217,9 @@ impl Crowd {
                     self.s.store.release(at);
                 }
                 OpenState::Asked(Action::Save(call)) => {
-                    let (record, run) = (call.record().map(<[u8]>::to_vec), self.members[at].run);
-                    self.save_failed(run, record.as_deref());
+                    self.client_lost |= self.members[at].renewed;
+                    let record = call.record().map(<[u8]>::to_vec);
+                    self.save_failed(self.members[at].run, record.as_deref());
                 }
                 OpenState::Answered(_) if late.record.is_some() => {
                     let run = self.members[at].run;
@@ -221,6 +243,7 @@ impl Crowd {
                 }
                 _ => {}
             }
+            self.members[at].cut_off |= ["load", "lock", "save"].contains(&late.label.as_str());
             self.say(|_| format!("nobody answers {at} in time"));
         }
     }
@@ -233,6 +256,7 @@ impl Crowd {
     }
 
     pub(super) fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
+        self.members.iter_mut().filter(|m| m.run == run).for_each(|m| m.unsaved = true);
         if let Some(number) = self.ledger.number(record) {
             self.ledger.excuse(number, "its save failed");
         }
@@ -256,6 +280,11 @@ impl Crowd {
             }
             _ => {}
         }
+        if label == "listen" {
+            // A client whose port another program listens at is of no use.
+            let taken: Vec<_> = self.s.listening_ports().collect();
+            self.members[at].clients.retain(|port| !taken.contains(port));
+        }
         let (saves, conflicts) = (self.s.store.saves, self.s.store.conflicts);
         self.s.perform_at(index);
         if let Some(record) = record {
@@ -277,12 +306,15 @@ impl Crowd {
                 member.overtaken = record;
                 return;
             }
+            self.client_lost |= self.secret_ends && !done;
             if done {
+                self.members[at].renewed = false;
                 let server = &self.s.world.authorization[0];
                 let takes = |refresh: &str| server.takes_refresh_token(self.s.wall, refresh);
                 let forgot = self.members[at].forgot;
                 let change = (before.as_deref(), record.as_deref());
                 self.ledger.saved(run, change, forgot, takes);
+                self.turn_was_saved(at, change);
             }
             if let Some(open) = self.s.program().open.get_mut(index) {
                 open.record = Some((record, done));
@@ -294,6 +326,13 @@ impl Crowd {
             if let Some(open) = self.s.program().open.get_mut(index) {
                 open.record = Some((bytes, true));
             }
+        }
+        let update = self.s.world.log.get(logged..).and_then(<[_]>::first);
+        if let Some(update) = update.filter(|exchange| exchange.is(What::RegistrationUpdates)) {
+            let spent = update.answer == Ok(401);
+            assert!(!spent || self.client_lost, "{at} shows a token that another has spent");
+            self.members[at].renewed = update.answer == Ok(200);
+            self.client_lost |= update.answer != Ok(200);
         }
         let brings = self.s.world.log.get(logged..).and_then(<[_]>::first).and_then(|exchange| {
             match &exchange.detail {
@@ -333,6 +372,21 @@ impl Crowd {
         });
     }
 
+    /// Laws about who asks its person.
+    fn turn_was_saved(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        let member = &self.members[at];
+        let excused = member.forgot;
+        let saved = Saved { run: member.run, at: self.s.mono, before, after, excused };
+        if self.marks.saved(&saved) {
+            let clients = client_ports(after);
+            let kept = client_ports(before).iter().all(|port| clients.contains(port));
+            let excused = excused || member.cut_off || member.unsaved;
+            assert!(kept || excused, "{at} forgets a client when it takes its turn");
+            let member = &mut self.members[at];
+            (member.has_turn, member.clients) = (true, clients);
+        }
+    }
+
     pub(super) fn deliver(&mut self, at: usize, index: usize) {
         let open = &self.s.program().open[index];
         let label = open.label.clone();
@@ -368,6 +422,7 @@ impl Crowd {
         if label == "load" && record.is_none() {
             self.cannot_read_again(at);
         }
+        self.members[at].cut_off |= (label == "load" || label == "lock") && record.is_none();
         if label == "load" || label == "lock" {
             self.members[at].overtaken = None;
         }
@@ -376,22 +431,21 @@ impl Crowd {
                 self.ledger.seen_by(run, record.as_deref());
                 self.ledger.known_to(run, record.as_deref());
                 let member = &mut self.members[at];
-                // Who is logging out looks at nothing.
+                member.unsaved &= label != "save" && label != "erase";
                 member.forgetting &= label != "erase";
-                member.doubts_client &= label != "save";
-                let knows = !member.forgetting && !member.doubts_client;
-                member.knows_client = knows && ledger::holds_client(record.as_deref());
-                member.knew_client &= member.knows_client;
             } else {
-                self.members[at].doubts_client |= ledger::holds_suspect(record.as_deref());
                 self.save_failed(run, record.as_deref());
             }
         }
         self.outputs(at);
     }
 
+    fn tool(&mut self) -> &'static str {
+        if self.dice.percent(80) { TOOL } else { "write_note" }
+    }
+
     fn ask(&mut self, at: usize, person: bool) {
-        let tool = if self.dice.percent(80) { TOOL } else { "write_note" };
+        let tool = self.tool();
         let demand = if person { Demand::interactive } else { Demand::background };
         let mut demand = demand(need(tool));
         if person && self.dice.percent(20) {
@@ -411,8 +465,7 @@ impl Crowd {
     }
 
     /// Somebody uses the token at hand, if there is one; a refusal is reported.
-    pub(super) fn use_token(&mut self, at: usize) -> Option<u16> {
-        let tool = if self.dice.percent(80) { TOOL } else { "write_note" };
+    pub(super) fn use_token(&mut self, at: usize, tool: &str) -> Option<u16> {
         self.wake(at);
         let TokenState::Ready(grant) = self.s.token_for(&need(tool)) else {
             return None;
@@ -436,6 +489,7 @@ impl Crowd {
             });
             format!("{at} is killed ({})", open.unwrap_or_default())
         });
+        self.client_lost |= self.members[at].renewed;
         self.s.switch_to(at).crash();
         self.ledger.ended(self.members[at].run, "its receiver was killed");
         self.members[at] = Member { run: self.ledger.run(), ..Member::default() };

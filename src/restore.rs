@@ -1,0 +1,66 @@
+//! A login that another program has made, to be taken up here.
+
+use crate::secret::SecretSource;
+use crate::time::UnixTime;
+
+/// What another program, such as ToolHive, has kept of a login. Given to a machine that has no tokens
+/// of its own ([`Event::Restore`](crate::Event::Restore)), the next demand for a token spends the
+/// refresh token; what it brings is kept in the record, and this is not needed any more.
+///
+/// A failure that may pass keeps it for the next demand. Where the server refuses the refresh token, a
+/// login is needed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CachedLogin {
+    /// The refresh token, or ToolHive's envelope around one, which says whom it belongs to: it is
+    /// sent to no other then. A bare one goes to the server that the settings or discovery name.
+    pub refresh_token: SecretSource,
+    /// The client that it was issued to.
+    pub client: CachedClient,
+}
+
+impl CachedLogin {
+    /// Of the client that is configured.
+    pub fn new(refresh_token: impl Into<SecretSource>) -> Self {
+        Self { refresh_token: refresh_token.into(), client: CachedClient::Configured }
+    }
+
+    /// Of another client.
+    #[must_use]
+    pub fn of(self, client: CachedClient) -> Self {
+        Self { client, ..self }
+    }
+}
+
+/// The client of a [`CachedLogin`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CachedClient {
+    /// The configured one.
+    Configured,
+    /// This client ID metadata document; name it in `client_metadata_url` too, so that the tokens
+    /// can be renewed.
+    MetadataDocument(String),
+    /// One that was registered dynamically. It is ours from now on, with its secrets.
+    Registered(Box<CachedRegistration>),
+}
+
+/// A client that another program has registered (RFC 7591).
+#[derive(Clone, Debug, Default)]
+pub struct CachedRegistration {
+    /// Its identifier.
+    pub client_id: String,
+    /// Its secret, if it has one.
+    pub client_secret: Option<SecretSource>,
+    /// When that expires; `None` means never.
+    pub secret_expires_at: Option<UnixTime>,
+    /// `none`, `client_secret_basic` or `client_secret_post`. Default: `client_secret_basic` with a
+    /// secret, else `none`.
+    pub auth_method: Option<String>,
+    /// The redirect URI that it was registered with.
+    pub redirect_uri: Option<String>,
+    /// The registration access token (RFC 7592).
+    pub registration_access_token: Option<SecretSource>,
+    /// Where the registration is managed (RFC 7592).
+    pub registration_client_uri: Option<String>,
+}
