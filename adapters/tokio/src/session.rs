@@ -1,49 +1,38 @@
 //! The session: what callers see.
-//!
-//! Every method may be dropped at any moment: what it waited for goes on if somebody else waits for
-//! it, or if a server has made something for us by then, and is cancelled otherwise.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use mcp_auth::output::Limits;
-use mcp_auth::wire::scope::ScopeSet;
+use mcp_auth::toolhive::CachedSession;
 use mcp_auth::{
-    AuthMachine, Challenged, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Logout, Mono, Need, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    ClockSkew, Demand, Discovery, Error, ErrorKind, Grant, HostError, Logout, Mono, Need, Reach,
+    SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
 };
+use mcp_auth_host::desk::{
+    Asking, Attempt, Desk, Errand, Forget, LogOut, Quest, SendError, Step, now,
+};
+use mcp_auth_host::setup::Opened;
 
 use crate::builder::Builder;
 use crate::driver::Office;
-use crate::error::SendError;
-use crate::hands::{Blocking, Hands};
 use crate::http_client::HttpClient;
-use mcp_auth_host::desk::{Desk, now};
-
-/// How often one call demands a token. More than once only where another caller's attempt was
-/// joined and didn't bring what this one needs.
-const MAX_DEMANDS: usize = 3;
-/// How often one request is sent. The machine ends it sooner: see `step_up_limit`.
-const MAX_SENDS: usize = 8;
-/// What a call is given beside the time that a person may take in the browser.
-const MARGIN: Duration = Duration::from_secs(60);
-
-/// Whether a person may be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Asking {
-    /// A background task: without a usable or refreshable token it fails with "login required".
-    Never,
-    /// A person is there and expects a browser.
-    Welcome,
-}
+use crate::sending::Sending;
+use crate::source::SessionTokenSource;
+use crate::timer::Common;
 
 /// One login at one MCP server, for any number of tasks. Clones are the same session.
 ///
 /// Each call ends by the builder's [`timeout`](Builder::timeout). Whoever needs a token that is there
 /// gets it at once, also while another task waits for a person.
+///
+/// # Cancel safety
+///
+/// Every future may be dropped at any moment, and nothing is lost by it: a token request that is out
+/// is seen through in a task of its own, and so is the save of what it brings. An attempt that nobody
+/// else waits for is cancelled before it gets that far; each method says what that means for it.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 
@@ -66,46 +55,58 @@ impl Session {
         Builder::new(server.into())
     }
 
-    pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, store, browser, program, client, max_body, .. } = builder;
-        let person = Duration::from_secs(config.login_timeout_seconds);
-        let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
-        let seed = mcp_auth_host::system::random_seed()
-            .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
-        let machine = AuthMachine::new(&server, config, Entropy::from_bytes(seed))?;
-        let client = client.map_or_else(default_client, Ok)?;
-        let blocking = Arc::new(Blocking { store, browser });
-        let hands = Hands { client, blocking, permits: builder.permits, program };
-        let desk = Desk::new(machine);
-        let office = Arc::new(Office::new(hands, builder.on_notice, desk, builder.timer));
-        Ok(Self(Arc::new(Handle { office, timeout, max_body })))
+    pub(crate) fn open(opened: Opened, client: Arc<dyn HttpClient>, common: Common) -> Self {
+        let (timeout, max_body) = (opened.timeout, opened.max_body);
+        let office = Arc::new(Office::new(client, common, opened));
+        Self(Arc::new(Handle { office, timeout, max_body }))
     }
 
     /// A token for `need`: the one at hand, a refreshed one, or, where a person is
     /// [welcome](Asking::Welcome), one from a login. `None`: the server wants no authorization.
+    ///
+    /// Cancel safe: the next caller takes up what this one began, or begins anew.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::LoginRequired`] where a person would have to be asked and may not be;
     /// [`ErrorKind::TimedOut`]; [`ErrorKind::Cancelled`]; else what went wrong on the way.
     pub async fn token(&self, need: &Need, asking: Asking) -> Result<Option<Grant>, Error> {
-        self.token_until(self.deadline(), need, asking).await
+        self.seek(self.deadline(), Quest::new(need, asking)).await
     }
 
-    /// Logs in anew, even though there may be a usable token. `None`: the server wants no
-    /// authorization.
+    /// Logs in anew, even though there may be a usable token, or the server lets everybody in.
+    /// `None`: the server wants no authorization, and names nobody to log in with.
+    ///
+    /// Cancel safe: dropped while the person is in the browser, the login is cancelled, and what was
+    /// there before stays.
     ///
     /// # Errors
     ///
     /// As [`token`](Self::token).
     pub async fn login(&self) -> Result<Option<Grant>, Error> {
-        let (until, need) = (self.deadline(), Need::default());
-        self.attempt(until, Demand::interactive(need.clone()).fresh()).await?;
-        self.token_until(until, &need, Asking::Welcome).await
+        self.log_in(Demand::interactive(Need::default()).fresh()).await
+    }
+
+    /// The same with a client that is registered for it
+    /// ([`Demand::with_new_client`](mcp_auth::Demand::with_new_client)).
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    pub async fn login_with_new_client(&self) -> Result<Option<Grant>, Error> {
+        self.log_in(Demand::interactive(Need::default()).fresh().with_new_client()).await
+    }
+
+    async fn log_in(&self, demand: Demand) -> Result<Option<Grant>, Error> {
+        let until = self.deadline();
+        self.attempt(until, demand).await?;
+        self.seek(until, Quest::new(&Need::default(), Asking::Welcome)).await
     }
 
     /// Finds out what a login would meet: detection and discovery only. Nothing is registered,
     /// nobody is asked. `None`: the server wants no authorization.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
     ///
@@ -114,69 +115,42 @@ impl Session {
         let until = self.deadline();
         self.attempt(until, Demand::load()).await?;
         self.attempt(until, Demand::inspect()).await?;
-        let desk = self.0.office.desk();
-        match desk.machine.token(now(), &Need::default()) {
-            TokenState::NotRequired => Ok(None),
-            _ => Ok(desk.machine.discovery().cloned()),
-        }
+        Ok(self.at_desk(|desk| match desk.machine.token(now(), &Need::default()) {
+            TokenState::NotRequired => None,
+            _ => desk.machine.discovery().cloned(),
+        }))
     }
 
     /// Logs out: ends the tokens at their server (RFC 7009), deletes the client that was registered
-    /// there (RFC 7592, see [`delete_registration`](mcp_auth::Config::delete_registration)), and erases the stored record. From
-    /// now on nothing of it is lent. A part that fails is in the report, and does not stop the
-    /// others.
+    /// there (RFC 7592, see [`delete_registration`](mcp_auth::Config::delete_registration)), and
+    /// erases the stored record. From now on nothing of it is lent. A part that fails is in the report,
+    /// and does not stop the others.
+    ///
+    /// Cancel safe: it goes on; its report is lost.
     ///
     /// # Errors
     ///
     /// Where there is no report: [`ErrorKind::TimedOut`], though it is still seen through, and
     /// [`ErrorKind::Cancelled`].
     pub async fn logout(&self) -> Result<Logout, Error> {
-        self.0
-            .office
-            .wait(
-                self.deadline(),
-                |desk| desk.start(Event::Logout),
-                |desk, attempt| !attempt.is_some_and(|attempt| desk.machine.is_running(attempt)),
-                |desk, attempt, over| {
-                    let report = attempt.and_then(|id| desk.machine.logged_out(id)).cloned();
-                    let failed = attempt.and_then(|attempt| desk.leave(attempt));
-                    match report {
-                        Some(report) => Ok(report),
-                        None if over => Err(failed.unwrap_or_else(|| ErrorKind::Cancelled.into())),
-                        None => Err(self.timed_out()),
-                    }
-                },
-            )
-            .await
+        self.wait(self.deadline(), LogOut::default()).await
     }
 
     /// Forgets everything about the server, in memory and in the store, and tells no server: the
     /// tokens live there until they expire. When this returns `Ok`, the stored record is erased.
     ///
+    /// Cancel safe: it goes on.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Store`] where it could not be erased; [`ErrorKind::TimedOut`].
     pub async fn forget(&self) -> Result<(), Error> {
-        let erased = self
-            .0
-            .office
-            .wait(
-                self.deadline(),
-                |desk| {
-                    desk.erased = None;
-                    desk.feed(Event::Forget);
-                },
-                |desk, ()| desk.erased.is_some(),
-                |desk, (), _| desk.erased.clone(),
-            )
-            .await;
-        match erased {
-            Some(result) => result.map_err(|error| ErrorKind::Store(error).into()),
-            None => Err(self.timed_out()),
-        }
+        self.wait(self.deadline(), Forget).await
     }
 
     /// Reads the stored record, if that was not done yet, and nothing else: no request is sent.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
     ///
@@ -190,8 +164,12 @@ impl Session {
     /// another token is answered with one: refreshed, or with more scopes from a person, and the
     /// request is sent again.
     ///
-    /// The response may have any status. No redirect is followed, and its body is read to the end:
-    /// an event stream that doesn't end is not for this method.
+    /// The response may have any status, and its body is read to the end: an event stream that
+    /// doesn't end is not for this method, but for [`sending`](Self::sending). No redirect is followed,
+    /// but to the same URL with a slash at the end or without: see
+    /// [`AuthMachine::judge`](mcp_auth::AuthMachine::judge).
+    ///
+    /// Cancel safe for the session; the server may have seen the request.
     ///
     /// # Errors
     ///
@@ -203,58 +181,97 @@ impl Session {
         need: &Need,
         asking: Asking,
     ) -> Result<Response<Vec<u8>>, SendError> {
-        let until = self.deadline();
-        self.0.office.desk().machine.check_home(request.uri())?;
-        let mut grant = self.first_grant(until, need, asking).await?;
-        let mut sends = 1;
+        let mut sending = self.sending(request.uri(), need.clone(), asking).await?;
         loop {
-            match &grant {
-                Some(grant) => grant.authorize(&mut request)?,
-                // Ours, of the last round.
-                None if sends > 1 => drop(request.headers_mut().remove(AUTHORIZATION)),
-                None => {}
-            }
-            let response = self.exchange(until, request.clone()).await?;
-            let sent_with = grant.as_ref().map(Grant::generation);
-            let (status, headers) = (response.status(), response.headers());
-            let challenged = match Challenged::read(status, headers, sent_with, need) {
-                Some(challenged) if sends < MAX_SENDS => challenged,
-                _ => return Ok(response),
-            };
-            self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
-            grant = self.token_until(until, need, asking).await?;
-            if grant.as_ref().map(Grant::generation) == sent_with {
+            sending.prepare(&mut request)?;
+            let response = self.exchange(sending.deadline(), request.clone()).await?;
+            if !sending.is_to_be_repeated(&mut request, &response).await? {
                 return Ok(response);
             }
-            sends += 1;
         }
     }
 
-    /// Takes a redirect URL that the person pasted. What comes of it is seen by whoever waits for
-    /// the login.
+    /// Begins a request that the program sends itself, by whatever transport it has. `uri` is where it
+    /// will go.
+    ///
+    /// Cancel safe, as [`token`](Self::token).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] where that is another server; else as [`token`](Self::token).
+    pub async fn sending(&self, uri: &Uri, need: Need, asking: Asking) -> Result<Sending, Error> {
+        let until = self.deadline();
+        self.at_desk(|desk| desk.machine.check_home(uri))?;
+        let grant = self.seek(until, Quest::of_request(&need, asking)).await?;
+        Ok(Sending::new(self.clone(), until, need, asking, grant))
+    }
+
+    /// Takes a redirect URL that the person pasted, or that came to the program by another way. What
+    /// comes of it is seen by whoever waits for the login.
     pub fn redirected(&self, url: String) {
-        self.0.office.at_desk(|desk| desk.redirected(url, false));
+        self.at_desk(|desk| desk.redirected(url, false));
     }
 
     /// Ends every attempt that is being waited for, with [`ErrorKind::Cancelled`]. A token request
     /// that is under way is still seen through.
     pub fn cancel(&self) {
-        self.0.office.at_desk(Desk::cancel_all);
+        self.at_desk(Desk::cancel_all);
+    }
+
+    /// Ends the session for all who share it: what waits is cancelled, nothing is begun any more, and
+    /// what a server has made for us by now is saved. To be awaited before the runtime ends.
+    ///
+    /// Cancel safe: it goes on, as long as the runtime does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TimedOut`] where something is still on its way, or could not be saved.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.at_desk(Desk::shut);
+        let settled = self.0.office.settled(self.deadline()).await;
+        self.at_desk(|desk| desk.closed = true);
+        if settled { Ok(()) } else { Err(self.timed_out()) }
     }
 
     /// What discovery found when it was last done, also in an earlier run.
     pub fn discovery(&self) -> Option<Discovery> {
-        self.0.office.desk().machine.discovery().cloned()
+        self.at_desk(|desk| desk.machine.discovery().cloned())
     }
 
     /// The tokens at hand, described. Until the record is [loaded](Self::load) there are none.
     pub fn status(&self) -> Option<TokenStatus> {
-        self.0.office.desk().machine.status()
+        self.at_desk(|desk| desk.machine.status())
+    }
+
+    /// What the servers' answers have shown of this machine's wall clock, also in an earlier run;
+    /// `None` where it is right.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.at_desk(|desk| desk.machine.clock_skew().cloned())
+    }
+
+    /// The refresh token at hand, and whom it belongs to.
+    pub fn cached_session(&self) -> Option<CachedSession> {
+        self.at_desk(|desk| desk.machine.cached_session())
+    }
+
+    /// Why a [persister](Builder::token_persister) has not kept something, if it hasn't. It is asked
+    /// again when the login is next read or saved.
+    pub fn not_persisted(&self) -> Option<HostError> {
+        self.0.office.hands.not_persisted()
+    }
+
+    /// Lends its tokens, and asks nobody for them.
+    pub fn token_source(&self) -> SessionTokenSource {
+        SessionTokenSource::new(self.clone())
     }
 
     /// How the session stands: authorized, retrying and until when, or in need of a person.
     pub fn state(&self) -> SessionState {
-        self.0.office.desk().machine.state(now())
+        self.at_desk(|desk| desk.machine.state(now()))
+    }
+
+    pub(crate) fn at_desk<T>(&self, act: impl FnOnce(&mut Desk) -> T) -> T {
+        self.0.office.at_desk(act)
     }
 
     fn deadline(&self) -> Mono {
@@ -265,59 +282,30 @@ impl Session {
         ErrorKind::TimedOut(self.0.timeout).into()
     }
 
-    /// What a request is first sent with. Where nobody knows whether the server wants
-    /// authorization, its answer to this very request tells more than a probe would.
-    async fn first_grant(
+    pub(crate) async fn seek(
         &self,
         until: Mono,
-        need: &Need,
-        asking: Asking,
+        mut quest: Quest<'_>,
     ) -> Result<Option<Grant>, Error> {
-        self.attempt(until, Demand::load()).await?;
-        let asked_before = self.0.office.desk().machine.wants_authorization().is_some();
-        if asked_before { self.token_until(until, need, asking).await } else { Ok(None) }
-    }
-
-    async fn token_until(
-        &self,
-        until: Mono,
-        need: &Need,
-        asking: Asking,
-    ) -> Result<Option<Grant>, Error> {
-        for demands in 0.. {
-            match self.0.office.desk().machine.token(now(), need) {
-                TokenState::Ready(grant) => return Ok(Some(grant)),
-                TokenState::NotRequired => return Ok(None),
-                _ if demands == MAX_DEMANDS => break,
-                _ => {}
+        loop {
+            match self.at_desk(|desk| quest.step(desk))? {
+                Step::Done(grant) => return Ok(grant),
+                Step::Demand(demand) => self.attempt(until, demand).await?,
             }
-            self.attempt(
-                until,
-                match asking {
-                    Asking::Never => Demand::background(need.clone()),
-                    Asking::Welcome => Demand::interactive(need.clone()),
-                },
-            )
-            .await?;
         }
-        let reason = "the tokens that the server issues can't be used".into();
-        Err(ErrorKind::LoginRequired { reason, scopes: ScopeSet::new() }.into())
     }
 
     /// Makes a demand and waits for the end of its attempt.
     async fn attempt(&self, until: Mono, demand: Demand) -> Result<(), Error> {
-        self.0
-            .office
-            .wait(
-                until,
-                |desk| desk.demand(demand),
-                |desk, attempt| !attempt.is_some_and(|attempt| desk.machine.is_running(attempt)),
-                |desk, attempt, over| {
-                    let failed = attempt.and_then(|attempt| desk.leave(attempt));
-                    if over { failed.map_or(Ok(()), Err) } else { Err(self.timed_out()) }
-                },
-            )
-            .await
+        self.wait(until, Attempt::at(demand)).await
+    }
+
+    async fn wait<T>(
+        &self,
+        until: Mono,
+        errand: impl Errand<Result = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.0.office.wait(until, errand).await.unwrap_or_else(|| Err(self.timed_out()))
     }
 
     async fn exchange(
@@ -334,7 +322,7 @@ impl Session {
         let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            self.0.office.hands.client.send(request, limits).await
+            self.0.office.client.send(request, limits, Reach::anywhere()).await
         };
         sent.map_err(|source| SendError::transport(&uri, source))
     }
@@ -344,19 +332,4 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("status", &self.status()).finish_non_exhaustive()
     }
-}
-
-#[cfg(feature = "reqwest")]
-fn default_client() -> Result<Arc<dyn HttpClient>, Error> {
-    let client = crate::reqwest_client::ReqwestClient::new();
-    Ok(Arc::new(client.map_err(no_client)?))
-}
-
-#[cfg(not(feature = "reqwest"))]
-fn default_client() -> Result<Arc<dyn HttpClient>, Error> {
-    Err(no_client("give the session an HTTP client, or switch the feature `reqwest` on"))
-}
-
-fn no_client(why: impl fmt::Display) -> Error {
-    ErrorKind::NoHttpClient(HostError::new(why)).into()
 }

@@ -1,69 +1,92 @@
 //! One task that knows when each session wants a tick, however many there are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use mcp_auth::Mono;
 use mcp_auth_host::desk::now;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::driver::Office;
 
-/// The clock of any number of sessions: one task, which is there while somebody waits for a moment.
-#[derive(Clone, Debug)]
-pub struct Timer(Arc<Clockwork>);
+/// What sessions share.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) timer: Timer,
+    /// For refreshes.
+    pub(crate) permits: Arc<Semaphore>,
+}
 
-#[derive(Debug)]
+impl Common {
+    /// With so many refreshes at a time.
+    pub(crate) fn new(refreshes: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(refreshes.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { timer: Timer::default(), permits }
+    }
+}
+
+/// The clock of any number of sessions: one task, which is there while somebody waits for a moment.
+#[derive(Clone, Default)]
+pub(crate) struct Timer(Arc<Clockwork>);
+
+#[derive(Default)]
 struct Clockwork {
     agenda: Mutex<Agenda>,
     /// The next moment may have changed.
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Agenda {
     last_place: u64,
-    moments: BTreeSet<(Mono, u64)>,
-    offices: HashMap<u64, (Mono, Weak<Office>)>,
+    moments: BTreeMap<(Mono, u64), Weak<Office>>,
     running: bool,
 }
 
-impl Default for Timer {
-    fn default() -> Self {
-        Self::new()
+/// A session's place at the timer, and what it was last set to.
+pub(crate) struct Place {
+    number: u64,
+    due: Option<Mono>,
+}
+
+impl Place {
+    /// It has rung.
+    pub(crate) fn forget(&mut self) {
+        self.due = None;
     }
 }
 
 impl Timer {
-    /// A clock that nobody waits at yet.
-    pub fn new() -> Self {
-        Self(Arc::new(Clockwork { agenda: Mutex::default(), changed: Notify::new() }))
-    }
-
     /// A place of one's own.
-    pub(crate) fn place(&self) -> u64 {
+    pub(crate) fn place(&self) -> Place {
         let mut agenda = self.0.agenda();
         agenda.last_place += 1;
-        agenda.last_place
+        Place { number: agenda.last_place, due: None }
     }
 
-    /// Ticks that office at that moment, and at no other.
-    pub(crate) fn set(&self, place: u64, due: Option<Mono>, office: &Weak<Office>, on: &Handle) {
+    /// Rings for that office at that moment, and at no other.
+    pub(crate) fn set(
+        &self,
+        place: &mut Place,
+        due: Option<Mono>,
+        office: &Arc<Office>,
+        on: &Handle,
+    ) {
+        if place.due == due {
+            return;
+        }
         let mut agenda = self.0.agenda();
-        let before = agenda.moments.first().copied();
-        if let Some((old, _)) = agenda.offices.remove(&place) {
-            agenda.moments.remove(&(old, place));
+        if let Some(old) = std::mem::replace(&mut place.due, due) {
+            agenda.moments.remove(&(old, place.number));
         }
-        if let Some(due) = due {
-            agenda.moments.insert((due, place));
-            agenda.offices.insert(place, (due, office.clone()));
-        }
-        if !agenda.running && !agenda.moments.is_empty() {
+        let Some(due) = due else { return };
+        agenda.moments.insert((due, place.number), Arc::downgrade(office));
+        if !agenda.running {
             agenda.running = true;
-            on.spawn(self.0.clone().run());
-        } else if agenda.moments.first().copied() != before {
+            on.spawn(Running(self.0.clone()).run());
+        } else if agenda.moments.first_key_value().is_some_and(|(at, _)| at.1 == place.number) {
             self.0.changed.notify_one();
         }
     }
@@ -74,40 +97,40 @@ impl Clockwork {
         self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(self: Arc<Self>) {
-        let _running = Running(&self);
-        while let Some(left) = self.ring() {
-            // Whoever comes in between has left a permit.
-            let _ = tokio::time::timeout(left, self.changed.notified()).await;
-        }
-    }
-
-    /// Ticks everybody whose moment has come: how long until the next. `None` ends the task.
+    /// Rings for everybody whose moment has come: how long until the next. `None` ends the task.
     fn ring(&self) -> Option<Duration> {
         loop {
             let mut agenda = self.agenda();
-            let Some((due, place)) = agenda.moments.first().copied() else {
+            let Some(next) = agenda.moments.first_entry() else {
                 agenda.running = false;
                 return None;
             };
-            let left = now().mono.until(due);
+            let left = now().mono.until(next.key().0);
             if !left.is_zero() {
                 return Some(left);
             }
-            agenda.moments.remove(&(due, place));
-            let office = agenda.offices.remove(&place).and_then(|(_, office)| office.upgrade());
+            let office = next.remove().upgrade();
             drop(agenda);
             if let Some(office) = office {
-                office.at_desk(|_| ());
+                office.ring();
             }
         }
     }
 }
 
-/// A task that ends with its runtime lets another begin.
-struct Running<'a>(&'a Clockwork);
+/// The task. One that ends with its runtime lets another begin.
+struct Running(Arc<Clockwork>);
 
-impl Drop for Running<'_> {
+impl Running {
+    async fn run(self) {
+        while let Some(left) = self.0.ring() {
+            // Whoever comes in between has left a permit.
+            let _ = tokio::time::timeout(left, self.0.changed.notified()).await;
+        }
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.agenda().running = false;
     }

@@ -18,7 +18,7 @@ use mcp_auth::output::{ListenSpec, LoadCall};
 use mcp_auth::{Action, HostError, Mono, TransportError, TransportErrorKind};
 use mcp_auth_host::desk::{Desk, Errand, Job, Redirect, now};
 use mcp_auth_host::hands::{Hands, contain};
-use mcp_auth_host::listener::{self, CallbackAddress, CallbackListener};
+use mcp_auth_host::listener;
 use mcp_auth_host::setup::{OnNotice, Opened};
 
 use crate::exchange::exchange;
@@ -198,7 +198,7 @@ impl Office {
         // None is left, unless a lock came too late for the machine to still want it.
         let stale = self.desk().lock.take();
         drop(stale);
-        let (record, lock) = self.hands.load(call)?;
+        let (record, lock) = self.hands.load(call, call.deadline())?;
         self.desk().lock = lock;
         Ok(record)
     }
@@ -210,9 +210,7 @@ impl Office {
             Some(office) => office.on_redirect(target),
             None => listener::Page::NotForUs,
         };
-        let address = CallbackAddress::from(spec);
-        let bound = CallbackListener::bind(&address).and_then(|bound| bound.start(on_redirect));
-        let running = bound.map_err(HostError::new)?;
+        let running = self.hands.listen(spec, on_redirect)?;
         let uri = running.redirect_uri().to_owned();
         let stale = self.desk().listener.replace(running);
         drop(stale);

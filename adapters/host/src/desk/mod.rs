@@ -69,6 +69,8 @@ pub struct Desk {
     demanded: bool,
     /// Something was fed since that was last asked.
     stirred: bool,
+    /// Nothing is begun any more.
+    shut: bool,
 }
 
 /// Both clocks, now.
@@ -101,6 +103,7 @@ impl Desk {
             last_ticket: 0,
             demanded: false,
             stirred: false,
+            shut: false,
         }
     }
 
@@ -185,6 +188,9 @@ impl Desk {
 
     /// Starts an attempt, and joins those who wait for it.
     fn start(&mut self, event: Event) -> Option<AttemptId> {
+        if self.shut {
+            return None;
+        }
         self.feed(event);
         let attempt = self.machine.last_attempt()?;
         let failed = self.machine.failure(attempt).cloned();
@@ -207,6 +213,13 @@ impl Desk {
             }
         }
         failed
+    }
+
+    /// Begins nothing any more, and cancels whatever somebody waits for. What a server has made for us
+    /// by now is still seen through.
+    pub fn shut(&mut self) {
+        self.shut = true;
+        self.cancel_all();
     }
 
     /// Cancels whatever somebody waits for.

@@ -1,0 +1,125 @@
+//! What actions need beside the network: a store, a browser, secrets. All of it may block.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcp_auth::output::{BrowseCall, FoundSecret, ListenSpec, LoadCall, Page, SaveCall, SecretCall};
+use mcp_auth::{HostError, Revision};
+
+use crate::browser::Browser;
+use crate::listener::{self, CallbackAddress, CallbackListener, RunningListener};
+use crate::secrets::{self, SecretProvider};
+use crate::store::{Lock, Store};
+use crate::tokens::Hooks;
+
+/// The outside world, as one session uses it.
+pub struct Hands {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) browser: Box<dyn Browser>,
+    pub(crate) secrets: Option<Box<dyn SecretProvider>>,
+    pub(crate) program: Option<String>,
+}
+
+impl Hands {
+    /// The record, and the lock if one was asked for and can be had within that time.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub fn load(
+        &self,
+        call: &LoadCall,
+        within: Duration,
+    ) -> Result<(Option<Vec<u8>>, Option<Lock>), HostError> {
+        contain(panicked, || {
+            let lock = if call.lock() { Some(self.store.lock(within)?) } else { None };
+            Ok((self.store.load()?, lock))
+        })
+    }
+
+    /// Saves the record, or erases it.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub fn save(&self, call: &SaveCall) -> Result<(), HostError> {
+        contain(panicked, || {
+            let Some(record) = call.record() else { return self.store.erase(call.expected()) };
+            let mut expected = call.expected().unwrap_or(Revision::NOTHING);
+            if call.set_aside() {
+                self.store.set_aside(expected)?;
+                expected = Revision::NOTHING;
+            }
+            self.store.save(record, expected)
+        })
+    }
+
+    /// The secret that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// See [`secrets::find`].
+    pub fn secret(&self, call: &SecretCall) -> Result<Option<FoundSecret>, HostError> {
+        contain(panicked, || secrets::find(call.place(), self.secrets.as_deref()))
+    }
+
+    /// Shows the person the URL.
+    ///
+    /// # Errors
+    ///
+    /// What the browser says.
+    pub fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {
+        contain(panicked, || self.browser.open(call.url().as_str()).map_err(HostError::new))
+    }
+
+    /// Listens for the person's return. A redirect's path and query are handed over on a thread of the
+    /// listener's.
+    ///
+    /// # Errors
+    ///
+    /// See [`ListenError`](listener::ListenError).
+    pub fn listen(
+        &self,
+        spec: &ListenSpec,
+        on_redirect: impl Fn(String) -> listener::Page + Send + Sync + 'static,
+    ) -> Result<RunningListener, HostError> {
+        let bound = CallbackListener::bind(&CallbackAddress::from(spec));
+        bound.and_then(|bound| bound.start(on_redirect)).map_err(HostError::new)
+    }
+
+    /// The core's page for the listener; `None` where it had nothing to say.
+    pub fn page(&self, page: Option<Page>) -> listener::Page {
+        let page = page.map(|page| listener::Page::of(page, self.program.as_deref()));
+        page.unwrap_or(listener::Page::NotForUs)
+    }
+
+    /// Why a persister has not kept something, if it hasn't.
+    pub fn not_persisted(&self) -> Option<HostError> {
+        self.hooks.failure()
+    }
+}
+
+impl std::fmt::Debug for Hands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+/// A panic in somebody else's code is the failure of one action, which the machine knows how to
+/// take; unanswered, the action would hold up others until its deadline.
+///
+/// # Errors
+///
+/// Those of the act, and `failure` where it panics.
+pub fn contain<T, E>(
+    failure: impl FnOnce() -> E,
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(failure()))
+}
+
+fn panicked() -> HostError {
+    HostError::new("it panicked")
+}
