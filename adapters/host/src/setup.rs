@@ -205,7 +205,7 @@ macro_rules! setup_methods {
             self
         }
 
-        /// The largest response body that [`Session::send`] takes, in bytes. Default 16 MiB.
+        /// The largest response body that `send` takes, in bytes. Default 16 MiB.
         #[must_use]
         pub fn max_body(mut self, bytes: usize) -> Self {
             self.setup.max_body = bytes;

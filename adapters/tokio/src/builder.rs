@@ -24,7 +24,7 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new(server: String) -> Self {
-        Self { setup: Setup::new(server), client: None, common: None }
+        Self::from(Setup::new(server))
     }
 
     mcp_auth_host::setup_methods!();
@@ -60,6 +60,12 @@ impl Builder {
         let client = self.client.map_or_else(crate::default_client, Ok)?;
         let common = self.common.unwrap_or_else(|| Common::new(REFRESHES));
         Ok(Session::open(self.setup.open()?, client, common))
+    }
+}
+
+impl From<Setup> for Builder {
+    fn from(setup: Setup) -> Self {
+        Self { setup, client: None, common: None }
     }
 }
 

@@ -20,8 +20,7 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new(server: String) -> Self {
-        let road = Arc::new(|address| address);
-        Self { setup: Setup::new(server), agent: None, resolver: None, road }
+        Self::from(Setup::new(server))
     }
 
     mcp_auth_host::setup_methods!();
@@ -57,5 +56,11 @@ impl Builder {
     /// A URL or setting that can't be used.
     pub fn build(self) -> Result<Session, Error> {
         Session::start(self)
+    }
+}
+
+impl From<Setup> for Builder {
+    fn from(setup: Setup) -> Self {
+        Self { setup, agent: None, resolver: None, road: Arc::new(|address| address) }
     }
 }

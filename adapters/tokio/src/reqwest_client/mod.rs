@@ -315,3 +315,6 @@ impl fmt::Debug for ReqwestBuilder {
         f.write_str("ReqwestBuilder")
     }
 }
+
+#[cfg(test)]
+mod tests;
