@@ -32,6 +32,8 @@ pub(super) struct Lane {
     pub(super) name: LaneName,
     pub(super) attempt: AttemptId,
     pub(super) demand: Demand,
+    /// Whether those who go by its name welcome a browser; others may have joined.
+    pub(super) welcome: bool,
     /// Nobody waits for it any more; it is only seen through.
     pub(super) detached: bool,
     /// A refusal with 401 caused it.
@@ -253,7 +255,8 @@ impl Lane {
     pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
         let state = State::Ready(Want::Read);
         let (detached, after_refusal, for_client) = (false, false, false);
-        Self { name, attempt, demand, detached, after_refusal, for_client, work, state }
+        let welcome = demand.browser_welcome;
+        Self { name, attempt, demand, welcome, detached, after_refusal, for_client, work, state }
     }
 
     /// One more waits for it; one that nobody waited for any more becomes the joiner's own: the
@@ -261,15 +264,21 @@ impl Lane {
     pub(super) fn join(&mut self, attempt: AttemptId, demand: Demand) -> AttemptId {
         if std::mem::take(&mut self.detached) {
             self.attempt = attempt;
+            self.welcome = demand.browser_welcome;
             self.demand = demand;
         } else {
             self.demand.browser_welcome |= demand.browser_welcome;
             self.demand.goal = self.demand.goal.max(demand.goal);
         }
-        if let Work::Login(login) = &mut self.work {
-            login.set_browser_welcome(self.demand.browser_welcome);
-        }
+        self.set_welcome(self.demand.browser_welcome);
         self.attempt
+    }
+
+    pub(super) fn set_welcome(&mut self, welcome: bool) {
+        self.demand.browser_welcome = welcome;
+        if let Work::Login(login) = &mut self.work {
+            login.set_browser_welcome(welcome);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {

@@ -30,7 +30,7 @@ impl AuthMachine {
     pub(super) fn on_logout(&mut self) {
         let attempt = self.new_attempt();
         if let Some(lane) = &mut self.logout {
-            self.attempt = Some(lane.join(attempt, Demand::default()));
+            self.attempts.last = Some(lane.join(attempt, Demand::default()));
             return;
         }
         // What is erased needs no other save.

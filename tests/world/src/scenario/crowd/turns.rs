@@ -89,6 +89,7 @@ impl Crowd {
                     if matches!(notice, Notice::SaveFailed(_)) {
                         // Until it tries again, others have the client as it was.
                         self.client_lost |= self.members[at].renewed;
+                        self.members[at].unsaved = true;
                     }
                     self.members[at].cut_off |= match notice {
                         Notice::SaveFailed(_) => true,
@@ -116,8 +117,9 @@ impl Crowd {
                 |(attempt, welcome): &(AttemptId, bool)| *welcome && machine.is_running(*attempt);
             let waits = self.members[at].attempts.iter().any(waits);
             assert!(waits, "{at} opens a browser, and nobody who waits has welcomed it");
-            let Member { has_turn, cut_off, .. } = self.members[at];
-            assert!(has_turn || cut_off, "{at} opens a browser, and the others don't know of it");
+            let Member { has_turn, cut_off, unsaved, .. } = self.members[at];
+            let excused = cut_off || unsaved;
+            assert!(has_turn || excused, "{at} opens a browser, and the others don't know of it");
         }
         let Some(Open { state: OpenState::Asked(Action::Http(call)), .. }) =
             self.s.program().open.last()
@@ -256,7 +258,10 @@ impl Crowd {
     }
 
     pub(super) fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
-        self.members.iter_mut().filter(|m| m.run == run).for_each(|m| m.unsaved = true);
+        for member in self.members.iter_mut().filter(|member| member.run == run) {
+            // Perhaps it was about to say that it asks its person.
+            (member.unsaved, member.cut_off) = (true, true);
+        }
         if let Some(number) = self.ledger.number(record) {
             self.ledger.excuse(number, "its save failed");
         }
