@@ -15,7 +15,6 @@ pub(crate) const REFRESHES: usize = 64;
 /// Builds a [`Session`].
 ///
 /// Stores, browsers and secret providers may block: they are called on the runtime's threads for that.
-#[must_use]
 pub struct Builder {
     pub(crate) setup: Setup,
     client: Option<Arc<dyn HttpClient>>,

@@ -3,6 +3,7 @@
 mod builder;
 mod driver;
 mod http_client;
+mod office;
 mod registry;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;

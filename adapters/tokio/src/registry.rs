@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mcp_auth::Error;
 
@@ -26,6 +27,7 @@ pub struct Key {
 ///
 /// ```
 /// use std::sync::Arc;
+/// use std::time::Duration;
 ///
 /// use mcp_auth::Config;
 /// use mcp_auth_tokio::{Registry, store::FileStore};
@@ -43,7 +45,7 @@ pub struct Key {
 /// let alice = sessions.session("https://mcp.example.com/mcp", "alice")?;
 /// assert!(alice.load().await?.is_none()); // she has not logged in yet
 /// // Before the runtime ends:
-/// assert!(sessions.shutdown().await.is_empty());
+/// assert!(sessions.shutdown(Duration::from_secs(10)).await.is_empty());
 /// # Ok(())
 /// # }
 /// ```
@@ -125,12 +127,14 @@ impl Registry {
     /// is still on its way for, or that could not be saved.
     ///
     /// Cancel safe: it goes on, as long as the runtime does.
-    pub async fn shutdown(&self) -> Vec<(Key, Error)> {
+    pub async fn shutdown(&self, within: Duration) -> Vec<(Key, Error)> {
         let sessions: Vec<_> = self.sessions().drain().collect();
         // Tasks of their own: whoever drops this ends none of them.
         let ends: Vec<_> = sessions
             .into_iter()
-            .map(|(key, session)| (key, tokio::spawn(async move { session.shutdown().await })))
+            .map(|(key, session)| {
+                (key, tokio::spawn(async move { session.shutdown(within).await }))
+            })
             .collect();
         let mut failed = Vec::new();
         for (key, end) in ends {

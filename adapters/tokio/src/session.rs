@@ -17,8 +17,8 @@ use mcp_auth_host::desk::{
 use mcp_auth_host::setup::Opened;
 
 use crate::builder::Builder;
-use crate::driver::Office;
 use crate::http_client::HttpClient;
+use crate::office::Office;
 use crate::sending::Sending;
 use crate::source::SessionTokenSource;
 use crate::timer::Common;
@@ -145,7 +145,7 @@ impl Session {
     ///
     /// [`ErrorKind::Store`] where it could not be erased; [`ErrorKind::TimedOut`].
     pub async fn forget(&self) -> Result<(), Error> {
-        self.wait(self.deadline(), Forget).await
+        self.wait(self.deadline(), Forget::default()).await
     }
 
     /// Reads the stored record, if that was not done yet, and nothing else: no request is sent.
@@ -219,18 +219,19 @@ impl Session {
     }
 
     /// Ends the session for all who share it: what waits is cancelled, nothing is begun any more, and
-    /// what a server has made for us by now is saved. To be awaited before the runtime ends.
+    /// what a server has made for us by now is saved, within this time. To be awaited before the runtime
+    /// ends.
     ///
     /// Cancel safe: it goes on, as long as the runtime does.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::TimedOut`] where something is still on its way, or could not be saved.
-    pub async fn shutdown(&self) -> Result<(), Error> {
+    pub async fn shutdown(&self, within: Duration) -> Result<(), Error> {
         self.at_desk(Desk::shut);
-        let settled = self.0.office.settled(self.deadline()).await;
+        let settled = self.0.office.settled(now().mono.plus(within)).await;
         self.at_desk(|desk| desk.closed = true);
-        if settled { Ok(()) } else { Err(self.timed_out()) }
+        if settled { Ok(()) } else { Err(ErrorKind::TimedOut(within).into()) }
     }
 
     /// What discovery found when it was last done, also in an earlier run.

@@ -9,7 +9,7 @@ use mcp_auth_host::desk::now;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::driver::Office;
+use crate::office::Office;
 
 /// What sessions share.
 #[derive(Clone)]
@@ -81,7 +81,13 @@ impl Timer {
         if let Some(old) = std::mem::replace(&mut place.due, due) {
             agenda.moments.remove(&(old, place.number));
         }
-        let Some(due) = due else { return };
+        let Some(due) = due else {
+            // The task has nothing to wait for.
+            if agenda.moments.is_empty() {
+                self.0.changed.notify_one();
+            }
+            return;
+        };
         agenda.moments.insert((due, place.number), Arc::downgrade(office));
         if !agenda.running {
             agenda.running = true;

@@ -1,129 +1,47 @@
-//! The driver: one thread at a time that does what the machine wants done.
-//!
-//! ```text
-//! callers ──event──▶ desk (mutex) ──job──▶ driver ──▶ network, store, listener, browser
-//!    ▲                    │  ▲                │
-//!    └───── bell ─────────┘  └────answer──────┘
-//! ```
-//!
-//! It starts when there is work and ends when there is none, so an idle session has no thread.
-//! Callers only wait: each leaves on time, and what must be seen through (a token request, a save)
-//! goes on without them. The desk is never held while anything blocks.
+//! The driver: one thread at a time that does what the machine wants done. It starts when there is work
+//! and ends when there is none, so an idle session has no thread.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use mcp_auth::output::{ListenSpec, LoadCall};
-use mcp_auth::{Action, HostError, Mono, TransportError, TransportErrorKind};
-use mcp_auth_host::desk::{Desk, Errand, Job, Redirect, now};
-use mcp_auth_host::hands::{Hands, contain};
+use mcp_auth::{Action, HostError, TransportError, TransportErrorKind};
+use mcp_auth_host::desk::{Job, Redirect, now};
+use mcp_auth_host::hands::contain;
 use mcp_auth_host::listener;
-use mcp_auth_host::setup::{OnNotice, Opened};
 
 use crate::exchange::exchange;
-use crate::network::Network;
+use crate::office::Office;
 
 /// How long a browser waits for its page.
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
-/// How soon another thread is asked for where none was to be had.
-const STAFFING_PAUSE: Duration = Duration::from_millis(100);
 
-/// What all handles, the driver and the listener share.
-pub(crate) struct Office {
-    pub(crate) hands: Hands,
-    pub(crate) network: Network,
-    on_notice: OnNotice,
-    /// Held while notices are told: they come in order.
-    telling: Mutex<()>,
-    desk: Mutex<Desk>,
-    /// Rung whenever something at the desk has changed.
-    bell: Condvar,
+/// A driver's time at work. Should it end with a panic (of whoever is told notices), another driver
+/// takes over.
+pub(crate) struct Shift(Arc<Office>);
+
+impl Shift {
+    pub(crate) fn of(office: Arc<Office>) -> Self {
+        Self(office)
+    }
+
+    pub(crate) fn work(self) {
+        while let Some(job) = self.0.next_job() {
+            self.0.perform(job);
+        }
+    }
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.at_desk(|desk| desk.driven = false);
+        }
+    }
 }
 
 impl Office {
-    pub(crate) fn new(network: Network, opened: Opened) -> Self {
-        Self {
-            hands: opened.hands,
-            network,
-            on_notice: opened.on_notice,
-            telling: Mutex::default(),
-            desk: Mutex::new(opened.desk),
-            bell: Condvar::new(),
-        }
-    }
-
-    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something at the desk, and sees to it that what follows is done.
-    pub(crate) fn at_desk<T>(self: &Arc<Self>, act: impl FnOnce(&mut Desk) -> T) -> T {
-        let mut desk = self.desk();
-        let result = act(&mut desk);
-        self.staff(&mut desk);
-        self.bell.notify_all();
-        result
-    }
-
-    /// Begins something at the desk, and ends it once it is done, or at that moment.
-    pub(crate) fn wait<E: Errand>(
-        self: &Arc<Self>,
-        until: Mono,
-        mut errand: E,
-    ) -> Option<E::Result> {
-        let mut desk = self.desk();
-        errand.begin(&mut desk);
-        self.bell.notify_all();
-        loop {
-            desk.tick_if_due();
-            if errand.is_done(&desk) || until <= now().mono {
-                break;
-            }
-            let staffed = self.staff(&mut desk);
-            let soon = (!staffed).then(|| now().mono.plus(STAFFING_PAUSE));
-            desk = self.doze(desk, soon.into_iter().chain([until]).min());
-        }
-        let result = errand.end(&mut desk);
-        self.staff(&mut desk);
-        self.bell.notify_all();
-        drop(desk);
-        self.tell();
-        result
-    }
-
-    /// Makes sure that somebody does what is to be done; `false` where no thread can be had.
-    fn staff(self: &Arc<Self>, desk: &mut Desk) -> bool {
-        if desk.driven || !desk.has_work() {
-            return true;
-        }
-        let office = self.clone();
-        let driver = thread::Builder::new().name("mcp-auth".into());
-        desk.driven = driver.spawn(move || Shift(office).work()).is_ok();
-        desk.driven
-    }
-
-    /// Sleeps until the bell rings, the machine wants a tick, or that moment has come.
-    fn doze<'a>(&self, desk: MutexGuard<'a, Desk>, until: Option<Mono>) -> MutexGuard<'a, Desk> {
-        match desk.due.into_iter().chain(until).min() {
-            Some(until) => {
-                let left = now().mono.until(until);
-                self.bell.wait_timeout(desk, left).unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.bell.wait(desk).unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-
-    /// Tells what there is to tell. Whoever returns from here knows that all has been told.
-    fn tell(&self) {
-        let _turn = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let notice = self.desk().notices.pop_front();
-            let Some(notice) = notice else { return };
-            (self.on_notice)(&notice);
-        }
-    }
-
     /// The driver's next job; `None` ends its shift.
     fn next_job(&self) -> Option<Job> {
         let mut desk = self.desk();
@@ -221,25 +139,5 @@ impl Office {
     fn on_redirect(self: &Arc<Self>, target: String) -> listener::Page {
         let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target));
         self.hands.page(page)
-    }
-}
-
-/// A driver's time at work. Should it end with a panic (of whoever is told notices), another driver
-/// takes over.
-struct Shift(Arc<Office>);
-
-impl Shift {
-    fn work(self) {
-        while let Some(job) = self.0.next_job() {
-            self.0.perform(job);
-        }
-    }
-}
-
-impl Drop for Shift {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.at_desk(|desk| desk.driven = false);
-        }
     }
 }

@@ -69,6 +69,7 @@ mod driver;
 mod exchange;
 mod handler;
 mod network;
+mod office;
 mod session;
 mod source;
 

@@ -16,9 +16,9 @@ use mcp_auth_host::desk::{
 };
 
 use crate::builder::Builder;
-use crate::driver::Office;
 use crate::exchange::{default_config, exchange};
 use crate::network::Network;
+use crate::office::Office;
 use crate::source::SessionTokenSource;
 
 /// One login at one MCP server, for any number of threads. Clones are the same session.
@@ -134,7 +134,7 @@ impl Session {
     ///
     /// [`ErrorKind::Store`] where it could not be erased; [`ErrorKind::TimedOut`].
     pub fn forget(&self) -> Result<(), Error> {
-        self.wait(self.deadline(), Forget)
+        self.wait(self.deadline(), Forget::default())
     }
 
     /// Reads the stored record, if that was not done yet, and nothing else: no request is sent.

@@ -36,7 +36,6 @@ pub trait Host: Clone + Send + Sync + 'static {
 }
 
 /// What a session of some host is made of.
-#[must_use]
 pub struct Build<H> {
     /// As hosts take it.
     pub setup: Setup,

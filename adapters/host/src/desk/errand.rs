@@ -85,21 +85,29 @@ impl Errand for LogOut {
 
 /// Everything about the server is forgotten, in the store too.
 #[derive(Debug, Default)]
-pub struct Forget;
+pub struct Forget {
+    begun: bool,
+}
 
 impl Errand for Forget {
     type Result = Result<(), Error>;
 
     fn begin(&mut self, desk: &mut Desk) {
-        desk.erased = None;
-        desk.feed(Event::Forget);
+        self.begun = !desk.shut;
+        if self.begun {
+            desk.erased = None;
+            desk.feed(Event::Forget);
+        }
     }
 
     fn is_done(&self, desk: &Desk) -> bool {
-        desk.erased.is_some()
+        !self.begun || desk.erased.is_some()
     }
 
     fn end(self, desk: &mut Desk) -> Option<Self::Result> {
+        if !self.begun {
+            return Some(Err(ErrorKind::Cancelled.into()));
+        }
         let erased = desk.erased.clone()?;
         Some(erased.map_err(|error| ErrorKind::Store(error).into()))
     }

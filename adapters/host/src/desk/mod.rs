@@ -216,10 +216,11 @@ impl Desk {
     }
 
     /// Begins nothing any more, and cancels whatever somebody waits for. What a server has made for us
-    /// by now is still seen through.
+    /// by now is still seen through, and what could not be saved is tried again.
     pub fn shut(&mut self) {
         self.shut = true;
         self.cancel_all();
+        self.feed(Event::Flush);
     }
 
     /// Cancels whatever somebody waits for.
