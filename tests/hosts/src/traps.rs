@@ -1,5 +1,5 @@
 //! Where requests may lead, on real sockets: no server leads a host to addresses that it could not
-//! reach itself. A host calls [`traps!`](crate::traps!) in tests of its own, since roads are no
+//! reach itself. A host calls [`traps!`](macro@crate::traps) in tests of its own, since roads are no
 //! setting of a program's.
 
 use std::io;
