@@ -35,7 +35,7 @@ type Settings = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
 /// Sends requests with reqwest. Clones share their connections.
 ///
 /// TLS is rustls with the system's certificates, no redirect is followed, no cookie kept, and proxies
-/// come from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), or the system's settings, as
+/// come from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), as
 /// reqwest reads them; HTTP ones alone.
 ///
 /// ```
@@ -122,7 +122,7 @@ impl ReqwestBuilder {
         let client = ReqwestClient(Arc::new(Shared {
             settings: self.settings,
             tls: tls()?,
-            proxies: self.proxies.unwrap_or_else(Matcher::from_system),
+            proxies: self.proxies.unwrap_or_else(Matcher::from_env),
             lookup: self.lookup,
             road: self.road,
             ways: Mutex::default(),
