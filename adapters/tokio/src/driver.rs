@@ -3,6 +3,7 @@
 //! Each action is a task of its own, so that nobody who leaves takes it along, and whatever blocks is
 //! done on the runtime's threads for that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -19,32 +20,14 @@ use crate::office::Office;
 /// How long a browser waits for its page.
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A driver's time at work. Should it end with a panic (of whoever is told notices), another driver
-/// takes over.
-pub(crate) struct Shift(Arc<Office>);
-
-impl Shift {
-    pub(crate) fn of(office: &Arc<Office>) -> Self {
-        Self(office.clone())
-    }
-
-    pub(crate) async fn work(self) {
-        while let Some(job) = self.0.next_job() {
-            self.0.perform(job).await;
-        }
-    }
-}
-
-impl Drop for Shift {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.front().desk.driven = false;
-            self.0.at_desk(|_| ());
-        }
-    }
-}
-
 impl Office {
+    /// A driver's time at work.
+    pub(crate) async fn drive(self: Arc<Self>) {
+        while let Some(job) = self.next_job() {
+            self.perform(job).await;
+        }
+    }
+
     /// The driver's next job; `None` ends its shift.
     fn next_job(&self) -> Option<Job> {
         let mut front = self.front();
@@ -68,7 +51,8 @@ impl Office {
                 out.answered(call.answer(uri));
             }
             Job::Do(action) => drop(self.runtime.spawn(Out(self.clone()).act(action))),
-            Job::Tell => self.tell(),
+            // A panic of whoever is told is nobody else's.
+            Job::Tell => drop(catch_unwind(AssertUnwindSafe(|| self.tell()))),
             Job::Dismiss => {
                 let listener = self.front().desk.listener.take();
                 // It waits for pages that are on their way.

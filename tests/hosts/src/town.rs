@@ -46,6 +46,13 @@ impl Gate {
     }
 }
 
+impl<H> Drop for Town<H> {
+    fn drop(&mut self) {
+        // A test that fails meanwhile must end, too.
+        self.release();
+    }
+}
+
 impl<H> Default for Town<H> {
     fn default() -> Self {
         Self::new()
