@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use mcp_auth::output::{HttpCall, ListenSpec, LoadCall};
+use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
 use mcp_auth::{Action, Event, HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::desk::{Job, Redirect, now};
 use mcp_auth_host::hands::Hands;
@@ -129,12 +129,15 @@ impl Office {
     fn on_redirect(self: Arc<Self>, target: String) -> listener::Page {
         let (show, shown) = mpsc::channel();
         let office = self.clone();
-        self.runtime.spawn(async move {
-            let until = now().mono.plus(PAGE_PATIENCE);
-            let _ = show.send(office.wait(until, Redirect::to(target)).await);
-        });
+        self.runtime.spawn(async move { show.send(office.page_for(target).await) });
         // Nothing comes where the runtime has ended.
-        self.hands.page(shown.recv().ok().flatten())
+        self.hands.page(shown.recv().unwrap_or(Page::NotForUs))
+    }
+
+    /// What whoever sent this redirect is to be shown.
+    pub(crate) async fn page_for(self: &Arc<Self>, target: String) -> Page {
+        let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target)).await;
+        page.unwrap_or(Page::NotForUs)
     }
 }
 
@@ -167,6 +170,11 @@ impl Out {
             Action::Browse(call) => {
                 let browse = |hands: &Hands| (hands.browse(&call), call);
                 let (shown, call) = office.blocking(browse).await;
+                call.answer(shown)
+            }
+            Action::ShowCode(call) => {
+                let show = |hands: &Hands| (hands.show_code(&call), call);
+                let (shown, call) = office.blocking(show).await;
                 call.answer(shown)
             }
             // An action that this host doesn't know runs into its deadline.
