@@ -243,6 +243,9 @@ pub enum ErrorKind {
     /// The system's generator failed: no secret can be drawn.
     #[error("the system has no randomness to give: {0}")]
     NoRandomness(HostError),
+    /// The host has no HTTP client.
+    #[error("there is no HTTP client: {0}")]
+    NoHttpClient(HostError),
     /// A secret that the settings name could not be read.
     #[error("{what} could not be had from {place}: {source}")]
     SecretUnavailable {
@@ -284,7 +287,7 @@ impl Error {
             K::SecretUnavailable { .. } | K::NoDeviceGrant { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
-            K::CodeNotShown(_) => Fault::Host,
+            K::CodeNotShown(_) | K::NoHttpClient(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
             K::NobodyCame { .. } | K::CodeExpired { .. } | K::DeniedElsewhere => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
@@ -335,6 +338,7 @@ impl Error {
             }
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
+            K::NoHttpClient(_) => "Mend what the HTTP client needs, or give another.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
             K::AddressRefused { .. } => {
                 "If that is where it should lead, add the host or its address to `allow_private_addresses`; otherwise tell the server's operator, and don't log in.".into()

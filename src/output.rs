@@ -143,6 +143,15 @@ impl Limits {
         };
         Self { deadline: Duration::from_secs(seconds), max_body, head_only }
     }
+
+    /// Whether the body of an answer with these header fields is read at all: with
+    /// [`head_only`](Self::head_only), JSON alone is, for an event stream may never end.
+    pub fn want_body(&self, headers: &http::HeaderMap) -> bool {
+        let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_json =
+            kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
+        is_json || !self.head_only
+    }
 }
 
 /// Send one HTTP request: follow no redirect, keep no cookie, treat no status as an error.

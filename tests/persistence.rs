@@ -346,6 +346,23 @@ mod a_failing_disk {
     }
 
     #[test]
+    fn is_tried_again_at_once_by_a_host_that_is_about_to_end() {
+        let mut s = Scenario::new();
+        s.store.fail_saves(true);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.store.fail_saves(false);
+        s.handle(Event::Flush);
+        s.run();
+        assert!(s.machine().status().unwrap().saved && s.store.bytes.is_some());
+        assert_eq!(saves_failed(&s), (1, 1));
+        // Nothing is left to be saved, and nothing is.
+        let saves = s.store.saves;
+        s.handle(Event::Flush);
+        s.run();
+        assert_eq!(s.store.saves, saves);
+    }
+
+    #[test]
     fn does_not_take_the_token_away_and_is_told_once() {
         let mut s = Scenario::new();
         s.store.fail_saves(true);

@@ -179,6 +179,11 @@ impl Store {
         self.unsaved.as_ref().is_some_and(|unsaved| unsaved.login)
     }
 
+    /// What could not be saved is due.
+    pub(super) fn hasten(&mut self, now: Mono) {
+        self.unsaved.iter_mut().for_each(|unsaved| unsaved.retry_at = unsaved.retry_at.min(now));
+    }
+
     /// A try is due: whether, and not again before its answer.
     pub(super) fn take_due(&mut self, now: Mono) -> bool {
         match &mut self.unsaved {
