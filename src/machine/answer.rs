@@ -172,7 +172,8 @@ impl AuthMachine {
         }
         if tokens.renewal.sent >= MOST_UNRESOLVED {
             let why = "refreshes were sent, and their senders crashed before an answer was saved";
-            return self.give_up(lane, tokens.generation, why.to_owned());
+            let by = tokens.renewal.mark.map(|mark| mark.by);
+            return self.give_up(lane, tokens.generation, by, why.to_owned());
         }
         let refresh_token = tokens.refresh_token.clone().filter(|_| tokens.is_refreshable());
         let Some(refresh_token) = refresh_token else {

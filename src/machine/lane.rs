@@ -120,10 +120,10 @@ pub(super) enum Change {
     Resent,
     /// The lock is waited for in vain since.
     Awaited(Generation, UnixTime),
-    /// It failed, and nothing was decided.
-    Trouble(Generation, Box<Trouble>),
-    /// It isn't tried again.
-    GiveUp(Generation),
+    /// The one that was marked so failed, and nothing was decided.
+    Trouble(Generation, Option<String>, Box<Trouble>),
+    /// It isn't tried again, if nobody else has marked another.
+    GiveUp(Generation, Option<String>),
     /// What has become of a client.
     Client(Box<Registration>),
     /// A browser never came back with this client.
@@ -188,13 +188,13 @@ impl Change {
                     tokens.renewal.awaited.get_or_insert(since);
                 }
             }
-            Change::Trouble(generation, trouble) => {
-                if let Some(tokens) = tokens_of(record, generation) {
+            Change::Trouble(generation, by, trouble) => {
+                if let Some(tokens) = idle_tokens_of(record, generation, by.as_deref()) {
                     tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
                 }
             }
-            Change::GiveUp(generation) => {
-                if let Some(tokens) = tokens_of(record, generation) {
+            Change::GiveUp(generation, by) => {
+                if let Some(tokens) = idle_tokens_of(record, generation, by.as_deref()) {
                     tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
                 }
             }
@@ -207,6 +207,17 @@ impl Change {
             Change::Suspect(client) => record.suspect(&client),
         }
     }
+}
+
+/// The same, unless another program says that it renews them.
+fn idle_tokens_of<'a>(
+    record: &'a mut Record,
+    generation: Generation,
+    by: Option<&str>,
+) -> Option<&'a mut Tokens> {
+    let tokens = tokens_of(record, generation)?;
+    let another = tokens.renewal.mark.as_ref().is_some_and(|mark| Some(mark.by.as_str()) != by);
+    (!another).then_some(tokens)
 }
 
 fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens> {

@@ -17,7 +17,7 @@ use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
 use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
 use crate::machine::overtake::elsewhere;
-use crate::machine::store::{Again, Loaded};
+use crate::machine::store::{Again, Loaded, Unsaveable};
 use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
 use crate::session::Recovery;
 use crate::time::Now;
@@ -213,12 +213,22 @@ impl AuthMachine {
             change => change,
         };
         let brought = matches!(change, Change::Tokens(..));
-        let login = matches!(change, Change::Tokens(Base::Any, ..));
+        let what = Unsaveable {
+            login: matches!(change, Change::Tokens(Base::Any, ..)),
+            renewal: matches!(
+                change,
+                Change::Tokens(..)
+                    | Change::Sent(..)
+                    | Change::Trouble(..)
+                    | Change::GiveUp(..)
+                    | Change::EndGrant { .. }
+            ),
+        };
         let mut record = self.session.record.clone();
         change.apply(&mut record);
         self.turn.sign(&mut record);
         let obtained = brought && record.generation() != self.session.record.generation();
-        let notice = self.store.answered(now, result.clone(), &record, login);
+        let notice = self.store.answered(now, result.clone(), &record, what);
         self.session.adopt(now, record, obtained);
         self.take_notes(notice);
         self.unlock_after(lane);

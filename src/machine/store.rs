@@ -64,8 +64,16 @@ struct Seen {
 struct Unsaved {
     retry_at: Mono,
     delay: Duration,
-    /// A person has logged in, and that is not saved.
-    login: bool,
+    what: Unsaveable,
+}
+
+/// What of a change can't be found out again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unsaveable {
+    /// A person has logged in.
+    pub(super) login: bool,
+    /// How it stands with the renewal of the tokens, by our own doing.
+    pub(super) renewal: bool,
 }
 
 const FIRST_DELAY: Duration = Duration::from_secs(10);
@@ -88,7 +96,7 @@ impl Store {
         now: Now,
         result: Result<(), HostError>,
         record: &Record,
-        login: bool,
+        what: Unsaveable,
     ) -> Option<Notice> {
         match result {
             Ok(()) => {
@@ -105,8 +113,12 @@ impl Store {
                     Some(unsaved) => (unsaved.delay * 2).min(LONGEST_DELAY),
                     None => FIRST_DELAY,
                 };
-                let login = login || self.holds_login();
-                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, login });
+                let before = self.unsaved.as_ref().map(|unsaved| unsaved.what).unwrap_or_default();
+                let what = Unsaveable {
+                    login: what.login || before.login,
+                    renewal: what.renewal || before.renewal,
+                };
+                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, what });
                 first.then_some(Notice::SaveFailed(error))
             }
         }
@@ -163,7 +175,7 @@ impl Store {
         self.loaded = true;
         self.damaged = false;
         self.erasing = Some(Erasing::Anything);
-        self.unsaved.iter_mut().for_each(|unsaved| unsaved.login = false);
+        self.unsaved.iter_mut().for_each(|unsaved| unsaved.what.login = false);
     }
 
     fn saw(&mut self, record: Option<&Record>) {
@@ -176,7 +188,7 @@ impl Store {
 
     /// A person has logged in, and that could not be saved.
     pub(super) fn holds_login(&self) -> bool {
-        self.unsaved.as_ref().is_some_and(|unsaved| unsaved.login)
+        self.unsaved.as_ref().is_some_and(|unsaved| unsaved.what.login)
     }
 
     /// What could not be saved is due.
@@ -357,7 +369,8 @@ impl AuthMachine {
         let ours_is_newer = self.ours_is_newer(&theirs);
         self.store.saw(Some(&theirs));
         if ours_is_newer {
-            self.session.record.heed_mark(&theirs);
+            let renewal = self.store.unsaved.as_ref().is_some_and(|unsaved| unsaved.what.renewal);
+            self.session.record.heed_renewal(&theirs, renewal);
             self.session.record.catch_up(&theirs);
             return Again::Same;
         }
@@ -365,7 +378,7 @@ impl AuthMachine {
         let same = ours.same_tokens(&theirs);
         self.session.adopt(now, ours.replaced_by(theirs), false);
         // It is overtaken, or there after all.
-        self.store.unsaved.iter_mut().for_each(|unsaved| unsaved.login = false);
+        self.store.unsaved.iter_mut().for_each(|unsaved| unsaved.what.login = false);
         if same {
             return Again::Same;
         }

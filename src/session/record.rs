@@ -243,11 +243,13 @@ impl Record {
         theirs
     }
 
-    /// What another program says of its refresh of the same tokens stays, whatever we could not save.
-    pub(crate) fn heed_mark(&mut self, theirs: &Self) {
+    /// What another program says of the renewal of the same tokens stays, unless we have something of
+    /// our `own` to say; but that it is renewing them stays in any case.
+    pub(crate) fn heed_renewal(&mut self, theirs: &Self, own: bool) {
         let (Some(ours), Some(theirs)) = (&mut self.tokens, &theirs.tokens) else { return };
         let renewal = &theirs.renewal;
-        if ours.is_same_set(theirs) && renewal.mark.is_some() && renewal.mark != ours.renewal.mark {
+        let marked = renewal.mark.is_some() && renewal.mark != ours.renewal.mark;
+        if ours.is_same_set(theirs) && (marked || !own) {
             ours.renewal = renewal.clone();
         }
     }

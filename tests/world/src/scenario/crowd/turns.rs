@@ -146,13 +146,6 @@ impl Crowd {
                     self.ledger.sent_blindly(refresh);
                     return;
                 }
-                if let Some(holder) = self.s.store.locked_by.filter(|holder| *holder != at) {
-                    let Member { vain, vain_since, long_awaited, .. } = self.members[at];
-                    let long = long_awaited || self.s.wall >= vain_since + 600;
-                    let patient = vain >= 4 || vain >= 1 && long;
-                    assert!(patient, "{at} refreshes without the lock after {vain} waits");
-                    self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
-                }
                 self.ledger.sent(&refresh);
                 // Who has logged out needs the lock no more, whatever is still out.
                 let others = (0..self.members.len())
@@ -338,6 +331,7 @@ impl Crowd {
                 let forgot = self.members[at].forgot;
                 let change = (before.as_deref(), record.as_deref());
                 self.ledger.saved(run, change, forgot, takes);
+                self.overtakes(at, change);
                 self.turn_was_saved(at, change);
             }
             if let Some(open) = self.s.program().open.get_mut(index) {
@@ -396,7 +390,23 @@ impl Crowd {
         });
     }
 
-    /// Laws about who asks its person.
+    /// From this mark on, whoever holds the lock counts as dead. Should it wake up now, it may still
+    /// be too late for the overtaker to notice.
+    fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
+        if after["lockless"] == true && after["by"] != before["by"] {
+            let Member { vain, vain_since, long_awaited, blind, .. } = self.members[at];
+            // Where clocks jump, what was long ago when it was judged may be so no more.
+            let long = long_awaited || self.s.wall >= vain_since + 600 || self.allowed.clocks;
+            let patient = vain >= 4 || vain >= 1 && long;
+            assert!(patient || blind, "{at} refreshes without the lock after {vain} waits");
+            let holder = self.s.store.locked_by.filter(|holder| *holder != at);
+            if let Some(holder) = holder {
+                self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
+            }
+        }
+    }
+
     fn turn_was_saved(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
         let member = &self.members[at];
         let excused = member.forgot;
