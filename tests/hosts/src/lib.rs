@@ -5,6 +5,7 @@
 //! inside, so that each host calls it from its own tests.
 
 mod city;
+mod guard;
 mod host;
 mod proxy;
 mod town;
