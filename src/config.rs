@@ -103,12 +103,20 @@ pub struct Config {
     /// client that is registered dynamically takes another; one that was registered by hand, or has
     /// a metadata document, can't. A registration keeps the port it was made with.
     pub callback_port: Option<u16>,
-    /// A redirect URI that the host itself serves (a custom scheme, or https): no listener.
+    /// A redirect URI that the host itself serves: no listener. For a native app a scheme of its own,
+    /// its domain in reverse, as in `com.example.notes:/oauth2redirect` (RFC 8252 §7.1); for a web app
+    /// an https URL. What comes to it, or its query alone, is an
+    /// [`Event::Redirected`](crate::Event::Redirected). A web app hands in only what comes from the
+    /// browser session that it sent away.
     pub redirect_uri: Option<String>,
-    /// How long a person may take in the browser, in seconds. Default 600: a second factor, a password
+    /// How long a person may take, in the browser or with a code, in seconds. Default 600: a second factor, a password
     /// that must be looked up, or a colleague who has to consent takes minutes. Who comes later is
     /// told to start again.
     pub login_timeout_seconds: u64,
+
+    /// Whether a person is shown a code to enter on another device (RFC 8628), instead of a browser
+    /// here.
+    pub device_grant: DeviceGrant,
 
     /// A token to send as is: no discovery, no login.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
@@ -177,6 +185,23 @@ pub enum SendResource {
     Auto,
     /// Never: for servers that show their refusal to the person, and don't send them back.
     Never,
+}
+
+/// When the device authorization grant is used (RFC 8628): a code is shown, and the person enters it in
+/// a browser on another device. It needs no browser and no listener here; but whoever is shown a code by
+/// somebody else can be made to log that one in (RFC 8628 §5.4), so a browser here comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceGrant {
+    /// Never.
+    Never,
+    /// Where the host says that it can open no browser and show a code
+    /// ([`HostError::headless`](crate::HostError::headless)), and the server's metadata names a
+    /// `device_authorization_endpoint`.
+    #[default]
+    Auto,
+    /// In place of the browser. A server that doesn't offer it is an error.
+    Always,
 }
 
 /// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
@@ -249,6 +274,7 @@ impl Default for Config {
             callback_port: None,
             redirect_uri: None,
             login_timeout_seconds: 600,
+            device_grant: DeviceGrant::default(),
             bearer_token: None,
             bearer_token_from: Vec::new(),
             refresh_ahead_seconds: 30,
@@ -314,11 +340,10 @@ impl Config {
         }
         headers::read(&self.headers).map_err(ErrorKind::InvalidSetting)?;
         if let Some(uri) = &self.redirect_uri
-            && !url::Url::parse(uri).is_ok_and(|url| {
-                (url.scheme() != "http" || address::is_loopback(&url)) && url.fragment().is_none()
-            })
+            && !url::Url::parse(uri).is_ok_and(|url| comes_back(&url))
         {
-            return bad("redirect_uri", "an https, loopback http or custom-scheme URI", uri);
+            let expected = "an https, loopback http or custom-scheme URI without a fragment";
+            return bad("redirect_uri", expected, uri);
         }
         if let Some(token) = &self.bearer_token
             && !usable_token(token.expose())
@@ -379,6 +404,16 @@ impl Config {
     pub(crate) fn client_home(&self) -> Option<&str> {
         self.client_issuer.as_deref().or(self.issuer.as_deref())
     }
+}
+
+/// Whether a browser could bring somebody back there, and not run or open something of its own.
+fn comes_back(url: &url::Url) -> bool {
+    let own = ["javascript", "vbscript", "data", "blob", "file", "about", "ftp", "ws", "wss"];
+    let fits = match url.scheme() {
+        "http" => address::is_loopback(url),
+        scheme => !own.contains(&scheme),
+    };
+    fits && url.fragment().is_none()
 }
 
 /// One text, as OAuth has it, or a list, as people and ToolHive have it.

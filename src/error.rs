@@ -64,6 +64,26 @@ pub enum ErrorKind {
         /// How that client, or the one of this login, was come by.
         client: Option<ClientSource>,
     },
+    /// Nobody entered the code on another device in time (RFC 8628 §3.5).
+    #[error("nobody entered the code within {}", seconds(.within))]
+    CodeExpired {
+        /// How long it was good, or was waited for.
+        within: Duration,
+    },
+    /// The settings want the device authorization grant, and the server doesn't offer it.
+    #[error("{issuer} offers no device authorization grant")]
+    NoDeviceGrant {
+        /// The authorization server.
+        issuer: String,
+    },
+    /// The server gave no code for another device (RFC 8628 §3.2).
+    #[error("{url} refused to give a code: {error}")]
+    DeviceRefused {
+        /// The device authorization endpoint.
+        url: String,
+        /// What it said.
+        error: OAuthError,
+    },
     /// A server could not be reached, or its answer not be read.
     #[error("{url} could not be reached: {source}")]
     Unreachable {
@@ -242,6 +262,9 @@ pub enum ErrorKind {
     /// The browser could not be opened.
     #[error("the browser could not be opened: {0}")]
     Browser(HostError),
+    /// The code could not be shown.
+    #[error("the code could not be shown: {0}")]
+    CodeNotShown(HostError),
     /// The host didn't answer an action by its deadline.
     #[error("the program didn't answer the action \"{action}\" in time")]
     Unanswered {
@@ -261,13 +284,12 @@ impl Error {
         use ErrorKind as K;
         match self.kind() {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
-            K::SecretUnavailable { .. } => Fault::Settings,
+            K::SecretUnavailable { .. } | K::NoDeviceGrant { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
-            K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) | K::NoHttpClient(_) => {
-                Fault::Host
-            }
+            K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
+            K::CodeNotShown(_) | K::NoHttpClient(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
-            K::NobodyCame { .. } | K::DeniedElsewhere => Fault::User,
+            K::NobodyCame { .. } | K::CodeExpired { .. } | K::DeniedElsewhere => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,
             K::StepUpLimit { .. } | K::FreshTokenRefused => Fault::ResourceServer,
             K::NoAuthorizationServer { .. } => Fault::ResourceServer,
@@ -280,6 +302,7 @@ impl Error {
                 Fault::AuthorizationServer
             }
             K::RegistrationRefused { .. }
+            | K::DeviceRefused { .. }
             | K::TokenRefused { .. }
             | K::Unusable { .. }
             | K::NotEnded { .. } => Fault::AuthorizationServer,
@@ -305,6 +328,14 @@ impl Error {
                 "Start the login again. Did the browser show an error? Check the client's settings at the provider, its redirect URI above all.".into()
             }
             K::Cancelled | K::NobodyCame { .. } => "Start the login again.".into(),
+            K::CodeExpired { .. } => "Start the login again: it shows a new code.".into(),
+            K::NoDeviceGrant { .. } => "Log in with a browser (set `device_grant` to `auto`), or paste the redirect back (`--paste`).".into(),
+            K::DeviceRefused { error, .. } if error.error == "unauthorized_client" => {
+                "Allow the client the device authorization grant at the provider, or log in with a browser.".into()
+            }
+            K::DeviceRefused { error, .. } if error.error == "invalid_scope" => {
+                "Ask for other scopes (`scopes`).".into()
+            }
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
             K::NoHttpClient(_) => "Mend what the HTTP client needs, or give another.".into(),
@@ -346,7 +377,9 @@ impl Error {
             K::Denied(_) if self.is_refusal_by_person() => {
                 "Log in again and allow the access.".into()
             }
-            K::Denied(error) | K::TokenRefused { error, .. } if error.is_refused_resource() => {
+            K::Denied(error) | K::TokenRefused { error, .. } | K::DeviceRefused { error, .. }
+                if error.is_refused_resource() =>
+            {
                 "If the server takes no resource indicators, set `send_resource` to `auto`, or to `never`.".into()
             }
             K::Denied(error) if error.error == "unauthorized_client" => {
@@ -359,7 +392,9 @@ impl Error {
             K::MixUp { .. } => {
                 "Don't log in before the server's operator has explained it: it may be an attack.".into()
             }
-            K::TokenRefused { .. } => "Log in again; if it stays, check the client's settings.".into(),
+            K::TokenRefused { .. } | K::DeviceRefused { .. } => {
+                "Log in again; if it stays, check the client's settings.".into()
+            }
             K::Unusable { .. } => "Ask the server's operator.".into(),
             K::NotEnded { .. } => {
                 "It may live until it expires: end the access in your account at the server.".into()
@@ -378,6 +413,7 @@ impl Error {
             K::Store(_) => "Mend the store, then try again; nothing was overwritten.".into(),
             K::SecretUnavailable { .. } => "Put the secret there, or name its place anew.".into(),
             K::Listener(_) => "Free the port, or choose another `callback_port`.".into(),
+            K::CodeNotShown(_) => "Log in with a browser, or where the code can be seen.".into(),
             K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),
             K::Unanswered { .. } => "This is a bug of the program or its adapter.".into(),
         }
@@ -435,9 +471,10 @@ fn supplier(purpose: &Purpose) -> &'static str {
         Purpose::Probe => "the operator",
         Purpose::ResourceMetadata => "the MCP server's challenge",
         Purpose::ServerMetadata => "the MCP server",
-        Purpose::Registration | Purpose::Token | Purpose::Revocation => {
-            "the authorization server's metadata"
-        }
+        Purpose::Registration
+        | Purpose::DeviceAuthorization
+        | Purpose::Token
+        | Purpose::Revocation => "the authorization server's metadata",
         Purpose::Management | Purpose::Upkeep => "the answer to the client's registration",
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
 //! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save,
-//! secret, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
+//! secret, HTTP) and one *prompt* (listen, browse, show a code) are unanswered at a time.
 
+mod code;
 mod secrets;
 mod store;
 
@@ -18,6 +19,8 @@ use crate::reach::{PeerAddress, Reach, Witness};
 use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
 
+pub use code::ShowCodeCall;
+pub(crate) use code::UserCode;
 pub(crate) use secrets::SECRET_DEADLINE;
 pub use secrets::{FoundSecret, SecretCall};
 pub(crate) use store::STORE_DEADLINE;
@@ -36,7 +39,7 @@ pub enum Output {
         /// What to show.
         page: Page,
     },
-    /// The prompt is over: close the listener. No answer is due.
+    /// The prompt is over: close the listener, take the code away. No answer is due.
     Dismiss,
     /// Release the store's lock, taken by a [`LoadCall`]. No answer is due.
     Release,
@@ -63,6 +66,8 @@ pub enum Action {
     Listen(ListenCall),
     /// Take a person to a URL.
     Browse(BrowseCall),
+    /// Show a code that a person enters on another device.
+    ShowCode(ShowCodeCall),
 }
 
 /// Names an action; answers carry it.
@@ -81,7 +86,9 @@ pub enum Purpose {
     ServerMetadata,
     /// Dynamic client registration (RFC 7591).
     Registration,
-    /// Code exchange or refresh at the token endpoint (RFC 6749).
+    /// A code for another device is asked for (RFC 8628 §3.1).
+    DeviceAuthorization,
+    /// Code exchange, refresh or poll at the token endpoint (RFC 6749, RFC 8628).
     Token,
     /// The end of a token at the revocation endpoint (RFC 7009).
     Revocation,
@@ -98,6 +105,7 @@ impl fmt::Display for Purpose {
             Purpose::ResourceMetadata => "protected resource metadata",
             Purpose::ServerMetadata => "authorization server metadata",
             Purpose::Registration => "client registration",
+            Purpose::DeviceAuthorization => "device authorization",
             Purpose::Token => "token request",
             Purpose::Revocation => "token revocation",
             Purpose::Management => "client registration management",
@@ -125,7 +133,7 @@ impl Limits {
         let (seconds, max_body, head_only) = match purpose {
             Purpose::Probe => (10, 64 << 10, true),
             Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
-            Purpose::Registration => (30, 64 << 10, false),
+            Purpose::Registration | Purpose::DeviceAuthorization => (30, 64 << 10, false),
             Purpose::Token => (60, 64 << 10, false),
             // The store's lock is held meanwhile, and perhaps for a refresh after it. But the answer
             // may hold a new secret.
@@ -235,6 +243,17 @@ pub enum CallbackHost {
     Localhost,
 }
 
+impl CallbackHost {
+    /// As it stands in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "127.0.0.1",
+            Self::V6 => "[::1]",
+            Self::Localhost => "localhost",
+        }
+    }
+}
+
 /// Which port a callback listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallbackPort {
@@ -280,6 +299,9 @@ impl BrowseCall {
 
     /// `Ok` once the person has the URL, however it was handed over. Their return is an
     /// [`Event::Redirected`].
+    ///
+    /// [`HostError::headless`] lets the login go on by a code, where settings and server do
+    /// ([`Config::device_grant`](crate::Config::device_grant)).
     pub fn answer(self, result: Result<(), HostError>) -> Event {
         answer(self.id, AnswerContent::Browsed(result))
     }
@@ -321,15 +343,22 @@ pub struct HostError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weight {
     Plain,
+    Silent,
     Busy,
     Conflict,
     Required,
+    Headless,
 }
 
 impl HostError {
     /// From any error or text. It is shown to people: no secrets.
     pub fn new(why: impl fmt::Display) -> Self {
         Self { why: printable_at_length(&why.to_string()), weight: Weight::Plain }
+    }
+
+    /// The host has not answered: whether it has done what it was asked for, nobody knows.
+    pub(crate) fn silent() -> Self {
+        Self { weight: Weight::Silent, ..Self::new("no answer in time") }
     }
 
     /// Somebody else holds the store's lock; it may be free later.
@@ -351,6 +380,17 @@ impl HostError {
         Self { weight: Weight::Required, ..Self::new(why) }
     }
 
+    /// No browser can be opened here, and this host can show a code instead: the answer to a
+    /// [`BrowseCall`].
+    pub fn headless(why: impl fmt::Display) -> Self {
+        Self { weight: Weight::Headless, ..Self::new(why) }
+    }
+
+    /// Whether it was made by [`headless`](Self::headless).
+    pub fn is_headless(&self) -> bool {
+        self.weight == Weight::Headless
+    }
+
     /// Whether it was made by [`busy`](Self::busy).
     pub fn is_busy(&self) -> bool {
         self.weight == Weight::Busy
@@ -359,6 +399,10 @@ impl HostError {
     /// Whether it was made by [`conflict`](Self::conflict).
     pub fn is_conflict(&self) -> bool {
         self.weight == Weight::Conflict
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.weight == Weight::Silent
     }
 
     pub(crate) fn forbids_refresh(&self) -> bool {

@@ -42,6 +42,8 @@ pub(crate) enum PaidWith {
         redirect_uri: String,
         verifier: Secret,
     },
+    /// Asked with again and again (RFC 8628 §3.4).
+    DeviceCode(Secret),
     /// The scopes are named only where they have to be.
     RefreshToken {
         token: Secret,
@@ -123,6 +125,7 @@ impl Exchange {
                 redirect_uri,
                 code_verifier: verifier.expose(),
             },
+            PaidWith::DeviceCode(code) => Grant::DeviceCode { device_code: code.expose() },
             PaidWith::RefreshToken { token, scope } => {
                 Grant::RefreshToken { refresh_token: token.expose(), scope: scope.as_ref() }
             }
@@ -235,7 +238,7 @@ impl Exchange {
         }
         let kept = match &self.paid_with {
             PaidWith::RefreshToken { token, .. } => Some(token),
-            PaidWith::Code { .. } => None,
+            PaidWith::Code { .. } | PaidWith::DeviceCode(_) => None,
         };
         // The same one stays good where none comes (RFC 6749 §6).
         let reply = reply.map(|reply| TokenReply {
@@ -248,6 +251,13 @@ impl Exchange {
                 Trouble::Passing { what: error.to_string(), retry_after: None }
             }
             Failure::Refused { error, .. } => Trouble::Refused(error),
+            // Here these are words for the flow, whatever status they come with (RFC 8628 §3.5).
+            Failure::Passing { error: Some(error), .. }
+                if matches!(self.paid_with, PaidWith::DeviceCode(_))
+                    && matches!(error.error.as_str(), "slow_down" | "authorization_pending") =>
+            {
+                Trouble::Refused(error)
+            }
             // A proxy's word must not cost a login that lives; a new one has a way to go on.
             Failure::Unauthorized { .. } if self.is_refresh() => {
                 Trouble::Passing { what: failure.to_string(), retry_after: None }
@@ -270,7 +280,7 @@ impl Exchange {
     fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
         let (first, second) = match &self.paid_with {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
-            PaidWith::RefreshToken { token, .. } => (token, None),
+            PaidWith::RefreshToken { token, .. } | PaidWith::DeviceCode(token) => (token, None),
         };
         let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
         without(secrets.into_iter().flatten(), body)

@@ -2,6 +2,7 @@
 //! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
 mod client;
+mod device;
 mod pay;
 mod restore;
 
@@ -10,6 +11,7 @@ use restore::Restore;
 use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
+use crate::flow::device::{Device, Request};
 use crate::flow::discover::{Discover, Discovered, Evidence};
 use crate::flow::exchange::Exchange;
 use crate::flow::identity::{self, Choice, Identity, registered};
@@ -45,6 +47,8 @@ enum Stage {
     /// Nobody is sent to log in where the client's secret can't be had afterwards.
     Rehearse(FindSecret, Identity, Place),
     Authorize(Box<Authorize>),
+    AskForCode(Box<Request>, Place),
+    Device(Box<Device>, Place),
     Exchange(Exchange, Place),
     Restore(Box<Restore>),
 }
@@ -104,6 +108,9 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Some((exchange.clone(), self.job.learned_with(&place.found)))
             }
+            Stage::Device(device, place) => {
+                Some((device.exchange()?.clone(), self.job.learned_with(&place.found)))
+            }
             Stage::Restore(restore) => Self::restoring(restore, &self.job),
             _ => None,
         }
@@ -113,6 +120,7 @@ impl Login {
     pub(crate) fn must_be_seen_through(&self) -> bool {
         match &self.stage {
             Stage::Register(..) | Stage::Keep(..) | Stage::Exchange(..) => true,
+            Stage::Device(device, _) => device.exchange().is_some(),
             Stage::Restore(restore) => restore.exchange().is_some(),
             _ => false,
         }
@@ -153,6 +161,10 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, exchange, place, now, reply, notes)
             }
+            Stage::AskForCode(request, place) => {
+                Self::code_came(job, *request, place, now, reply, notes)
+            }
+            Stage::Device(device, place) => Self::polled(job, *device, place, now, reply, notes),
             Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
             _ => Err(stray("http")),
         }
@@ -164,13 +176,18 @@ impl Login {
                 Self::restored_secret(self.job, *restore, result, now, notes)
             }
             Stage::Rehearse(find, identity, place) => {
-                // What was found is dropped again: a person may take minutes.
-                match identity.clone().on_secret(find, result, notes)? {
+                let mut proven = identity.clone();
+                match proven.on_secret(find, result, notes)? {
                     Some((find, ask)) => {
                         let stage = Stage::Rehearse(find, identity, place);
                         Ok(Step::Ask(Self { job: self.job, stage }, ask))
                     }
-                    None => Self::ask_person(self.job, identity, place, notes),
+                    // A code is asked for, and polled with, as this client.
+                    None if self.job.by_code => {
+                        Self::ask_person(self.job, proven, place, now, notes)
+                    }
+                    // What was found is dropped again: a person may take minutes.
+                    None => Self::ask_person(self.job, identity, place, now, notes),
                 }
             }
             Stage::Exchange(exchange, place) => {
@@ -191,7 +208,15 @@ impl Login {
     ) -> Turn {
         let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
         self.job.catch_up(record, wanted, now);
-        Self::listen(self.job, found, now, notes)
+        // Whoever had the turn before may have taken it up.
+        let cached = self.job.cached.take().filter(|_| record.tokens.is_none());
+        match cached {
+            Some(cached) => Self::restore(self.job, cached, found, now, notes),
+            None => {
+                self.job.needs_person()?;
+                Self::listen(self.job, found, now, notes)
+            }
+        }
     }
 
     pub(crate) fn on_listening(
@@ -209,9 +234,9 @@ impl Login {
         }
     }
 
-    pub(crate) fn on_kept(self, notes: &mut Notes) -> Turn {
+    pub(crate) fn on_kept(self, now: UnixTime, notes: &mut Notes) -> Turn {
         match self.stage {
-            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place, notes),
+            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place, now, notes),
             _ => Err(stray("save")),
         }
     }
@@ -221,6 +246,11 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 let (exchange, ask) = exchange.on_pause_over();
                 Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+            }
+            Stage::Device(device, place) => {
+                let (device, ask) = device.poll();
+                let stage = Stage::Device(Box::new(device), place);
+                Ok(Step::Ask(Self { job: self.job, stage }, ask))
             }
             Stage::Restore(restore) => Self::restore_again(self.job, *restore),
             _ => Err(stray("tick")),
@@ -252,7 +282,7 @@ impl Login {
                 let place = Place { found, redirect_uri };
                 let mut job = self.job;
                 let turn = if error.is_refused_resource() && job.may_omit_resource() {
-                    Self::authorize(job, identity, place, notes)
+                    Self::authorize(job, identity, place, now, notes)
                 } else if rejects_client(&error) {
                     let otherwise = ErrorKind::Denied(error);
                     Self::replace_client(job, identity, place, otherwise, now, notes)
@@ -299,7 +329,7 @@ impl Login {
     }
 
     fn discovered(
-        mut job: Job,
+        job: Job,
         step: Step<Discover, Discovered>,
         now: UnixTime,
         notes: &mut Notes,
@@ -321,16 +351,16 @@ impl Login {
             notes.push(job.proposal(&found, now));
             return Ok(Step::Done(Ended::Inspected(job.learned_with(&found))));
         }
-        if let Some(cached) = job.cached.take() {
-            return Self::restore(job, cached, found, now, notes);
+        if job.cached.is_none() {
+            job.needs_person()?;
+            device::is_possible(&job, &found)?;
         }
-        job.needs_person()?;
         Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
     }
 
     fn listen(job: Job, found: Box<Discovery>, now: UnixTime, notes: &mut Notes) -> Turn {
-        if let Some(uri) = &job.config.redirect_uri {
-            let redirect_uri = uri.clone();
+        let by_code = job.by_code.then(|| job.likely_redirect_uri(&found));
+        if let Some(redirect_uri) = job.config.redirect_uri.clone().or(by_code) {
             return Self::identify(job, Place { found, redirect_uri }, now, notes);
         }
         let (host, port) = (job.config.callback_host, job.callback_port(&found, now));
@@ -350,11 +380,13 @@ impl Login {
         match choice? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
-                Self::authorize(job, identity, place, notes)
+                Self::authorize(job, identity, place, now, notes)
             }
             Choice::Register => {
                 let scope = job.scopes(&place.found);
-                let step = Register::start(&place.found, &job.config, &place.redirect_uri, scope)?;
+                let grants = job.grants(&place.found);
+                let uri = &place.redirect_uri;
+                let step = Register::start(&place.found, &job.config, uri, grants, scope)?;
                 Ok(Self::registered(job, place, step, notes))
             }
         }
@@ -382,25 +414,40 @@ impl Login {
         }
     }
 
-    fn authorize(job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+    fn authorize(
+        job: Job,
+        identity: Identity,
+        place: Place,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
         job.needs_person()?;
         match identity.find_secret() {
             Some((find, ask)) => {
                 Ok(Step::Ask(Self { job, stage: Stage::Rehearse(find, identity, place) }, ask))
             }
-            None => Self::ask_person(job, identity, place, notes),
+            None => Self::ask_person(job, identity, place, now, notes),
         }
     }
 
-    fn ask_person(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+    fn ask_person(
+        mut job: Job,
+        identity: Identity,
+        place: Place,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
         // Again: who welcomed a browser may have left since.
         job.needs_person()?;
-        let Place { found, redirect_uri } = place;
-        let requested = job.scopes(&found);
-        let resource = job.resource(&found);
+        let resource = job.resource(&place.found);
         if resource.is_none() {
             notes.push(Notice::Lenient(Leniency::ResourceOmitted));
         }
+        if job.by_code {
+            return Self::ask_for_code(job, identity, place, now);
+        }
+        let Place { found, redirect_uri } = place;
+        let requested = job.scopes(&found);
         let authorize =
             Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
         let Some(url) = authorize.url(&job.config) else {

@@ -1,5 +1,7 @@
 //! Work on its way: an attempt, what it is doing, and what it waits for.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
@@ -10,9 +12,10 @@ use crate::flow::upkeep::{Upkeep, Wish};
 use crate::flow::{Ask, Learned};
 use crate::logout;
 use crate::machine::Answered;
+use crate::machine::answer::ready;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
-use crate::output::{CallId, Page, Purpose};
+use crate::output::{CallId, HostError, Page, Purpose};
 use crate::session::pending::EarlierClient;
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -40,8 +43,12 @@ pub(super) struct Lane {
     pub(super) after_refusal: bool,
     /// It was begun for a client's sake; while it is detached, nothing else follows.
     pub(super) for_client: bool,
+    /// It goes on without the lock, for whoever holds that hangs.
+    pub(super) lockless: bool,
     pub(super) work: Work,
     pub(super) state: State,
+    /// The person has a code, which is good until this moment; for so long in all.
+    pub(super) code: Option<(Mono, Duration)>,
 }
 
 pub(super) enum Work {
@@ -52,6 +59,8 @@ pub(super) enum Work {
     Looking(String),
     /// Before the refresh: the store is locked and read again.
     Reading,
+    /// The same without the lock, which was waited for in vain.
+    Overtaking(HostError),
     /// Before that: a client's upkeep, while it is out, and what follows.
     Upkeep(Option<Box<Upkeep>>, Then),
     /// The refresh itself, and the tokens that it is made from.
@@ -101,8 +110,11 @@ pub(super) enum Change {
     Learn(Box<Learned>),
     /// New tokens, in the place of these and of no others.
     Tokens(Base, Box<Tokens>, Box<Learned>),
-    /// A refresh with this generation's refresh token is about to be sent.
-    Sent(Generation),
+    /// A refresh with this generation's refresh token is about to be sent, perhaps without the lock.
+    Sent {
+        of: Generation,
+        lockless: bool,
+    },
     /// It failed, and nothing was decided.
     Trouble(Generation, Box<Trouble>),
     /// It isn't tried again.
@@ -161,9 +173,10 @@ impl Change {
                     record.tokens.take_if(|_| refused);
                 }
             }
-            Change::Sent(generation) => {
-                if let Some(tokens) = tokens_of(record, generation) {
+            Change::Sent { of, lockless } => {
+                if let Some(tokens) = tokens_of(record, of) {
                     tokens.renewal.sent = tokens.renewal.sent.saturating_add(1);
+                    tokens.renewal.lockless = lockless;
                 }
             }
             Change::Trouble(generation, trouble) => {
@@ -254,9 +267,22 @@ pub(super) struct Orphan {
 impl Lane {
     pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
         let state = State::Ready(Want::Read);
-        let (detached, after_refusal, for_client) = (false, false, false);
+        let (detached, after_refusal) = (false, false);
+        let (for_client, lockless) = (false, false);
         let welcome = demand.browser_welcome;
-        Self { name, attempt, demand, welcome, detached, after_refusal, for_client, work, state }
+        Self {
+            name,
+            attempt,
+            demand,
+            welcome,
+            detached,
+            after_refusal,
+            for_client,
+            lockless,
+            work,
+            state,
+            code: None,
+        }
     }
 
     /// One more waits for it; one that nobody waited for any more becomes the joiner's own: the
@@ -272,6 +298,14 @@ impl Lane {
         }
         self.set_welcome(self.demand.browser_welcome);
         self.attempt
+    }
+
+    /// What this asks for; no pause is longer than a code is good.
+    pub(super) fn wait_for(&mut self, now: Now, ask: Ask) {
+        self.state = ready(now, ask);
+        if let (State::Paused(at), Some((end, _))) = (&mut self.state, self.code) {
+            *at = end.min(*at);
+        }
     }
 
     pub(super) fn set_welcome(&mut self, welcome: bool) {
@@ -318,6 +352,7 @@ impl Lane {
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Reading
+            | Work::Overtaking(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)
@@ -331,7 +366,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Finding(_) | Work::Looking(_) | Work::Reading => false,
+            Work::Finding(_) | Work::Looking(_) | Work::Reading | Work::Overtaking(_) => false,
             Work::Upkeep(..)
             | Work::Refreshing(..)
             | Work::Leaving(..)

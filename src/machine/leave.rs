@@ -121,7 +121,7 @@ impl AuthMachine {
             Err(error) if error.is_busy() => {
                 let name = Some(lane.name);
                 self.put_lane(lane);
-                self.read_without_lock(now, name, Change::None, None);
+                self.read_without_lock(now, name, Change::Void, None);
             }
             loaded => self.left_with(lane, loaded),
         }

@@ -6,6 +6,7 @@ use std::fmt;
 pub mod authorization;
 pub mod challenge;
 pub(crate) mod date;
+pub mod device;
 pub mod failure;
 pub mod headers;
 pub mod jwt;

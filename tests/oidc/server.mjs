@@ -76,6 +76,8 @@ const stats = {
   authorizationErrors: 0, // a person's refusal is one
   tokenRequests: 0,
   codeGrants: 0,
+  deviceGrants: 0,
+  pendingPolls: 0, // with a code that nobody had entered yet, or too soon
   refreshGrants: 0,
   invalidGrants: 0,
   refreshReuse: 0, // of those: a rotated refresh token came again
@@ -107,6 +109,7 @@ const provider = new Provider(issuer, {
   ttl: { Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400 },
   features: {
     devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
     introspection: { enabled: true },
     registration: {
       enabled: true,
@@ -154,12 +157,14 @@ for (const [event, count] of Object.entries(counted)) {
   });
 }
 provider.on('grant.success', (ctx) => {
-  stats[ctx.oidc.params.grant_type === 'refresh_token' ? 'refreshGrants' : 'codeGrants'] += 1;
+  const counts = { refresh_token: 'refreshGrants', authorization_code: 'codeGrants' };
+  stats[counts[ctx.oidc.params.grant_type] ?? 'deviceGrants'] += 1;
   keepRefresh(ctx, 'granted', ctx.body.access_token);
 });
 provider.on('grant.error', (ctx, error) => {
   const reused = error.error_detail === 'refresh token already used';
   if (error.error === 'invalid_grant') stats.invalidGrants += 1;
+  if (['authorization_pending', 'slow_down'].includes(error.error)) stats.pendingPolls += 1;
   if (reused) stats.refreshReuse += 1;
   keepRefresh(ctx, reused ? 'reused' : 'refused');
 });

@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_auth::output::{BrowseCall, FoundSecret, ListenSpec, LoadCall, Page, SaveCall, SecretCall};
+use mcp_auth::output::{
+    BrowseCall, FoundSecret, ListenSpec, LoadCall, Page, SaveCall, SecretCall, ShowCodeCall,
+};
 use mcp_auth::{HostError, Revision};
 
 use crate::browser::Browser;
@@ -13,11 +15,15 @@ use crate::secrets::{self, SecretProvider};
 use crate::store::{Lock, Store};
 use crate::tokens::Hooks;
 
+/// Shows a person a code.
+pub type ShowCode = Box<dyn Fn(&ShowCodeCall) -> Result<(), HostError> + Send + Sync>;
+
 /// The outside world, as one session uses it.
 pub struct Hands {
     pub(crate) store: Box<dyn Store>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) show_code: Option<ShowCode>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) program: Option<String>,
 }
@@ -71,7 +77,22 @@ impl Hands {
     ///
     /// What the browser says.
     pub fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {
-        contain(panicked, || self.browser.open(call.url().as_str()).map_err(HostError::new))
+        // Whether that ends the login is for the machine to say.
+        let otherwise = match self.show_code {
+            Some(_) => HostError::headless,
+            None => HostError::new,
+        };
+        contain(panicked, || self.browser.open(call.url().as_str()).map_err(otherwise))
+    }
+
+    /// Shows the person a code to enter on another device.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing does that.
+    pub fn show_code(&self, call: &ShowCodeCall) -> Result<(), HostError> {
+        let nowhere = || HostError::new("this program shows no codes");
+        contain(panicked, || self.show_code.as_ref().ok_or_else(nowhere)?(call))
     }
 
     /// Listens for the person's return. A redirect's path and query are handed over on a thread of the
@@ -89,10 +110,9 @@ impl Hands {
         bound.and_then(|bound| bound.start(on_redirect)).map_err(HostError::new)
     }
 
-    /// The core's page for the listener; `None` where it had nothing to say.
-    pub fn page(&self, page: Option<Page>) -> listener::Page {
-        let page = page.map(|page| listener::Page::of(page, self.program.as_deref()));
-        page.unwrap_or(listener::Page::NotForUs)
+    /// The core's page in words for a person.
+    pub fn page(&self, page: Page) -> listener::Page {
+        listener::Page::of(page, self.program.as_deref())
     }
 
     /// Why a persister has not kept something, if it hasn't.

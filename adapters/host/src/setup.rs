@@ -10,7 +10,7 @@ use mcp_auth::{
 
 use crate::browser::{Browser, SystemBrowser};
 use crate::desk::Desk;
-use crate::hands::Hands;
+use crate::hands::{Hands, ShowCode};
 use crate::secrets::SecretProvider;
 use crate::store::{HookedStore, MemoryStore, Store};
 use crate::system;
@@ -29,6 +29,7 @@ pub struct Setup {
     pub config: Arc<Config>,
     pub store: Box<dyn Store>,
     pub browser: Box<dyn Browser>,
+    pub show_code: Option<ShowCode>,
     pub secrets: Option<Box<dyn SecretProvider>>,
     pub cached: Option<CachedLogin>,
     pub hooks: Hooks,
@@ -60,6 +61,7 @@ impl Setup {
             config: Arc::default(),
             store: Box::new(MemoryStore::new()),
             browser: Box::new(SystemBrowser::new()),
+            show_code: None,
             secrets: None,
             cached: None,
             hooks: Hooks::default(),
@@ -87,6 +89,7 @@ impl Setup {
             store: Box::new(HookedStore::new(self.store, hooks.clone())),
             hooks,
             browser: self.browser,
+            show_code: self.show_code,
             secrets: self.secrets,
             program: self.program,
         };
@@ -135,6 +138,32 @@ macro_rules! setup_methods {
         #[must_use]
         pub fn browser(mut self, browser: impl $crate::browser::Browser + 'static) -> Self {
             self.setup.browser = ::std::boxed::Box::new(browser);
+            self
+        }
+
+        /// Shows the person a code to enter on another device (RFC 8628), and where, and returns: where
+        /// no browser can be opened, or always, as
+        /// [`device_grant`](mcp_auth::Config::device_grant) says. Default: nothing does.
+        ///
+        /// ```
+        /// # use mcp_auth::output::ShowCodeCall;
+        /// # use mcp_auth::HostError;
+        /// let show_code = |code: &ShowCodeCall| -> Result<(), HostError> {
+        ///     println!("Open {} and enter {}", code.verification_uri(), code.user_code());
+        ///     Ok(())
+        /// };
+        /// ```
+        #[must_use]
+        pub fn show_code(
+            mut self,
+            show: impl Fn(
+                &::mcp_auth::output::ShowCodeCall,
+            ) -> ::std::result::Result<(), ::mcp_auth::HostError>
+            + Send
+            + Sync
+            + 'static,
+        ) -> Self {
+            self.setup.show_code = Some(::std::boxed::Box::new(show));
             self
         }
 

@@ -3,10 +3,11 @@
 //! Each action is a task of its own, so that nobody who leaves takes it along, and whatever blocks is
 //! done on the runtime's threads for that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use mcp_auth::output::{HttpCall, ListenSpec, LoadCall};
+use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
 use mcp_auth::{Action, Event, HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::desk::{Job, Redirect, now};
 use mcp_auth_host::hands::Hands;
@@ -19,32 +20,14 @@ use crate::office::Office;
 /// How long a browser waits for its page.
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A driver's time at work. Should it end with a panic (of whoever is told notices), another driver
-/// takes over.
-pub(crate) struct Shift(Arc<Office>);
-
-impl Shift {
-    pub(crate) fn of(office: &Arc<Office>) -> Self {
-        Self(office.clone())
-    }
-
-    pub(crate) async fn work(self) {
-        while let Some(job) = self.0.next_job() {
-            self.0.perform(job).await;
-        }
-    }
-}
-
-impl Drop for Shift {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.front().desk.driven = false;
-            self.0.at_desk(|_| ());
-        }
-    }
-}
-
 impl Office {
+    /// A driver's time at work.
+    pub(crate) async fn drive(self: Arc<Self>) {
+        while let Some(job) = self.next_job() {
+            self.perform(job).await;
+        }
+    }
+
     /// The driver's next job; `None` ends its shift.
     fn next_job(&self) -> Option<Job> {
         let mut front = self.front();
@@ -68,7 +51,8 @@ impl Office {
                 out.answered(call.answer(uri));
             }
             Job::Do(action) => drop(self.runtime.spawn(Out(self.clone()).act(action))),
-            Job::Tell => self.tell(),
+            // A panic of whoever is told is nobody else's.
+            Job::Tell => drop(catch_unwind(AssertUnwindSafe(|| self.tell()))),
             Job::Dismiss => {
                 let listener = self.front().desk.listener.take();
                 // It waits for pages that are on their way.
@@ -145,12 +129,15 @@ impl Office {
     fn on_redirect(self: Arc<Self>, target: String) -> listener::Page {
         let (show, shown) = mpsc::channel();
         let office = self.clone();
-        self.runtime.spawn(async move {
-            let until = now().mono.plus(PAGE_PATIENCE);
-            let _ = show.send(office.wait(until, Redirect::to(target)).await);
-        });
+        self.runtime.spawn(async move { show.send(office.page_for(target).await) });
         // Nothing comes where the runtime has ended.
-        self.hands.page(shown.recv().ok().flatten())
+        self.hands.page(shown.recv().unwrap_or(Page::NotForUs))
+    }
+
+    /// What whoever sent this redirect is to be shown.
+    pub(crate) async fn page_for(self: &Arc<Self>, target: String) -> Page {
+        let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target)).await;
+        page.unwrap_or(Page::NotForUs)
     }
 }
 
@@ -183,6 +170,11 @@ impl Out {
             Action::Browse(call) => {
                 let browse = |hands: &Hands| (hands.browse(&call), call);
                 let (shown, call) = office.blocking(browse).await;
+                call.answer(shown)
+            }
+            Action::ShowCode(call) => {
+                let show = |hands: &Hands| (hands.show_code(&call), call);
+                let (shown, call) = office.blocking(show).await;
                 call.answer(shown)
             }
             // An action that this host doesn't know runs into its deadline.

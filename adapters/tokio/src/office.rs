@@ -19,7 +19,6 @@ use mcp_auth_host::setup::{OnNotice, Opened};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::driver::Shift;
 use crate::http_client::HttpClient;
 use crate::timer::{Common, Place};
 
@@ -72,7 +71,7 @@ impl Office {
         let result = act(desk);
         if !desk.driven && desk.has_jobs() {
             desk.driven = true;
-            self.runtime.spawn(Shift::of(self).work());
+            self.runtime.spawn(self.clone().drive());
         }
         let (due, stirred) = (desk.due.filter(|_| !desk.closed), desk.has_stirred());
         self.common.timer.set(&mut front.place, due, self, &self.runtime);

@@ -63,7 +63,7 @@ struct Shared {
 
 impl Registry {
     /// With the default HTTP client. `furnish` says what is particular to a session: its store, above
-    /// all.
+    /// all. It must not call the registry.
     ///
     /// # Errors
     ///

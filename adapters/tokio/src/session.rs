@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, Uri};
-use mcp_auth::output::Limits;
+use mcp_auth::output::{Limits, Page};
 use mcp_auth::toolhive::CachedSession;
 use mcp_auth::{
     ClockSkew, Demand, Discovery, Error, ErrorKind, Grant, HostError, Logout, Mono, Need, Reach,
@@ -210,6 +210,17 @@ impl Session {
     /// comes of it is seen by whoever waits for the login.
     pub fn redirected(&self, url: String) {
         self.at_desk(|desk| desk.redirected(url, false));
+    }
+
+    /// The same for a program that serves the redirect URI itself
+    /// ([`redirect_uri`](mcp_auth::Config::redirect_uri)): takes the URL that the person's browser came
+    /// back with, or its query, and tells what that is to be shown.
+    ///
+    /// A web app does so only for the browser session that it sent away.
+    ///
+    /// Cancel safe: the redirect counts all the same.
+    pub async fn came_back(&self, url: String) -> Page {
+        self.0.office.page_for(url).await
     }
 
     /// Ends every attempt that is being waited for, with [`ErrorKind::Cancelled`]. A token request

@@ -89,8 +89,9 @@ impl Timer {
             return;
         };
         agenda.moments.insert((due, place.number), Arc::downgrade(office));
-        if !agenda.running {
-            agenda.running = true;
+        if !std::mem::replace(&mut agenda.running, true) {
+            drop(agenda);
+            // In a runtime that has ended it is dropped at once.
             on.spawn(Running(self.0.clone()).run());
         } else if agenda.moments.first_key_value().is_some_and(|(at, _)| at.1 == place.number) {
             self.0.changed.notify_one();

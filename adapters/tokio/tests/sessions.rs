@@ -467,3 +467,38 @@ async fn a_session_outlives_the_future_that_made_its_request_fail() {
     town.release();
     session.login().await.unwrap();
 }
+
+#[test]
+fn a_runtime_that_ends_takes_what_is_under_way_along_and_nobody_hangs() {
+    let town = Town::new();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let within = runtime();
+    let (config, store) =
+        (Config { refresh_proactively: true, ..Config::default() }, MemoryStore::new());
+    let open = || session(&town).config(config.clone()).store(store.clone()).build().unwrap();
+    let session = within.block_on(async { open() });
+    within.block_on(session.login()).unwrap();
+    town.world().resource.refuse_next = 1;
+    town.hold("/token");
+    let caller = {
+        let (session, request) = (session.clone(), town.call("whoami"));
+        within.spawn(async move { session.send(request, &need(), Asking::Never).await })
+    };
+    while town.held() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(within);
+    town.release();
+    let after = runtime();
+    assert!(after.block_on(caller).unwrap_err().is_cancelled());
+    assert!(session.status().is_some());
+    session.cancel();
+    let ended = after.block_on(session.shutdown(Duration::from_millis(50))).unwrap_err();
+    assert!(matches!(ended.kind(), ErrorKind::TimedOut(_)), "{ended}");
+    drop(session);
+
+    // As after a crash: the next one tries once, and the server has given the answer to nobody.
+    let next = after.block_on(async { open() });
+    let sent = after.block_on(next.send(town.call("whoami"), &need(), Asking::Never));
+    assert!(sent.is_ok() || matches!(sent, Err(SendError::Auth(_))), "{sent:?}");
+}

@@ -223,7 +223,7 @@ async fn a_thousand_sessions_expire_at_once_and_each_is_refreshed_once() {
     assert!(first.join_all().await.iter().all(|status| *status == 200));
     assert_eq!(server.refreshes.load(Ordering::SeqCst), SESSIONS);
 
-    // That was no refresh: nobody else can have those logins.
+    // The storm's own are counted.
     server.most_refreshing.store(0, Ordering::SeqCst);
 
     server.expire_all();
@@ -261,8 +261,8 @@ async fn a_thousand_sessions_expire_at_once_and_each_is_refreshed_once() {
     assert_eq!(witness.stale.load(Ordering::SeqCst), 0, "sent with a stale token");
     let most_refreshing = server.most_refreshing.load(Ordering::SeqCst);
     assert!((2..=REFRESHES).contains(&most_refreshing), "{most_refreshing} refreshes at once");
-    // A connection has two ends here.
-    assert!(most_open <= open + 2 * (AT_ONCE + REFRESHES) + 16, "{open}, then {most_open}");
+    // A connection has two ends here, and one that is being closed may be there beside its successor.
+    assert!(most_open <= open + 4 * (AT_ONCE + REFRESHES), "{open}, then {most_open}");
     assert!(memory() <= used + (64 << 10), "{used} KiB, then {} KiB", memory());
     assert!(alive() <= tasks + 2 * (AT_ONCE + REFRESHES), "{tasks} tasks, then {}", alive());
     assert!(registry.shutdown(Duration::from_secs(10)).await.is_empty());

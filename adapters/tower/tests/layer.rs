@@ -154,10 +154,12 @@ async fn other_origins_get_no_token_and_their_refusals_are_the_callers() {
     assert_eq!(town.world().log.len(), before);
 }
 
+type Answer = Result<Response<&'static str>, &'static str>;
+
 /// What a service got, and what it answers.
 #[derive(Clone)]
 struct Inner {
-    answers: Arc<Mutex<Vec<Result<Response<&'static str>, &'static str>>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
     calls: Arc<AtomicUsize>,
     /// This clone, alone, may be called: once.
     ready: bool,
@@ -165,7 +167,7 @@ struct Inner {
 
 impl Inner {
     /// The first answer last.
-    fn new(answers: Vec<Result<Response<&'static str>, &'static str>>) -> Self {
+    fn new(answers: Vec<Answer>) -> Self {
         Self { answers: Arc::new(Mutex::new(answers)), calls: Arc::default(), ready: false }
     }
 }

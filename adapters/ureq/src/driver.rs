@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use mcp_auth::output::{ListenSpec, LoadCall};
+use mcp_auth::output::{ListenSpec, LoadCall, Page};
 use mcp_auth::{Action, HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::desk::{Job, Redirect, now};
 use mcp_auth_host::hands::contain;
@@ -106,6 +106,10 @@ impl Office {
                 let shown = self.hands.browse(&call);
                 call.answer(shown)
             }
+            Action::ShowCode(call) => {
+                let shown = self.hands.show_code(&call);
+                call.answer(shown)
+            }
             // An action that this host doesn't know runs into its deadline.
             _ => return,
         };
@@ -137,7 +141,12 @@ impl Office {
 
     /// A redirect came to the listener: the page for whoever sent it.
     fn on_redirect(self: &Arc<Self>, target: String) -> listener::Page {
+        self.hands.page(self.page_for(target))
+    }
+
+    /// What whoever sent this redirect is to be shown.
+    pub(crate) fn page_for(self: &Arc<Self>, target: String) -> Page {
         let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target));
-        self.hands.page(page)
+        page.unwrap_or(Page::NotForUs)
     }
 }

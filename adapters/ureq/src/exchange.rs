@@ -52,6 +52,20 @@ pub(crate) fn exchange(
     Ok(Response::from_parts(parts, bytes))
 }
 
+/// The same without bounds but the agent's own, and with the body left to be read.
+pub(crate) fn stream(
+    network: &Network,
+    request: &Request<Vec<u8>>,
+) -> Result<Response<Body>, ureq::Error> {
+    let deadline = network.config().timeouts().global.unwrap_or(LONGEST);
+    let (answered, peer) = witness(|| dial(network, request, deadline, &Reach::anywhere()));
+    let mut response = answered?;
+    if let Some(peer) = peer {
+        response.extensions_mut().insert(PeerAddress(peer));
+    }
+    Ok(response)
+}
+
 /// Sends the request to where its URL leads. What is for this machine takes no proxy, and its names
 /// are not looked up: whoever answered for them would get tokens in clear text (RFC 6761 §6.3).
 /// With https a name stays, for the certificate to prove it.

@@ -68,6 +68,7 @@ mod builder;
 mod driver;
 mod exchange;
 mod handler;
+mod middleware;
 mod network;
 mod office;
 mod session;
@@ -75,6 +76,7 @@ mod source;
 
 pub use builder::Builder;
 pub use handler::Handler;
+pub use middleware::Authentication;
 pub use session::Session;
 pub use source::SessionTokenSource;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use mcp_auth::output::Limits;
+use mcp_auth::output::{Limits, Page};
 use mcp_auth::toolhive::CachedSession;
 use mcp_auth::{
     ClockSkew, Demand, Discovery, Error, ErrorKind, Event, Grant, HostError, Logout, Mono, Need,
@@ -16,7 +16,7 @@ use mcp_auth_host::desk::{
 };
 
 use crate::builder::Builder;
-use crate::exchange::{default_config, exchange};
+use crate::exchange::{default_config, exchange, stream};
 use crate::network::Network;
 use crate::office::Office;
 use crate::source::SessionTokenSource;
@@ -162,16 +162,29 @@ impl Session {
     /// it in the end; [`SendError::Transport`] where there is no whole response.
     pub fn send(
         &self,
-        mut request: Request<Vec<u8>>,
+        request: Request<Vec<u8>>,
         need: &Need,
         asking: Asking,
     ) -> Result<Response<Vec<u8>>, SendError> {
+        let until = self.deadline();
+        self.converse(request, need, asking, |request| self.exchange(until, request))
+    }
+
+    /// The same, by whatever sends a request once. It is bounded by itself; this, where it waits for a
+    /// token.
+    pub(crate) fn converse<T, E: From<Error>>(
+        &self,
+        mut request: Request<Vec<u8>>,
+        need: &Need,
+        asking: Asking,
+        mut send: impl FnMut(&Request<Vec<u8>>) -> Result<Response<T>, E>,
+    ) -> Result<Response<T>, E> {
         let (until, office) = (self.deadline(), &self.0.office);
         office.desk().machine.check_home(request.uri())?;
         let mut sending = Sending::new(self.seek(until, Quest::of_request(need, asking))?);
         loop {
             sending.prepare(&office.desk(), &mut request)?;
-            let response = self.exchange(until, &request)?;
+            let response = send(&request)?;
             let next = sending.answered(&office.desk(), need, &mut request, &response);
             match next {
                 Next::Deliver => return Ok(response),
@@ -186,10 +199,53 @@ impl Session {
         }
     }
 
+    /// The same for what can be sent only once: a refusal counts for the next request.
+    pub(crate) fn say<T, E: From<Error>>(
+        &self,
+        mut request: Request<Vec<u8>>,
+        need: &Need,
+        asking: Asking,
+        send: impl FnOnce(&Request<Vec<u8>>) -> Result<Response<T>, E>,
+    ) -> Result<Response<T>, E> {
+        let office = &self.0.office;
+        office.desk().machine.check_home(request.uri())?;
+        // Its answer would come too late to find out by: this asks first.
+        let mut sending = Sending::new(self.seek(self.deadline(), Quest::new(need, asking))?);
+        sending.prepare(&office.desk(), &mut request)?;
+        let response = send(&request)?;
+        let next = sending.answered(&office.desk(), need, &mut request, &response);
+        if let Next::Refused(challenged) = next {
+            office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+        }
+        Ok(response)
+    }
+
+    /// Whether a request to `uri` is one to this session's server.
+    pub(crate) fn is_home(&self, uri: &http::Uri) -> bool {
+        self.0.office.desk().machine.check_home(uri).is_ok()
+    }
+
+    /// Sends a request as it is, and leaves the body to be read.
+    pub(crate) fn send_again(
+        &self,
+        request: &Request<Vec<u8>>,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        stream(&self.0.office.network, request)
+    }
+
     /// Takes a redirect URL that the person pasted. What comes of it is seen by whoever waits for
     /// the login.
     pub fn redirected(&self, url: String) {
         self.0.office.at_desk(|desk| desk.redirected(url, false));
+    }
+
+    /// The same for a program that serves the redirect URI itself
+    /// ([`redirect_uri`](mcp_auth::Config::redirect_uri)): takes the URL that the person's browser came
+    /// back with, or its query, and tells what that is to be shown.
+    ///
+    /// A web app does so only for the browser session that it sent away.
+    pub fn came_back(&self, url: String) -> Page {
+        self.0.office.page_for(url)
     }
 
     /// Ends every attempt that is being waited for, with [`ErrorKind::Cancelled`]. A token request

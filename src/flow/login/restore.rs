@@ -1,15 +1,17 @@
-//! A cached login is taken up: its secrets are read, and its refresh token is spent.
+//! A cached login is taken up: its secrets are read, and its refresh token is spent; by one program at a
+//! time, as a person is asked. One that crashes there is followed by another that tries once more, as
+//! after any refresh that was sent.
 //!
 //! ```text
-//! read the refresh token ─▶ (the client's secrets) ─▶ exchange ─▶ tokens of our own
-//!            │                        │                   │
-//!            └───── not there ────────┴──── refused ──────┴─▶ a login
+//! claim the turn ─▶ read the refresh token ─▶ (the client's secrets) ─▶ exchange ─▶ tokens of our own
+//!                              │                        │                   │
+//!                              └───── not there ────────┴──── refused ──────┴─▶ a login
 //! ```
 
 use super::{Ended, Login, Stage as LoginStage, Turn, rejects_client, stray};
 use crate::error::ErrorKind;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
-use crate::flow::identity::{self, Identity, registered};
+use crate::flow::identity::{self, registered};
 use crate::flow::job::Job;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
@@ -17,7 +19,6 @@ use crate::notice::{ClientSource, Notice};
 use crate::restore::{CachedClient, CachedLogin, CachedRegistration};
 use crate::secret::{Secret, SecretSource};
 use crate::session::record::{Discovery, Registration};
-use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 use crate::toolhive::CachedSession;
 use crate::wire::token::AuthMethod;
@@ -204,7 +205,8 @@ impl Login {
             );
         };
         notes.push(super::tell(&identity));
-        let purchase = purchase(&job, found, &identity, now, endpoint);
+        let (requested, resource) = (job.scopes(found), job.resource(found));
+        let purchase = job.purchase(found, &identity, requested, resource, now);
         let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
         let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };
         let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
@@ -260,26 +262,6 @@ impl Login {
     }
 }
 
-fn purchase(
-    job: &Job,
-    found: &Discovery,
-    identity: &Identity,
-    now: UnixTime,
-    token_endpoint: String,
-) -> Purchase {
-    Purchase {
-        scope_on_refresh: job.config.scope_on_refresh,
-        issuer: found.issuer.clone(),
-        token_endpoint,
-        client_id: identity.client_id.clone(),
-        client_source: identity.source.kind(),
-        requested: job.scopes(found),
-        logged_in_at: now,
-        resource: job.resource(found),
-        auth_method: None,
-    }
-}
-
 fn registration(
     job: &Job,
     cached: &CachedRegistration,
@@ -316,5 +298,6 @@ fn registration(
         unrenewed: None,
         suspect: false,
         confirmed: false,
+        by_code: false,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -12,9 +13,9 @@ use hyper_util::rt::TokioIo;
 use mcp_auth_world::GetAnswer;
 use tokio::net::TcpListener;
 
-use crate::town::Town;
+use crate::town::{Answering, Town};
 
-impl<H: Send + Sync + 'static> Town<H> {
+impl<H> Town<H> {
     /// With this MCP server, on the runtime that calls. It gets what the world would not refuse.
     ///
     /// # Panics
@@ -49,7 +50,7 @@ impl<H: Send + Sync + 'static> Town<H> {
 
 async fn pass<F, R>(
     request: Request<Incoming>,
-    answering: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + 'static,
+    answering: Arc<Answering>,
     serve: impl Fn(Request<Full<Bytes>>) -> F + Send,
 ) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, hyper::Error>
 where

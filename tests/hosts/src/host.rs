@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use http::{Request, Response};
+use mcp_auth::output::Page;
 use mcp_auth::{Discovery, Error, Grant, Logout, Need, TokenStatus};
 use mcp_auth_host::desk::{Asking, SendError};
 use mcp_auth_host::setup::Setup;
@@ -25,6 +26,7 @@ pub trait Host: Clone + Send + Sync + 'static {
         asking: Asking,
     ) -> Result<Response<Vec<u8>>, SendError>;
     fn redirected(&self, url: String);
+    fn came_back(&self, url: String) -> Page;
     fn cancel(&self);
     fn discovery(&self) -> Option<Discovery>;
     fn status(&self) -> Option<TokenStatus>;

@@ -23,6 +23,9 @@ pub struct Town<H> {
     host: PhantomData<H>,
 }
 
+/// What answers a request.
+pub(crate) type Answering = dyn Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync;
+
 /// Holds requests back.
 #[derive(Default)]
 struct Gate {
@@ -46,13 +49,20 @@ impl Gate {
     }
 }
 
-impl<H: 'static> Default for Town<H> {
+impl<H> Drop for Town<H> {
+    fn drop(&mut self) {
+        // A test that fails meanwhile must end, too.
+        self.release();
+    }
+}
+
+impl<H> Default for Town<H> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<H: 'static> Town<H> {
+impl<H> Town<H> {
     /// With nobody logged in.
     ///
     /// # Panics
@@ -61,7 +71,8 @@ impl<H: 'static> Town<H> {
     pub fn new() -> Self {
         let mcp = Listening::bind().unwrap();
         let mut town = Self::around(&mcp.url());
-        town.servers.push(mcp.start(town.answering()).unwrap());
+        let answering = town.answering();
+        town.servers.push(mcp.start(move |request| answering(request)).unwrap());
         town
     }
 
@@ -76,19 +87,18 @@ impl<H: 'static> Town<H> {
         let world = Arc::new(Mutex::new(World::with_urls(&mcp, &[&issuer.url()])));
         let mut town =
             Self { world, gate: Arc::default(), mcp, servers: Vec::new(), host: PhantomData };
-        town.servers.push(issuer.start(town.answering()).unwrap());
+        let answering = town.answering();
+        town.servers.push(issuer.start(move |request| answering(request)).unwrap());
         town
     }
 
     /// What the world says to requests, once they get through.
-    pub(crate) fn answering(
-        &self,
-    ) -> impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Clone + Send + Sync + use<H> {
+    pub(crate) fn answering(&self) -> Arc<Answering> {
         let (world, gate) = (self.world.clone(), self.gate.clone());
-        move |request| {
+        Arc::new(move |request| {
             gate.pass(request.uri().path());
             answer(&world, &request)
-        }
+        })
     }
 
     /// Requests with this path get no answer, until [`release`](Self::release).

@@ -5,6 +5,7 @@ mod stories;
 use std::sync::OnceLock;
 
 use http::{Request, Response};
+use mcp_auth::output::Page;
 use mcp_auth::{Discovery, Error, Grant, Logout, Need, TokenStatus};
 use mcp_auth_host::desk::{Asking, SendError};
 use mcp_auth_host::setup::Setup;
@@ -61,6 +62,10 @@ impl mcp_auth_hosts::Host for Host {
 
     fn redirected(&self, url: String) {
         self.0.redirected(url);
+    }
+
+    fn came_back(&self, url: String) -> Page {
+        runtime().block_on(self.0.came_back(url))
     }
 
     fn cancel(&self) {

@@ -3,6 +3,7 @@
 mod stories;
 
 use http::{Request, Response};
+use mcp_auth::output::Page;
 use mcp_auth::{Discovery, Error, Grant, Logout, Need, TokenStatus};
 use mcp_auth_host::desk::{Asking, SendError};
 use mcp_auth_host::setup::Setup;
@@ -51,6 +52,10 @@ impl mcp_auth_hosts::Host for Host {
 
     fn redirected(&self, url: String) {
         self.0.redirected(url);
+    }
+
+    fn came_back(&self, url: String) -> Page {
+        self.0.came_back(url)
     }
 
     fn cancel(&self) {

@@ -113,7 +113,8 @@ impl Errand for Forget {
     }
 }
 
-/// A redirect that came to the listener: whoever sent it is shown a page.
+/// A redirect that came to the listener, or to a program that serves the redirect URI itself: whoever
+/// sent it is shown a page.
 #[derive(Debug)]
 pub struct Redirect {
     target: Option<String>,
@@ -121,7 +122,7 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// With this path and query.
+    /// With this URL, or its path and query.
     pub fn to(target: String) -> Self {
         Self { target: Some(target), ticket: 0 }
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use mcp_auth::output::{Output, Purpose};
 use mcp_auth::{
-    AttemptId, AuthMachine, Challenged, Config, Demand, Entropy, Event, Mono, Need, Now,
-    Redirected, TokenState, UnixTime, Verdict,
+    AttemptId, AuthMachine, Challenged, Config, Demand, DeviceGrant, Entropy, Event, Mono, Need,
+    Now, Redirected, TokenState, UnixTime, Verdict,
 };
 
 use super::host::{self, Exchange, Pending, Program};
@@ -96,6 +96,8 @@ impl Play {
         play.secrets.configured(&play.config);
         settings::plant(&play.config, &mut play.secrets);
         settings::introduce(&play.config, &mut play.world);
+        let by_code = play.config.device_grant == DeviceGrant::Always;
+        play.world.authorization.iter_mut().for_each(|server| server.device = by_code);
         Some(play)
     }
 
@@ -140,6 +142,7 @@ impl Play {
             Op::Redirect(kind) => self.redirect(at, kind),
             Op::Prompt(how) => self.fail_prompt(at, how),
             Op::Tick => self.event(at, Event::Tick),
+            Op::Flush => self.event(at, Event::Flush),
             Op::Advance(by) => self.advance([1, 6, 40, 70, 600, 4000, 90_000][usize::from(by) % 7]),
             Op::SetWall(to) => {
                 let wall = self.now.wall.0;

@@ -1,12 +1,12 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{Config, Secret, SecretRef, SendResource};
+use mcp_auth::{Config, DeviceGrant, Secret, SecretRef, SendResource};
 
 use super::secrets::{Home, Secrets};
 use crate::{World, text};
 
 /// How many configurations there are.
-pub(super) const MANY: u8 = 10;
+pub(super) const MANY: u8 = 11;
 
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
@@ -54,6 +54,7 @@ pub(super) fn pick(which: u8) -> Config {
             client_issuer: auth(),
             ..base
         },
+        10 => Config { device_grant: DeviceGrant::Always, ..base },
         _ => Config {
             assume_s256: true,
             legacy_fallback: false,

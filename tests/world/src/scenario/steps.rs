@@ -8,9 +8,9 @@ use url::Url;
 
 use super::Scenario;
 use super::program::{
-    Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
+    Code, Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
 };
-use crate::person::Visit;
+use crate::person::{Person, Visit};
 
 /// No story is longer.
 const MAX_STEPS: usize = 10_000;
@@ -40,8 +40,10 @@ impl Scenario {
                 Stepped::Showed(ticket, page)
             }
             Output::Dismiss => {
-                let was = self.program().listening.take();
-                assert!(was.is_some(), "the listener was dismissed, and there was none");
+                let program = self.program();
+                let was = program.listening.take().is_some();
+                let was = std::mem::take(&mut program.shows_code) || was;
+                assert!(was, "the prompt was dismissed, and there was none");
                 Stepped::Dismissed
             }
             Output::Release => {
@@ -190,6 +192,18 @@ impl Scenario {
         panic!("`{what}` never came; open: {:?}", self.open());
     }
 
+    /// Performs and delivers whatever is open, until the program only waits, or something whose name
+    /// contains `what` is open: it is left as it is.
+    pub fn run_until_rest_or(&mut self, what: &str) {
+        for _ in 0..MAX_STEPS {
+            self.drain();
+            if self.open().iter().any(|label| label.contains(what)) || !self.perform_one("") {
+                return;
+            }
+        }
+        panic!("the story doesn't end");
+    }
+
     /// Lets time pass up to the moment that the program waits for, and says so to it. `false` if it
     /// waits for none.
     pub fn wait(&mut self) -> bool {
@@ -295,7 +309,10 @@ impl Scenario {
             }
             Action::Browse(call) => {
                 if self.browser_is_missing {
-                    return call.answer(Err(HostError::new("there is no browser")));
+                    return call.answer(Err(match self.codes_can_be_shown {
+                        true => HostError::headless("there is no browser"),
+                        false => HostError::new("there is no browser"),
+                    }));
                 }
                 self.browsed.push(call.url().clone());
                 let visit = self.world.visit(self.wall, call.url().as_str(), &self.person.clone());
@@ -308,8 +325,34 @@ impl Scenario {
                 }
                 call.answer(Ok(()))
             }
+            Action::ShowCode(call) => {
+                self.program().shows_code = true;
+                if !self.codes_can_be_shown {
+                    return call.answer(Err(HostError::new("there is no screen")));
+                }
+                let code = Code::of(&call);
+                let (wall, person) = (self.wall, self.person.clone());
+                let _ = self.world.enter_code(wall, &code.user_code, &person);
+                self.codes.push(code);
+                call.answer(Ok(()))
+            }
             other => panic!("the scenario doesn't know {other:?}"),
         }
+    }
+
+    /// The person enters the code that was shown last, and does what this one does.
+    ///
+    /// # Panics
+    ///
+    /// If none was shown.
+    pub fn enter_code(&mut self, person: &Person) -> Visit {
+        let Some(code) = self.codes.last().cloned() else { panic!("no code was shown") };
+        self.world.enter_code(self.wall, &code.user_code, person)
+    }
+
+    /// Whether the current program shows a code.
+    pub fn shows_code(&mut self) -> bool {
+        self.program().shows_code
     }
 
     fn find_secret(&self, place: &SecretRef) -> Result<Option<FoundSecret>, HostError> {

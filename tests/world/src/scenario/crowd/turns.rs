@@ -82,6 +82,9 @@ impl Crowd {
                 }
                 Stepped::Told(notice) => {
                     self.say(|_| format!("{at} says: {notice}"));
+                    if matches!(notice, Notice::Authorized) {
+                        self.members[at].returned_at = self.s.wall;
+                    }
                     if matches!(notice, Notice::Adopted) {
                         // Somebody has logged in since the logout.
                         self.members[at].forgetting = false;
@@ -139,13 +142,16 @@ impl Crowd {
             Purpose::Token => {
                 let form = Form::parse(call.request().body());
                 let Some(refresh) = form.get("refresh_token").map(str::to_owned) else { return };
-                if self.members[at].blind {
+                if self.members[at].blind || self.ledger.was_sent_blindly(&refresh) {
                     self.ledger.sent_blindly(refresh);
                     return;
                 }
-                if !self.ledger.sent(&refresh) {
-                    return;
+                if let Some(holder) = self.s.store.locked_by.filter(|holder| *holder != at) {
+                    let vain = self.members[at].vain;
+                    assert!(vain >= 4, "{at} refreshes without the lock after {vain} waits");
+                    self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
                 }
+                self.ledger.sent(&refresh);
                 // Who has logged out needs the lock no more, whatever is still out.
                 let others = (0..self.members.len())
                     .filter(|other| *other != at && !self.members[*other].forgetting);
@@ -211,6 +217,10 @@ impl Crowd {
                 self.ledger.excuse(number, "the answer came too late");
             }
             self.client_lost |= late.label.contains("/register/");
+            if late.label == "lock" {
+                let member = &mut self.members[at];
+                (member.blind, member.vain) = (false, member.vain + 1);
+            }
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
             match &late.state {
@@ -414,20 +424,31 @@ impl Crowd {
             self.s.program().open.push(again);
         }
         self.say(|_| format!("{at} learns of: {label}"));
+        if label == "lock" && record.is_none() {
+            self.ledger.could_not_save(run);
+        }
         self.s.deliver_at(index);
         if let Some(number) = brings {
             self.ledger.arrived(number);
         }
         if label == "lock" {
-            self.members[at].blind = record.is_none();
-        }
-        if label == "redirect" {
-            self.members[at].returned_at = self.s.wall;
+            // Somebody goes on without it: that is waited for like the lock.
+            let stored = record.as_ref().and_then(|(stored, _)| stored.as_deref());
+            let lockless = stored.is_some_and(|stored| {
+                let record: serde_json::Value = serde_json::from_slice(stored).unwrap_or_default();
+                record["tokens"]["renewal"]["lockless"] == true
+            });
+            let member = &mut self.members[at];
+            member.blind = record.is_none();
+            member.vain = if lockless { member.vain + 1 } else { 0 };
         }
         if label == "load" && record.is_none() {
             self.cannot_read_again(at);
         }
-        self.members[at].cut_off |= (label == "load" || label == "lock") && record.is_none();
+        let unread = (label == "load" || label == "lock") && record.is_none();
+        let member = &mut self.members[at];
+        member.cut_off |= unread;
+        member.blind |= unread;
         if label == "load" || label == "lock" {
             self.members[at].overtaken = None;
         }
