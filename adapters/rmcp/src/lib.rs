@@ -100,3 +100,8 @@ impl<C> AuthClient<C> {
         &self.session
     }
 }
+
+/// What the README shows does compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -8,9 +8,10 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::{HeaderMap, header};
-use mcp_auth::ErrorKind;
+use mcp_auth::{CachedClient, CachedLogin, CachedRegistration, ErrorKind, Secret};
 use mcp_auth_hosts::Visitor;
 use mcp_auth_rmcp::{AuthClient, auth_error};
+use mcp_auth_tokio::store::{MemoryStore, Store as _};
 use mcp_auth_tokio::{Asking, Builder, Session};
 use mcp_auth_world::{Canned, Challenge, Fault, What};
 use rmcp::model::{CallToolRequestParams, ProgressNotificationParam};
@@ -236,6 +237,33 @@ async fn nobody_is_asked_for_the_end_of_a_session() {
     let ours = auth_error(&error).expect("one of ours");
     assert!(matches!(ours.kind(), ErrorKind::LoginRequired { .. }), "{ours}");
     assert_eq!(visitor.times_opened(), 0);
+}
+
+#[tokio::test]
+async fn a_login_that_rmcp_has_kept_goes_on() {
+    let (town, visitor) = (server::town().await, Visitor::default());
+    let store = MemoryStore::new();
+    let before = Builder::from(town.setup()).store(store.clone()).build().unwrap();
+    before.login().await.unwrap();
+    let record = store.load().unwrap().unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let issuer = town.world().authorization[0].issuer.clone();
+    let registered = &record["registrations"][issuer];
+
+    // As the README shows it.
+    let client = CachedRegistration {
+        client_id: text(&registered["client_id"]),
+        redirect_uri: Some(text(&registered["redirect_uri"])),
+        ..CachedRegistration::default()
+    };
+    let kept = CachedLogin::new(Secret::from(text(&record["tokens"]["refresh_token"]).as_str()));
+    let kept = kept.of(CachedClient::Registered(Box::new(client)));
+    let session = Builder::from(town.setup()).browser(visitor.clone()).restore(kept);
+    let session = session.build().unwrap();
+    let (service, _told) = connect_as(town.url(), &session, Asking::Never).await.unwrap();
+    assert_eq!(call(&service, "read_note").await.unwrap(), "Buy milk.");
+    assert_eq!((town.count(What::Refreshes), visitor.times_opened()), (1, 0));
 }
 
 #[tokio::test]

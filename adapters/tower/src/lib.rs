@@ -83,6 +83,21 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Sends the requests of a service with the tokens of a session.
 ///
 /// Nobody is asked for a login, unless [`asking`](Self::asking) says so.
+///
+/// ```
+/// use mcp_auth::Need;
+/// use mcp_auth::wire::scope::ScopeSet;
+/// use mcp_auth_tokio::{Asking, Session};
+/// use mcp_auth_tower::AuthLayer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = Session::builder("https://mcp.example.com/mcp").build()?;
+/// let need = Need { scopes: ScopeSet::parse("notes:write"), ..Need::default() };
+/// let layer = AuthLayer::new(session).need(need).asking(Asking::Welcome);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AuthLayer {
     session: Session,
