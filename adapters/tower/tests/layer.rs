@@ -1,8 +1,7 @@
 //! The layer, over a client of hyper's and real servers on the loopback address.
 
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
-use std::pin::Pin;
+use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -16,7 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use mcp_auth::{ErrorKind, Need};
-use mcp_auth_hosts::Visitor;
+use mcp_auth_hosts::{Dropped, Visitor};
 use mcp_auth_tokio::{Asking, Builder, Session};
 use mcp_auth_tower::{Auth, AuthLayer, BoxError};
 use mcp_auth_world::What;
@@ -220,22 +219,6 @@ async fn each_time_the_service_inside_is_ready_first() {
     let client = AuthLayer::new(session).layer(inner.clone());
     let response = client.oneshot(Request::get(town.url()).body(()).unwrap()).await.unwrap();
     assert_eq!((*response.body(), inner.calls.load(Ordering::SeqCst)), ("yes", 2));
-}
-
-/// A future that is dropped when it has been polled so often.
-struct Dropped<F>(Pin<Box<F>>, usize);
-
-impl<F: Future> Future for Dropped<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.1 == 0 {
-            return Poll::Ready(None);
-        }
-        self.1 -= 1;
-        let polled = self.0.as_mut().poll(context).map(Some);
-        if self.1 == 0 && polled.is_pending() { Poll::Ready(None) } else { polled }
-    }
 }
 
 #[tokio::test]
