@@ -279,7 +279,7 @@ impl ListenCall {
     }
 
     /// The redirect URI, e.g. `http://127.0.0.1:49152/callback`. Requests that come to it are
-    /// [`Event::Redirected`], until [`Output::Dismiss`].
+    /// [`Event::Redirected`], until [`Output::Dismiss`]. See also [`HostError::headless`].
     pub fn answer(self, result: Result<String, HostError>) -> Event {
         answer(self.id, AnswerContent::Listening(result))
     }
@@ -381,7 +381,8 @@ impl HostError {
     }
 
     /// No browser can be opened here, and this host can show a code instead: the answer to a
-    /// [`BrowseCall`].
+    /// [`BrowseCall`], or, where that is known before, to a [`ListenCall`]; then no client is registered
+    /// for a browser first.
     pub fn headless(why: impl fmt::Display) -> Self {
         Self { weight: Weight::Headless, ..Self::new(why) }
     }

@@ -8,7 +8,7 @@ use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::output::{
     Action, CallId, HostError, LoadCall, Output, Purpose, SECRET_DEADLINE, STORE_DEADLINE,
     SecretCall, TransportError, TransportErrorKind,
@@ -100,7 +100,10 @@ impl AuthMachine {
             Work::Refreshing(exchange, previous) => {
                 let (exchange, ask) = exchange.on_pause_over();
                 lane.work = Work::Refreshing(Box::new(exchange), previous);
-                lane.state = ready(now, ask);
+                lane.state = match ask {
+                    ask @ Ask::Http(_) => State::Ready(Want::Resend(ask)),
+                    ask => ready(now, ask),
+                };
                 self.renewal = Some(lane);
             }
             Work::Reading => {
@@ -172,6 +175,9 @@ impl AuthMachine {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
                 self.act(Action::Load(LoadCall { id, lock: true }));
+            }
+            State::Ready(Want::Resend(ask)) => {
+                self.read_without_lock(now, Some(name), Change::Resent, Some(After::Send(ask)));
             }
             State::Ready(Want::Claim) => {
                 self.say_so(now, Some(name), After::Claimed);

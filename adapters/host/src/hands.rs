@@ -100,12 +100,17 @@ impl Hands {
     ///
     /// # Errors
     ///
-    /// See [`ListenError`](listener::ListenError).
+    /// See [`ListenError`](listener::ListenError); [`HostError::headless`] where no browser can be opened
+    /// and codes are shown.
     pub fn listen(
         &self,
         spec: &ListenSpec,
         on_redirect: impl Fn(String) -> listener::Page + Send + Sync + 'static,
     ) -> Result<RunningListener, HostError> {
+        // Where a code is shown anyway, for no browser can be opened, nobody comes back.
+        if self.show_code.is_some() {
+            contain(panicked, || self.browser.check().map_err(HostError::headless))?;
+        }
         let bound = CallbackListener::bind(&CallbackAddress::from(spec));
         bound.and_then(|bound| bound.start(on_redirect)).map_err(HostError::new)
     }
