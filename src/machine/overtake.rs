@@ -140,7 +140,8 @@ impl AuthMachine {
                 let theirs = there.renewal.mark.as_ref().filter(own);
                 let marked = theirs.is_some() && theirs != tokens.renewal.mark.as_ref();
                 // Whoever has the lock has saved something: it does not hang.
-                let awake = tokens.renewal.awaited.is_some() && there.renewal.awaited.is_none();
+                let since = tokens.renewal.awaited;
+                let awake = since.is_some() && there.renewal.awaited != since;
                 marked || lane.lockless && awake
             }
             _ => false,

@@ -136,7 +136,10 @@ impl Call {
         if let Some(left) = self.left() {
             builder = builder.timeout(left);
         }
-        Ok(Open { session: Arc::new(builder.build()?), _ended: Ended { ended, renews, spends, report } })
+        Ok(Open {
+            session: Arc::new(builder.build()?),
+            _ended: Ended { ended, renews, spends, report },
+        })
     }
 
     /// What is left of `--timeout`, in whole seconds, for it is told to people.
