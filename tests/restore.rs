@@ -325,3 +325,20 @@ fn a_program_that_waits_for_one_that_takes_it_up_in_vain_tries_itself() {
     s.switch_to(1).settle(attempt).unwrap();
     assert_eq!(refreshes(&s), (1, 0));
 }
+
+#[test]
+fn a_program_that_takes_it_up_slowly_is_not_taken_for_dead() {
+    let mut s = toolhive();
+    let first = s.switch_to(0).demand(Demand::background(Need::default()));
+    s.run_until("/token");
+    let second = s.switch_to(1).demand(Demand::background(Need::default()));
+    for _ in 0..60 {
+        s.run();
+        s.advance(1);
+    }
+    assert!(s.machine().is_running(second));
+    assert_eq!(refreshes(&s), (0, 0));
+    s.switch_to(0).settle(first).unwrap();
+    s.switch_to(1).settle(second).unwrap();
+    assert_eq!((refreshes(&s), s.world.reuse_seen()), ((1, 0), false));
+}

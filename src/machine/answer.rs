@@ -214,7 +214,7 @@ impl AuthMachine {
             ask @ Ask::Http(_) if lane.mark.is_some() => State::Ready(Want::Resend(ask)),
             ask @ Ask::Http(_) => {
                 let by = URL_SAFE_NO_PAD.encode(&self.entropy.draw()[..9]);
-                lane.mark = Some(by.clone());
+                (lane.mark, lane.marked_at) = (Some(by.clone()), now.mono);
                 let mark = Mark { by, at: now.wall, lockless: false };
                 State::Ready(Want::Save(Change::Sent(generation, mark), After::Send(ask)))
             }

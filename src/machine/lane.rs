@@ -47,6 +47,8 @@ pub(super) struct Lane {
     pub(super) lockless: bool,
     /// How it has marked its refresh.
     pub(super) mark: Option<String>,
+    /// When, by the clock that can't be set.
+    pub(super) marked_at: Mono,
     pub(super) work: Work,
     pub(super) state: State,
     /// The person has a code, which is good until this moment; for so long in all.
@@ -305,6 +307,7 @@ impl Lane {
             for_client,
             lockless,
             mark,
+            marked_at: Mono::default(),
             work,
             state,
             code: None,

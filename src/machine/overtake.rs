@@ -187,11 +187,9 @@ impl AuthMachine {
             }),
             _ => false,
         };
-        let mark = there.and_then(|there| there.renewal.mark.as_ref());
-        let stale = |mark: &&Mark| mark.at.until(now.wall) >= SENT_WITHIN;
-        if let Some(mark) = mark.filter(stale).filter(|mark| lane.mark.as_ref() == Some(&mark.by)) {
+        if good && lane.marked_at.until(now.mono) >= SENT_WITHIN {
             // Whoever has slept so long may be overtaken at any moment.
-            self.store.unused = Some(mark.by.clone());
+            self.store.unused.clone_from(&lane.mark);
             self.session.acquit();
             return self.settle(&lane, Err(ErrorKind::Store(elsewhere()).into()));
         }

@@ -239,7 +239,8 @@ impl AuthMachine {
         if let Some(client) = gone.and_then(|gone| gone.sent) {
             self.session.record.suspect(&client);
         }
-        self.take_turn(now);
+        let restores = matches!(&lane.work, Work::Login(login) if login.restores());
+        self.take_turn(now, restores);
         self.put_lane(lane);
         true
     }
@@ -253,8 +254,8 @@ impl AuthMachine {
         }
     }
 
-    fn take_turn(&mut self, now: Now) {
-        let mark = PendingLogin::new(URL_SAFE_NO_PAD.encode(self.entropy.draw()));
+    fn take_turn(&mut self, now: Now, restores: bool) {
+        let mark = PendingLogin::new(URL_SAFE_NO_PAD.encode(self.entropy.draw()), restores);
         self.turn = Turn::Ours { mark, beat_at: now.mono.plus(BEAT), adopted: false };
     }
 
@@ -270,7 +271,7 @@ impl AuthMachine {
         let Work::Login(login) = std::mem::replace(&mut lane.work, Work::Over) else { return };
         if !matches!(self.turn, Turn::Ours { .. }) {
             // The next beat may find the store in a better state.
-            self.take_turn(now);
+            self.take_turn(now, login.restores());
         }
         let wanted = self.session.wanted(&lane.demand.need);
         let mut notes = Notes::new();

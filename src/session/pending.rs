@@ -16,8 +16,10 @@ pub(crate) const BEAT: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(20);
 /// The same at the start: a registration may come first, and nothing is saved while that is out.
 const FIRST_LIFE: Duration = Duration::from_secs(45);
+/// The same where a cached login is taken up: no beat comes while its refresh is out, and tried twice.
+const RESTORING_LIFE: Duration = Duration::from_secs(150);
 /// A mark can't ask for more.
-const LONGEST_LIFE: Duration = Duration::from_secs(120);
+const LONGEST_LIFE: Duration = Duration::from_secs(180);
 
 /// Who asks a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,13 +57,16 @@ pub(crate) enum Ended {
 }
 
 impl PendingLogin {
-    pub(crate) fn new(by: String) -> Self {
-        Self { by, beat: 0, life: FIRST_LIFE.as_secs(), sent: None, ended: None }
+    pub(crate) fn new(by: String, restores: bool) -> Self {
+        let life = if restores { RESTORING_LIFE } else { FIRST_LIFE };
+        Self { by, beat: 0, life: life.as_secs(), sent: None, ended: None }
     }
 
     pub(crate) fn renewed(&mut self) {
         self.beat = self.beat.wrapping_add(1);
-        self.life = LIFE.as_secs();
+        if self.life == FIRST_LIFE.as_secs() {
+            self.life = LIFE.as_secs();
+        }
     }
 
     pub(crate) fn end(&mut self, how: Option<Ended>) {
@@ -152,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_mark_that_is_not_renewed_dies_whatever_life_it_claims() {
-        let mut mark = PendingLogin::new("a".into());
+        let mut mark = PendingLogin::new("a".into(), false);
         assert_eq!(dead_after(&mark, 7), FIRST_LIFE.as_secs());
         mark.renewed();
         assert_eq!(dead_after(&mark, u64::MAX - 2000), LIFE.as_secs());
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn one_that_is_renewed_lives() {
-        let (mut watch, mut mark) = (None, PendingLogin::new("a".into()));
+        let (mut watch, mut mark) = (None, PendingLogin::new("a".into(), false));
         for second in 0..1000 {
             if second % 15 == 0 {
                 mark.renewed();
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn time_in_which_nobody_looked_says_nothing() {
-        let (mut watch, mark) = (None, PendingLogin::new("a".into()));
+        let (mut watch, mark) = (None, PendingLogin::new("a".into(), false));
         for second in [0, 10_000, 10_001, 20_000, 20_005] {
             assert_eq!(Watch::look(&mut watch, Some(&mark), at(second)), Sight::Asking);
         }
@@ -183,13 +188,13 @@ mod tests {
 
     #[test]
     fn its_end_is_for_those_who_have_waited_for_it() {
-        let mut mark = PendingLogin::new("a".into());
+        let mut mark = PendingLogin::new("a".into(), false);
         let (mut watch, mut newcomer) = (None, None);
         Watch::look(&mut watch, Some(&mark), at(0));
         mark.end(Some(Ended::Denied));
         assert_eq!(Watch::look(&mut watch, Some(&mark), at(1)), Sight::Ended(Ended::Denied));
         assert_eq!(Watch::look(&mut newcomer, Some(&mark), at(1)), Sight::Nobody);
-        let another = PendingLogin::new("b".into());
+        let another = PendingLogin::new("b".into(), false);
         assert_eq!(Watch::look(&mut watch, Some(&another), at(2)), Sight::Asking);
         assert_eq!(Watch::look(&mut watch, None, at(3)), Sight::Nobody);
     }
@@ -211,7 +216,7 @@ mod tests {
         ] {
             assert_eq!(serde_json::from_str::<Holder>(text).unwrap().login, None, "{text}");
         }
-        let mark = PendingLogin::new("a".into());
+        let mark = PendingLogin::new("a".into(), false);
         let text = format!(r#"{{"login":{}}}"#, serde_json::to_string(&mark).unwrap());
         assert_eq!(serde_json::from_str::<Holder>(&text).unwrap().login, Some(mark));
     }
