@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 
+use url::Url;
+
 use crate::output::{CallId, FoundSecret, HostError, TransportError};
 use crate::reach::PeerAddress;
 use crate::restore::CachedLogin;
@@ -177,6 +179,17 @@ impl Challenged {
     #[must_use]
     pub fn seen_at(self, peer: Option<PeerAddress>) -> Self {
         Self { server_at: peer.map(|PeerAddress(address)| address), ..self }
+    }
+
+    /// The URL of the request that was refused, where the host knows it
+    /// ([`judge`](crate::AuthMachine::judge) does it by itself): a metadata URL that is relative is so
+    /// to it. Without it, to the server's own URL.
+    #[must_use]
+    pub fn asked_at(mut self, uri: &http::Uri) -> Self {
+        if let Ok(asked) = Url::parse(&uri.to_string()) {
+            self.challenge = self.challenge.map(|challenge| challenge.asked_at(&asked));
+        }
+        self
     }
 
     /// An answer that says nothing of the token, and may be due to it.

@@ -58,6 +58,7 @@ impl AuthMachine {
         let (status, headers) = (response.status(), response.headers());
         let generation = grant.map(Grant::generation);
         if let Some(challenged) = Challenged::read(status, headers, generation, need) {
+            let challenged = challenged.asked_at(request.uri());
             return Verdict::Refused(challenged.seen_at(response.extensions().get().copied()));
         }
         let redirected = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
