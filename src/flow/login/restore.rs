@@ -16,7 +16,7 @@ use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Notice};
 use crate::restore::{CachedClient, CachedLogin, CachedRegistration};
 use crate::secret::{Secret, SecretSource};
-use crate::session::record::{Discovery, Registration};
+use crate::session::record::{Discovery, Provenance, Registration};
 use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 use crate::toolhive::CachedSession;
@@ -190,6 +190,15 @@ impl Login {
             }
             CachedClient::Configured => (identity::configured(&job.config, methods), None),
             CachedClient::MetadataDocument(url) => (Some(identity::document(url)), None),
+            CachedClient::Registered(cached)
+                if cached.client_secret.is_some()
+                    && !session.is_bound()
+                    && !is_home(&job, cached, found) =>
+            {
+                return useless(
+                    "nothing says that the cached client's secret belongs to this authorization server (name it in `issuer`)",
+                );
+            }
             CachedClient::Registered(cached) => {
                 let secrets = (restore.client_secret.take(), restore.management_token.take());
                 let client = registration(&job, cached, secrets, found, now);
@@ -258,6 +267,18 @@ impl Login {
         let (exchange, client) = restore.exchange()?;
         Some((exchange.clone(), Self::learned_by_restoring(job, &restore.found, client)))
     }
+}
+
+/// Whether the client is known to be this server's: the operator named it, or its registration is kept
+/// at its origin. What an MCP server names is its word, and no more.
+fn is_home(job: &Job, cached: &CachedRegistration, found: &Discovery) -> bool {
+    let named =
+        job.config.client_home().is_some_and(|home| address::issuers_match(home, &found.issuer));
+    let origin = |url: &str| address::parse("the cached client", url).ok();
+    let kept = cached.registration_client_uri.as_deref().and_then(origin);
+    named
+        || found.provenance == Provenance::Configured
+        || kept.zip(origin(&found.issuer)).is_some_and(|(a, b)| address::same_origin(&a, &b))
 }
 
 fn purchase(
