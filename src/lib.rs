@@ -108,7 +108,7 @@ pub use restore::{CachedClient, CachedLogin, CachedRegistration};
 pub use secret::{Secret, SecretRef, SecretSource};
 pub use session::clock::ClockSkew;
 pub use session::grant::Grant;
-pub use session::record::{Discovery, Provenance};
+pub use session::record::{Discovery, MetadataFreshness, Provenance};
 pub use session::saved::{SavedClient, SavedLogin};
 pub use session::tokens::Generation;
 pub use session::trouble::SessionState;

@@ -17,6 +17,7 @@ mod answer;
 mod clock;
 mod demand;
 mod fixed;
+mod freshen;
 mod judge;
 mod lane;
 mod leave;

@@ -143,7 +143,7 @@ impl Login {
                 Self::detected(job, step, now, notes)
             }
             Stage::Discover(discover) => {
-                let step = discover.on_http(&job.config, &job.site, reply, notes)?;
+                let step = discover.on_http(&job.config, &job.site, now, reply, notes)?;
                 Self::discovered(job, step, now, notes)
             }
             Stage::Register(register, place) => {

@@ -8,7 +8,7 @@
 //!              ▼          ▼         ▼                    └── client rejected ───┴────────────┘
 //!         not required  inspected  adopted
 //!
-//! refresh:  read (under the lock) ─▶ exchange
+//! refresh:  read (under the lock) ─▶ (freshen) ─▶ exchange
 //!              │
 //!              ▼
 //!           adopted
@@ -26,6 +26,7 @@ pub(crate) mod detect;
 pub(crate) mod discover;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
+pub(crate) mod freshen;
 pub(crate) mod identity;
 pub(crate) mod job;
 pub(crate) mod login;

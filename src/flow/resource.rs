@@ -92,7 +92,7 @@ impl FindResource {
             Fetched::Ask(fetch, ask) => {
                 return Ok(Step::Ask(Self { rest, current, fetch, doubt }, ask));
             }
-            Fetched::Body(body) => match ResourceMetadata::parse(&body) {
+            Fetched::Body(response) => match ResourceMetadata::parse(response.body()) {
                 Ok(metadata) => match accept(metadata, &current, site)? {
                     Ok(found) => {
                         notes.push(Notice::ResourceFound {

@@ -133,6 +133,7 @@ impl AuthMachine {
         {
             return self.settle(&lane, Ok(()));
         }
+        let Some(lane) = self.freshen(now, lane) else { return };
         let record = &self.session.record;
         let (Some(identity), Some(tokens)) =
             (identity::recall(&self.config, record, now.wall), record.tokens.clone())
@@ -218,6 +219,7 @@ impl AuthMachine {
                 }
             }
             Work::Upkeep(Some(upkeep), then) => self.looked_after(now, lane, *upkeep, then, reply),
+            Work::Freshening(freshen) => self.freshened(now, lane, *freshen, reply),
             Work::LoggingOut(logout) => self.server_told(now, lane, *logout, reply),
             work @ Work::Leaving(..) => {
                 lane.work = work;

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
+use crate::flow::freshen::Freshen;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
 use crate::flow::secret::FindSecret;
@@ -52,6 +53,8 @@ pub(super) enum Work {
     Reading,
     /// Before that: a client's upkeep, while it is out, and what follows.
     Upkeep(Option<Box<Upkeep>>, Then),
+    /// Before the refresh: the server's metadata is looked up again.
+    Freshening(Box<Freshen>),
     /// The refresh itself, and the tokens that it is made from.
     Refreshing(Box<Exchange>, Box<Tokens>),
     /// A logout that finds out what is there to end: what is known so far, and the work whose
@@ -309,6 +312,7 @@ impl Lane {
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Reading
+            | Work::Freshening(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)
@@ -322,7 +326,7 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Finding(_) | Work::Looking(_) | Work::Reading => false,
+            Work::Finding(_) | Work::Looking(_) | Work::Reading | Work::Freshening(_) => false,
             Work::Upkeep(..)
             | Work::Refreshing(..)
             | Work::Leaving(..)

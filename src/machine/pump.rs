@@ -112,6 +112,7 @@ impl AuthMachine {
             }
             Work::Finding(_)
             | Work::Looking(_)
+            | Work::Freshening(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)

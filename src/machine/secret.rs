@@ -31,6 +31,7 @@ impl AuthMachine {
             Work::Finding(find) => self.on_fixed_found(now, lane, find, result),
             Work::Looking(_)
             | Work::Reading
+            | Work::Freshening(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::Over => {}

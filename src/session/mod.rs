@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod freshness;
 pub(crate) mod grant;
 pub(crate) mod pending;
 pub(crate) mod policy;

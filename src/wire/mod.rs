@@ -4,6 +4,7 @@
 use std::fmt;
 
 pub mod authorization;
+pub mod cache;
 pub mod challenge;
 pub(crate) mod date;
 pub mod failure;

@@ -30,10 +30,12 @@ impl AuthorizationServer {
     }
 
     pub(super) fn describe(&self) -> Response {
-        match &self.metadata_body {
-            Some(body) => text::response(200, "application/json", body.clone()),
-            None => text::json(200, &self.document()),
+        let body = self.metadata_body.clone().unwrap_or_else(|| self.document().to_string());
+        let mut response = text::response(200, "application/json", body);
+        if let Some(value) = &self.metadata_cache_control {
+            text::add_header(&mut response, "cache-control", value);
         }
+        response
     }
 
     fn document(&self) -> Value {

@@ -16,6 +16,8 @@ pub struct AuthorizationServer {
     pub metadata: MetadataPlace,
     /// Served in place of the metadata, byte for byte.
     pub metadata_body: Option<String>,
+    /// The `Cache-Control` of the metadata.
+    pub metadata_cache_control: Option<String>,
     /// Members that replace or join those of the metadata; `null` removes one. An endpoint is where
     /// its changed URL says.
     pub metadata_changes: Map<String, Value>,
@@ -246,6 +248,7 @@ impl AuthorizationServer {
             issuer: issuer.to_owned(),
             metadata: MetadataPlace::Rfc8414,
             metadata_body: None,
+            metadata_cache_control: None,
             metadata_changes: Map::new(),
             claimed_issuer: None,
             iss: IssParameter::Sent,

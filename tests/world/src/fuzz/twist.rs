@@ -160,6 +160,10 @@ pub(super) fn change_world(world: &mut World, which: u8) {
     let home = world.resource.home;
     let all = &mut world.authorization;
     let Some(server) = all.get_mut(home) else { return };
+    if which >= 252 {
+        server.metadata_cache_control = Some("no-store".to_owned());
+        return;
+    }
     match which % 40 {
         0 => server.token_lifetime = 30,
         1 => server.token_lifetime = 3600,
