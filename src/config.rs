@@ -41,6 +41,17 @@ pub struct Config {
     /// Where its secret is, in the place of `client_secret`: the first place that has it counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub client_secret_from: Vec<SecretRef>,
+    /// The key that the client proves itself by in the place of a secret (`private_key_jwt`, RFC 7523):
+    /// of `client_id`, or of the client that `client_metadata_url` describes, whose `jwks` or `jwks_uri`
+    /// the document has. It is the host's to keep, and to sign with ([`Action::Sign`](crate::Action)); it is
+    /// used where the server takes it, before a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<SecretRef>,
+    /// What the server calls that key (`kid`), if it has a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key_id: Option<String>,
+    /// Whom the client's assertions are for (`aud`). Default the issuer.
+    pub client_assertion_audience: AssertionAudience,
     /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
     /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
     /// secret stays with the issuer that it first logged in with, for each MCP server and account:
@@ -179,6 +190,17 @@ pub enum SendResource {
     Never,
 }
 
+/// Whom a client's assertions are for: `aud` (RFC 7523 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// The authorization server's issuer identifier: an assertion for it is of no use anywhere else.
+    #[default]
+    Issuer,
+    /// The URL of the token endpoint, for servers that know nothing else.
+    TokenEndpoint,
+}
+
 /// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
 /// firewall's page. First the attempt itself tries again, and its callers wait with it; then there is
 /// a long quiet phase, in which callers get
@@ -228,6 +250,9 @@ impl Default for Config {
             client_id: None,
             client_secret: None,
             client_secret_from: Vec::new(),
+            client_key: None,
+            client_key_id: None,
+            client_assertion_audience: AssertionAudience::default(),
             client_issuer: None,
             client_metadata_url: None,
             client_name: "mcp-auth".into(),
@@ -300,6 +325,12 @@ impl Config {
         }
         if self.has_client_secret() && self.client_id.is_none() {
             return bad("client_secret", "a client_id beside it", "none");
+        }
+        if self.client_key.is_some()
+            && self.client_id.is_none()
+            && self.client_metadata_url.is_none()
+        {
+            return bad("client_key", "a client_id or client_metadata_url beside it", "none");
         }
         if self.initial_access_token.is_some() && self.client_home().is_none() {
             return bad("initial_access_token", "a client_issuer or issuer beside it", "none");

@@ -233,6 +233,16 @@ pub enum ErrorKind {
         /// Why it can't be used.
         source: HostError,
     },
+    /// A key of the settings could not be used, or the host's signer failed.
+    #[error("{what}, {key}, can't sign: {source}")]
+    SigningFailed {
+        /// Whose key.
+        what: &'static str,
+        /// Where it is.
+        key: String,
+        /// Why.
+        source: HostError,
+    },
     /// The callback address could not be had.
     #[error("the callback address could not be had: {0}")]
     Listener(HostError),
@@ -258,7 +268,7 @@ impl Error {
         use ErrorKind as K;
         match self.kind() {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
-            K::SecretUnavailable { .. } => Fault::Settings,
+            K::SecretUnavailable { .. } | K::SigningFailed { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
@@ -371,6 +381,7 @@ impl Error {
             }
             K::Store(_) => "Mend the store, then try again; nothing was overwritten.".into(),
             K::SecretUnavailable { .. } => "Put the secret there, or name its place anew.".into(),
+            K::SigningFailed { .. } => "Put a key there that the server takes, or give the program a signer that has it.".into(),
             K::Listener(_) => "Free the port, or choose another `callback_port`.".into(),
             K::Browser(_) => "Open the URL by hand (`--no-browser`), or paste the redirect back (`--paste`).".into(),
             K::Unanswered { .. } => "This is a bug of the program or its adapter.".into(),

@@ -10,6 +10,7 @@ use crate::restore::CachedLogin;
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
+use crate::wire::jws::PublicKey;
 use crate::wire::scope::ScopeSet;
 
 /// One attempt at getting a token: what its demander, and all who joined, wait for.
@@ -225,9 +226,17 @@ pub(crate) enum AnswerContent {
     Loaded(Result<Option<Secret<Vec<u8>>>, HostError>),
     Saved(Result<(), HostError>),
     Secret(Result<Option<FoundSecret>, HostError>),
+    Signer(Result<SignerAnswer, HostError>),
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),
+}
+
+/// What a host's signer says.
+#[derive(Debug)]
+pub(crate) enum SignerAnswer {
+    Key(PublicKey),
+    Signature(Vec<u8>),
 }
 
 /// What came back for a request; its `Debug` shows no body and no header.

@@ -94,7 +94,7 @@ mod time;
 pub mod toolhive;
 pub mod wire;
 
-pub use config::{Config, Retry, SendResource};
+pub use config::{AssertionAudience, Config, Retry, SendResource};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};

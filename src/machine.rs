@@ -222,7 +222,7 @@ impl AuthMachine {
             }
             Event::Redirected(redirected) => self.on_redirected(now, redirected),
             Event::Cancel(attempt) => self.on_cancel(attempt),
-            Event::Logout => self.on_logout(),
+            Event::Logout => self.on_logout(now),
             Event::Forget => self.on_forget(),
             Event::Restore(cached) => self.cached = Some(Box::new(cached)),
             Event::Tick => {}

@@ -2,9 +2,10 @@
 //!
 //! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
 //! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save,
-//! secret, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
+//! secret, key, signature, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
 
 mod secrets;
+mod signer;
 mod store;
 
 use std::fmt;
@@ -20,6 +21,8 @@ use crate::time::Mono;
 
 pub(crate) use secrets::SECRET_DEADLINE;
 pub use secrets::{FoundSecret, SecretCall};
+pub(crate) use signer::SIGNER_DEADLINE;
+pub use signer::{KeyCall, SignCall};
 pub(crate) use store::STORE_DEADLINE;
 pub use store::{LoadCall, Revision, SaveCall};
 
@@ -57,6 +60,10 @@ pub enum Action {
     Save(SaveCall),
     /// Read a secret that the settings name instead of holding it.
     Secret(SecretCall),
+    /// Tell the public half of a key that the settings name.
+    Key(KeyCall),
+    /// Sign with such a key.
+    Sign(SignCall),
     /// Send an HTTP request.
     Http(HttpCall),
     /// Start to listen at the callback address.

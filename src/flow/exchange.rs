@@ -7,9 +7,11 @@ use std::time::Duration;
 use url::{Url, form_urlencoded};
 
 use crate::config::{Config, SendResource};
+use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
-use crate::flow::identity::Identity;
+use crate::flow::identity::{ClientKey, Identity};
 use crate::flow::secret::{FindSecret, SecretResult};
+use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
 use crate::output::{Purpose, TransportError, TransportErrorKind};
@@ -33,6 +35,11 @@ pub(crate) struct Exchange {
     retried: bool,
     /// The client's secret is looked for.
     finding: Option<FindSecret>,
+    /// What the client proves itself by, where a key of its own does it.
+    assertion: Option<Jwt>,
+    ids: Identifiers,
+    /// A request was sent.
+    sent: bool,
 }
 
 #[derive(Clone)]
@@ -98,12 +105,25 @@ impl Exchange {
         identity: Identity,
         paid_with: PaidWith,
         config: &Arc<Config>,
+        entropy: &mut Entropy,
+        now: UnixTime,
     ) -> Result<(Self, Ask), Error> {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
-        let (config, retried, finding) = (config.clone(), false, None);
-        let exchange = Self { purchase, identity, config, endpoint, paid_with, retried, finding };
-        Ok(exchange.ask())
+        let assertion = identity.key.as_ref().map(ClientKey::jwt);
+        let exchange = Self {
+            purchase,
+            identity,
+            config: config.clone(),
+            endpoint,
+            paid_with,
+            retried: false,
+            finding: None,
+            assertion,
+            ids: Identifiers::new(entropy),
+            sent: false,
+        };
+        exchange.ask(now)
     }
 
     /// One that was tried before has had its hiccup.
@@ -112,11 +132,20 @@ impl Exchange {
         self
     }
 
-    fn ask(mut self) -> (Self, Ask) {
+    /// Whether a request was sent before the one that is about to be.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.sent
+    }
+
+    fn ask(mut self, now: UnixTime) -> Result<(Self, Ask), Error> {
         if let Some((find, ask)) = self.identity.find_secret() {
             self.finding = Some(find);
-            return (self, ask);
+            return Ok((self, ask));
         }
+        if let Some(ask) = self.prove(now)? {
+            return Ok((self, ask));
+        }
+        self.sent = true;
         let grant = match &self.paid_with {
             PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
                 code: code.expose(),
@@ -131,24 +160,53 @@ impl Exchange {
         let request = TokenRequest {
             endpoint: &self.endpoint,
             client_id: &self.identity.client_id,
-            client_secret: self.identity.client_secret.as_ref(),
+            client_secret: self.proof(),
             auth_method: self.identity.auth_method,
             grant,
             resource: self.purchase.resource.as_deref(),
             extra: &extra,
         };
         let request = request.to_http();
-        (self, Ask::http(request, Purpose::Token))
+        Ok((self, Ask::http(request, Purpose::Token)))
     }
 
-    pub(crate) fn on_pause_over(self) -> (Self, Ask) {
-        self.ask()
+    /// What is to be signed first.
+    fn prove(&mut self, now: UnixTime) -> Result<Option<Ask>, Error> {
+        let (Some(key), Some(jwt)) = (&self.identity.key, &mut self.assertion) else {
+            return Ok(None);
+        };
+        let (client_id, endpoint) = (&self.identity.client_id, &self.purchase.token_endpoint);
+        key.prove(jwt, client_id, endpoint, now, &mut self.ids)
+    }
+
+    /// Its secret, or its assertion.
+    fn proof(&self) -> Option<&Secret> {
+        match &self.assertion {
+            Some(jwt) => jwt.token(),
+            None => self.identity.client_secret.as_ref(),
+        }
+    }
+
+    pub(crate) fn on_pause_over(self, now: UnixTime) -> Result<(Self, Ask), Error> {
+        self.ask(now)
+    }
+
+    pub(crate) fn on_signer(
+        mut self,
+        result: SignerResult,
+        now: UnixTime,
+    ) -> Result<(Self, Ask), Error> {
+        if let Some(jwt) = &mut self.assertion {
+            jwt.on_signer(result)?;
+        }
+        self.ask(now)
     }
 
     /// The client's secret is known once one of its places has it; then the request goes out.
     pub(crate) fn on_secret(
         mut self,
         result: SecretResult,
+        now: UnixTime,
         notes: &mut Notes,
     ) -> Result<(Self, Ask), Error> {
         if let Some(find) = self.finding.take()
@@ -157,7 +215,7 @@ impl Exchange {
             self.finding = Some(find);
             return Ok((self, ask));
         }
-        Ok(self.ask())
+        self.ask(now)
     }
 
     pub(crate) fn on_http(
@@ -166,13 +224,17 @@ impl Exchange {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Bought>, Failed> {
-        let (what, retry_after) = match self.read(now, reply) {
+        let answer = self.read(now, reply);
+        if let Some(jwt) = &mut self.assertion {
+            jwt.spend();
+        }
+        let (what, retry_after) = match answer {
             Ok(reply) => return Ok(Step::Done(Bought { reply, purchase: self.purchase })),
             Err(Trouble::Refused(error)) => {
                 return match self.otherwise(&error) {
                     Some(leniency) => {
                         notes.push(Notice::Lenient(leniency));
-                        let (exchange, ask) = self.ask();
+                        let (exchange, ask) = self.ask(now).map_err(Failed::Error)?;
                         Ok(Step::Ask(exchange, ask))
                     }
                     None => Err(Failed::Refused(error)),
@@ -205,7 +267,8 @@ impl Exchange {
         }
         let identity = &mut self.identity;
         let refused = error.is_unknown_client() || error.wants_client_secret();
-        let untried = identity.has_secret() && identity.auth_method != AuthMethod::Post;
+        let by_secret = identity.has_secret() && identity.key.is_none();
+        let untried = by_secret && identity.auth_method != AuthMethod::Post;
         if self.config.retry_secret_in_body && refused && untried {
             identity.auth_method = AuthMethod::Post;
             self.purchase.auth_method = Some(AuthMethod::Post);
@@ -272,7 +335,8 @@ impl Exchange {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
             PaidWith::RefreshToken { token, .. } => (token, None),
         };
-        let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
+        let assertion = self.assertion.as_ref().and_then(Jwt::token);
+        let secrets = [Some(first), second, self.identity.client_secret.as_ref(), assertion];
         without(secrets.into_iter().flatten(), body)
     }
 

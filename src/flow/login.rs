@@ -16,6 +16,7 @@ use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::register::Register;
 use crate::flow::secret::{FindSecret, SecretResult};
+use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{ListenSpec, Page};
@@ -44,8 +45,10 @@ enum Stage {
     Keep(Identity, Place),
     /// Nobody is sent to log in where the client's secret can't be had afterwards.
     Rehearse(FindSecret, Identity, Place),
+    /// Nor where its key can't.
+    RehearseKey(Box<Jwt>, Identity, Place),
     Authorize(Box<Authorize>),
-    Exchange(Exchange, Place),
+    Exchange(Box<Exchange>, Place),
     Restore(Box<Restore>),
 }
 
@@ -102,7 +105,7 @@ impl Login {
     pub(crate) fn exchange(&self) -> Option<(Exchange, Learned)> {
         match &self.stage {
             Stage::Exchange(exchange, place) => {
-                Some((exchange.clone(), self.job.learned_with(&place.found)))
+                Some(((**exchange).clone(), self.job.learned_with(&place.found)))
             }
             Stage::Restore(restore) => Self::restoring(restore, &self.job),
             _ => None,
@@ -151,7 +154,7 @@ impl Login {
                 Ok(Self::registered(job, place, step, notes))
             }
             Stage::Exchange(exchange, place) => {
-                Self::exchanged(job, exchange, place, now, reply, notes)
+                Self::exchanged(job, *exchange, place, now, reply, notes)
             }
             Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
             _ => Err(stray("http")),
@@ -174,10 +177,32 @@ impl Login {
                 }
             }
             Stage::Exchange(exchange, place) => {
-                let (exchange, ask) = exchange.on_secret(result, notes)?;
-                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+                let (exchange, ask) = exchange.on_secret(result, now, notes)?;
+                Ok(Step::Ask(
+                    Self { job: self.job, stage: Stage::Exchange(Box::new(exchange), place) },
+                    ask,
+                ))
             }
             _ => Err(stray("secret")),
+        }
+    }
+
+    pub(crate) fn on_signer(self, now: UnixTime, result: SignerResult, notes: &mut Notes) -> Turn {
+        match self.stage {
+            Stage::RehearseKey(mut jwt, identity, place) => {
+                jwt.on_signer(result)?;
+                jwt.rehearse(identity.key.as_ref().and_then(|key| key.taken.as_deref()))?;
+                Self::ask_person(self.job, identity, place, notes)
+            }
+            Stage::Exchange(exchange, place) => {
+                let (exchange, ask) = exchange.on_signer(result, now)?;
+                Ok(Step::Ask(
+                    Self { job: self.job, stage: Stage::Exchange(Box::new(exchange), place) },
+                    ask,
+                ))
+            }
+            Stage::Restore(restore) => Self::restored_signer(self.job, *restore, result, now),
+            _ => Err(stray("sign")),
         }
     }
 
@@ -216,13 +241,16 @@ impl Login {
         }
     }
 
-    pub(crate) fn on_pause_over(self) -> Turn {
+    pub(crate) fn on_pause_over(self, now: UnixTime) -> Turn {
         match self.stage {
             Stage::Exchange(exchange, place) => {
-                let (exchange, ask) = exchange.on_pause_over();
-                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+                let (exchange, ask) = exchange.on_pause_over(now)?;
+                Ok(Step::Ask(
+                    Self { job: self.job, stage: Stage::Exchange(Box::new(exchange), place) },
+                    ask,
+                ))
             }
-            Stage::Restore(restore) => Self::restore_again(self.job, *restore),
+            Stage::Restore(restore) => Self::restore_again(self.job, *restore, now),
             _ => Err(stray("tick")),
         }
     }
@@ -388,7 +416,16 @@ impl Login {
             Some((find, ask)) => {
                 Ok(Step::Ask(Self { job, stage: Stage::Rehearse(find, identity, place) }, ask))
             }
-            None => Self::ask_person(job, identity, place, notes),
+            None => match &identity.key {
+                Some(key) => {
+                    let (jwt, ask) = key.jwt().begin();
+                    Ok(Step::Ask(
+                        Self { job, stage: Stage::RehearseKey(Box::new(jwt), identity, place) },
+                        ask,
+                    ))
+                }
+                None => Self::ask_person(job, identity, place, notes),
+            },
         }
     }
 

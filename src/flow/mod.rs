@@ -35,12 +35,14 @@ pub(crate) mod register;
 pub(crate) mod resource;
 pub(crate) mod secret;
 pub(crate) mod server;
+pub(crate) mod sign;
 pub(crate) mod upkeep;
 
 use std::time::Duration;
 
 use url::Url;
 
+use crate::flow::sign::SignerAsk;
 use crate::flow::upkeep::Wish;
 use crate::notice::Notice;
 use crate::output::{ListenSpec, Purpose, TransportError};
@@ -58,6 +60,8 @@ pub(crate) enum Ask {
     Http(HttpAsk),
     /// Read a secret.
     Secret(SecretRef),
+    /// Ask the host's signer.
+    Signer(SignerAsk),
     /// Keep what was learned, durably, before going on.
     Keep(Box<Learned>),
     /// The turn to ask a person: no other program may do so meanwhile.

@@ -80,6 +80,11 @@ impl AuthMachine {
                     self.on_secret(now, lane, result);
                 }
             }
+            (Flight::Signer, AnswerContent::Signer(result)) => {
+                if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
+                    self.on_signer(now, lane, result);
+                }
+            }
             (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {
                 let purpose = asked.purpose;
                 let outcome = match &reply {
@@ -158,7 +163,8 @@ impl AuthMachine {
             self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
         }
         let paid_with = PaidWith::RefreshToken { token: refresh_token, scope };
-        match Exchange::start(purchase, identity, paid_with, &self.config) {
+        let (config, entropy) = (&self.config, &mut self.entropy);
+        match Exchange::start(purchase, identity, paid_with, config, entropy, now.wall) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
@@ -473,6 +479,7 @@ fn fits(out: &InFlight, content: &AnswerContent) -> bool {
             AnswerContent::Loaded(_)
         ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Secret, AnswerContent::Secret(_))
+            | (Flight::Signer, AnswerContent::Signer(_))
             | (Flight::Http(_), AnswerContent::Http(_))
     )
 }

@@ -226,6 +226,7 @@ pub(super) enum Flight {
     Read,
     Look,
     Secret,
+    Signer,
     Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
@@ -378,6 +379,7 @@ impl std::fmt::Debug for Flight {
             Flight::Read => "Read",
             Flight::Look => "Look",
             Flight::Secret => "Secret",
+            Flight::Signer => "Signer",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
             Flight::Again(..) => "Again",

@@ -82,7 +82,7 @@ impl AuthMachine {
             lane == Some(LaneName::Logout) && matches!(logout.work, Work::Leaving(..))
         };
         if let Some(logout) = self.logout.take_if(leaves) {
-            return self.left_with(logout, loaded);
+            return self.left_with(now, logout, loaded);
         }
         let bytes = match loaded {
             _ if matches!(change, Change::Void) => return self.unlock_after(lane),
@@ -97,7 +97,7 @@ impl AuthMachine {
         match (self.read_again(now, bytes, &mut change), after) {
             // Newer tokens of the login that is being ended: they are to end as well.
             (Again::Doomed(doomed), Some(After::LoggedOut(report))) if !doomed.known => {
-                self.leave_again(doomed.record, *report);
+                self.leave_again(now, doomed.record, *report);
             }
             (_, after) => self.write(now, lane, change, after),
         }

@@ -1,8 +1,10 @@
-//! Secrets that the settings name: each goes to the work that asked for it.
+//! Secrets and signatures: each goes to the work that asked for it.
 
 use crate::flow::Notes;
 use crate::flow::secret::SecretResult;
+use crate::flow::sign::SignerResult;
 use crate::machine::AuthMachine;
+use crate::machine::answer::ready;
 use crate::machine::lane::{Lane, Work};
 use crate::time::Now;
 
@@ -16,7 +18,7 @@ impl AuthMachine {
                 self.login_turned(now, lane, turn);
             }
             Work::Refreshing(exchange, tokens) => {
-                let asked = exchange.on_secret(result, &mut notes);
+                let asked = exchange.on_secret(result, now.wall, &mut notes);
                 self.take_notes(notes);
                 match asked {
                     Ok((exchange, ask)) => self.refresh_asks(now, lane, exchange, *tokens, ask),
@@ -24,12 +26,49 @@ impl AuthMachine {
                 }
             }
             Work::LoggingOut(logout) => {
-                let step = logout.on_secret(result, &mut notes);
+                let step = logout.on_secret(result, now.wall, &mut notes);
                 self.take_notes(notes);
                 self.logout_stepped(lane, step);
             }
             Work::Finding(find) => self.on_fixed_found(now, lane, find, result),
             Work::Looking(_)
+            | Work::Reading
+            | Work::Freshening(_)
+            | Work::Upkeep(..)
+            | Work::Leaving(..)
+            | Work::Over => {}
+        }
+    }
+
+    /// The same for what a key of the host's says.
+    pub(super) fn on_signer(&mut self, now: Now, mut lane: Lane, result: SignerResult) {
+        let mut notes = Notes::new();
+        match std::mem::replace(&mut lane.work, Work::Over) {
+            Work::Login(login) => {
+                let turn = login.on_signer(now.wall, result, &mut notes);
+                self.take_notes(notes);
+                self.login_turned(now, lane, turn);
+            }
+            Work::Refreshing(exchange, tokens) => {
+                let is_known = exchange.was_sent();
+                match exchange.on_signer(result, now.wall) {
+                    // It is saved already that one is under way.
+                    Ok((exchange, ask)) if is_known => {
+                        lane.work = Work::Refreshing(Box::new(exchange), tokens);
+                        lane.state = ready(now, ask);
+                        self.renewal = Some(lane);
+                    }
+                    Ok((exchange, ask)) => self.refresh_asks(now, lane, exchange, *tokens, ask),
+                    Err(error) => self.settle(&lane, Err(error)),
+                }
+            }
+            Work::LoggingOut(logout) => {
+                let step = logout.on_signer(result, now.wall, &mut notes);
+                self.take_notes(notes);
+                self.logout_stepped(lane, step);
+            }
+            Work::Finding(_)
+            | Work::Looking(_)
             | Work::Reading
             | Work::Freshening(_)
             | Work::Upkeep(..)

@@ -3,12 +3,14 @@
 
 use std::fmt;
 
+pub mod assertion;
 pub mod authorization;
 pub mod cache;
 pub mod challenge;
 pub(crate) mod date;
 pub mod failure;
 pub mod headers;
+pub mod jws;
 pub mod jwt;
 pub mod pkce;
 pub mod registration;

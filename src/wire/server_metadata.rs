@@ -41,6 +41,9 @@ pub struct ServerMetadata {
     /// How clients may authenticate at the token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// The algorithms that clients may sign their assertions with (`private_key_jwt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
     /// The grants; `authorization_code` and `implicit` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_types_supported: Option<Vec<String>>,
@@ -76,6 +79,8 @@ impl ServerMetadata {
             code_challenge_methods_supported: fields.texts("code_challenge_methods_supported"),
             token_endpoint_auth_methods_supported: fields
                 .texts("token_endpoint_auth_methods_supported"),
+            token_endpoint_auth_signing_alg_values_supported: fields
+                .texts("token_endpoint_auth_signing_alg_values_supported"),
             grant_types_supported: fields.texts("grant_types_supported"),
             response_types_supported: fields.texts("response_types_supported"),
             authorization_response_iss_parameter_supported: fields
@@ -97,6 +102,7 @@ impl ServerMetadata {
             scopes_supported: None,
             code_challenge_methods_supported: Some(vec![String::from("S256")]),
             token_endpoint_auth_methods_supported: None,
+            token_endpoint_auth_signing_alg_values_supported: None,
             grant_types_supported: None,
             response_types_supported: None,
             authorization_response_iss_parameter_supported: false,
@@ -120,6 +126,10 @@ impl ServerMetadata {
         fill(
             &mut self.token_endpoint_auth_methods_supported,
             &other.token_endpoint_auth_methods_supported,
+        );
+        fill(
+            &mut self.token_endpoint_auth_signing_alg_values_supported,
+            &other.token_endpoint_auth_signing_alg_values_supported,
         );
         fill(&mut self.grant_types_supported, &other.grant_types_supported);
         fill(&mut self.response_types_supported, &other.response_types_supported);

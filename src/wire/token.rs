@@ -10,9 +10,9 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::Malformed;
 use super::failure::{Failure, Fields, is_page};
 use super::scope::ScopeSet;
+use super::{Malformed, assertion};
 use crate::{Secret, UnixTime};
 
 const DOCUMENT: &str = "token reply";
@@ -33,6 +33,9 @@ pub enum AuthMethod {
     /// `client_secret_post`: identifier and secret in the body.
     #[serde(rename = "client_secret_post")]
     Post,
+    /// `private_key_jwt`: an assertion that the client's key has signed, in the body (RFC 7523 §2.2).
+    #[serde(rename = "private_key_jwt")]
+    PrivateKeyJwt,
 }
 
 impl AuthMethod {
@@ -42,10 +45,12 @@ impl AuthMethod {
             Self::None => "none",
             Self::Basic => "client_secret_basic",
             Self::Post => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 
-    /// The method of a registered name, if it's one of these.
+    /// The method of a registered name, if it's one of those that a client can be registered with as we
+    /// go: one with a key of its own is registered by hand.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::None, Self::Basic, Self::Post].into_iter().find(|method| method.as_str() == name)
     }
@@ -68,7 +73,7 @@ impl AuthMethod {
 
     /// Whether it takes a client secret.
     pub fn needs_secret(self) -> bool {
-        self != Self::None
+        matches!(self, Self::Basic | Self::Post)
     }
 }
 
@@ -101,7 +106,8 @@ pub struct TokenRequest<'a> {
     pub endpoint: &'a Url,
     /// The client identifier.
     pub client_id: &'a str,
-    /// The client secret; without one the client is public, whatever `auth_method` says.
+    /// The client secret, or with [`AuthMethod::PrivateKeyJwt`] the assertion; without one the client
+    /// is public, whatever `auth_method` says.
     pub client_secret: Option<&'a Secret<String>>,
     /// How the secret travels.
     pub auth_method: AuthMethod,
@@ -170,6 +176,11 @@ pub(super) fn identify<'a>(
         (AuthMethod::Basic, secret) => secret,
         (AuthMethod::Post, Some(secret)) => {
             params.push(("client_secret", secret.expose()));
+            None
+        }
+        (AuthMethod::PrivateKeyJwt, Some(assertion)) => {
+            params.push(("client_assertion_type", assertion::TYPE));
+            params.push(("client_assertion", assertion.expose()));
             None
         }
         _ => None,

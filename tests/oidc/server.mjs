@@ -11,6 +11,7 @@
 //   --secret-ttl     clients have a secret that lives for so many seconds, and a new one from each
 //                    change of their registration; to register takes the initial access token that
 //                    the line names
+//   --client-jwk     the public key of the client `by-key`, which proves itself by private_key_jwt
 //   --token-delay    between what a token request does and its answer
 //   --grace          how long a refresh token is taken again after it was rotated
 //
@@ -51,6 +52,7 @@ const { values: options } = parseArgs({
     'token-format': { type: 'string', default: 'opaque' },
     refresh: { type: 'string', default: 'offline' },
     'secret-ttl': { type: 'string', default: '0' },
+    'client-jwk': { type: 'string' },
     'token-delay': { type: 'string', default: '0' },
     grace: { type: 'string', default: '0' },
   },
@@ -96,6 +98,7 @@ const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 const provider = new Provider(issuer, {
   adapter: store.Adapter,
   jwks: { keys: [{ ...key.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: 'key' }] },
+  clients: options['client-jwk'] ? [clientWithKey(JSON.parse(options['client-jwk']))] : [],
   cookies: { keys: ['not a secret: this server is a test'] },
   findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   pkce: { required: () => true },
@@ -228,6 +231,18 @@ rsServer.on(
     },
   }),
 );
+
+function clientWithKey(jwk) {
+  return {
+    client_id: 'by-key',
+    application_type: 'native',
+    redirect_uris: ['http://127.0.0.1/callback'],
+    grant_types: ['authorization_code', 'refresh_token'],
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: 'ES256',
+    jwks: { keys: [jwk] },
+  };
+}
 
 // A policy of the initial access token, and so of the registration's own: it has a say in what is
 // registered, and in each change.

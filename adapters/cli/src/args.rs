@@ -215,6 +215,12 @@ pub struct SettingsArgs {
     /// The file that holds its secret
     #[arg(long, value_name = "FILE")]
     pub client_secret_file: Option<PathBuf>,
+    /// The private key that it proves itself by in place of a secret: PKCS #8 PEM
+    #[arg(long, value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
+    /// What the server calls that key (`kid`)
+    #[arg(long, value_name = "ID")]
+    pub client_key_id: Option<String>,
     /// The URL of a client ID metadata document
     #[arg(long, value_name = "URL")]
     pub client_metadata_url: Option<String>,

@@ -9,6 +9,7 @@ use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{CachedLogin, Config, Need, SecretRef};
 use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
+use mcp_auth_host::signer::{PemSigner, Signer as _};
 
 use crate::args::{PersonArgs, SettingsArgs};
 use crate::failure::Failure;
@@ -34,12 +35,13 @@ impl SettingsArgs {
         let Chosen { mut config, person: from_file, cached } =
             file.transpose()?.unwrap_or_default();
         if let Some(path) = &self.client_secret_file {
-            let path = path.to_str().ok_or_else(|| {
-                Failure::Usage(format!("{} is not UTF-8: rename it", path.display()))
-            })?;
             config.client_secret = None;
-            config.client_secret_from = vec![SecretRef::File(path.to_owned())];
+            config.client_secret_from = vec![secret_file(path)?];
         }
+        if let Some(path) = &self.client_key {
+            config.client_key = Some(secret_file(path)?);
+        }
+        override_with(&mut config.client_key_id, &self.client_key_id);
         override_with(&mut config.preset, &self.preset);
         override_with(&mut config.client_id, &self.client_id);
         override_with(&mut config.client_metadata_url, &self.client_metadata_url);
@@ -63,6 +65,7 @@ impl SettingsArgs {
         }
         let places = config.client_secret_from.iter().chain(&config.bearer_token_from);
         places.into_iter().try_for_each(rehearse)?;
+        config.client_key.iter().try_for_each(rehearse_key)?;
         let no_browser = person.no_browser || from_file.no_browser;
         Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() }, cached })
     }
@@ -124,6 +127,20 @@ fn rehearse(place: &SecretRef) -> Result<(), Failure> {
     if blank { Err(unusable(&"it is empty: expected a secret")) } else { Ok(()) }
 }
 
+/// Nor where a key is none.
+fn rehearse_key(place: &SecretRef) -> Result<(), Failure> {
+    let SecretRef::File(_) = place else { return Ok(()) };
+    let key = PemSigner::new().public_key(place);
+    key.map(|_| ()).map_err(|error| Failure::Usage(format!("{place}: {error}")))
+}
+
+fn secret_file(path: &Path) -> Result<SecretRef, Failure> {
+    let text = path.to_str();
+    let text =
+        text.ok_or_else(|| Failure::Usage(format!("{} is not UTF-8: rename it", path.display())))?;
+    Ok(SecretRef::File(text.to_owned()))
+}
+
 fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path)
         .map_err(|e| Failure::Usage(format!("{} could not be read: {e}", path.display())))
@@ -149,7 +166,7 @@ mod tests {
 
     const QUIET: Report = Report { json: false, verbose: false };
 
-    fn file(content: &str) -> tempfile::NamedTempFile {
+    fn written(content: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), content).unwrap();
         file
@@ -157,7 +174,7 @@ mod tests {
 
     #[test]
     fn options_override_the_file_and_switches_only_add_to_it() {
-        let file = file(
+        let file = written(
             r#"{"client_id":"a","issuer":"https://i.example","assume_s256":true,
             "trusted_issuers":["https://t.example"],"scopes":"x",
             "allow_private_addresses":["10.0.0.0/8"]}"#,
@@ -184,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_missing_or_blank_is_an_error_before_anything_begins() {
-        let blank = file(" \n");
+        let blank = written(" \n");
         for (path, why) in [(blank.path(), "empty"), (Path::new("/nowhere"), "/nowhere")] {
             let client_secret_file = Some(path.into());
             let client_id = Some("a".into());
@@ -196,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_not_quoted() {
-        let file = file(r#"{"client_secret": ["hush"]}"#);
+        let file = written(r#"{"client_secret": ["hush"]}"#);
         let args = SettingsArgs { config: Some(file.path().into()), ..SettingsArgs::default() };
         let failure = args.alone(QUIET).map(|_| ()).unwrap_err().to_string();
         assert!(failure.contains("line 1") && !failure.contains("hush"), "{failure}");

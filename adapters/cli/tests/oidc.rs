@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use mcp_auth::SecretRef;
+use mcp_auth_host::signer::{PemSigner, Signer as _, generate};
 use real::{World, text};
 
 #[test]
@@ -193,4 +195,39 @@ fn a_client_in_doubt_is_asked_for_before_another_is_registered() {
     world.logs_in();
     world.is_served();
     assert_eq!(world.server.stat("registrations"), 2);
+}
+
+#[test]
+fn a_client_proves_itself_by_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("client.pem");
+    generate(&path).unwrap();
+    let key = path.to_str().unwrap();
+    let public = PemSigner::new().public_key(&SecretRef::File(key.to_owned())).unwrap();
+    let jwk = public.jwk().to_string();
+    let mut world = World::start("oidc", &["--client-jwk", &jwk, "--access-ttl", "2"]);
+    let settings = ["--client-id", "by-key", "--client-key", key];
+    world.settings = settings.map(str::to_owned).to_vec();
+    world.logs_in();
+    world.is_served();
+    let first = world.token();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_ne!(world.token(), first);
+    world.is_served();
+    for (what, count) in [("registrations", 0), ("authorizations", 1), ("codeGrants", 1)] {
+        assert_eq!(world.server.stat(what), count, "{what}");
+    }
+    let output = world.command(&["logout"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(world.server.stat("revocations") >= 1);
+    // Another key is another client, whatever it calls itself.
+    fs::remove_file(&path).unwrap();
+    generate(&path).unwrap();
+    let refused = world.command(&["login"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+    assert!(text(&refused).contains("invalid_client"), "{}", text(&refused));
+    fs::write(&path, "no key").unwrap();
+    let unusable = world.command(&["login"]).output().unwrap();
+    assert_eq!(unusable.status.code(), Some(2), "{}", text(&unusable));
+    assert_eq!(world.server.stat("authorizations"), 2);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mcp_auth::{CachedLogin, Config, Error, Notice};
 use mcp_auth_host::browser::{Browser, SystemBrowser};
 use mcp_auth_host::secrets::SecretProvider;
+use mcp_auth_host::signer::Signer;
 use mcp_auth_host::store::{MemoryStore, Store};
 use mcp_auth_host::tokens::{ClientCredentialsPersister, Hooks, TokenPersister};
 
@@ -21,6 +22,7 @@ pub struct Builder {
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
+    pub(crate) signer: Option<Box<dyn Signer>>,
     pub(crate) cached: Option<CachedLogin>,
     pub(crate) hooks: Hooks,
     pub(crate) on_notice: Box<dyn Fn(&Notice) + Send + Sync>,
@@ -40,6 +42,7 @@ impl Builder {
             store: Box::new(MemoryStore::new()),
             browser: Box::new(SystemBrowser::new()),
             secrets: None,
+            signer: None,
             cached: None,
             hooks: Hooks::default(),
             on_notice: Box::new(|_| {}),
@@ -75,6 +78,13 @@ impl Builder {
     #[must_use]
     pub fn secrets(self, provider: impl SecretProvider + 'static) -> Self {
         Self { secrets: Some(Box::new(provider)), ..self }
+    }
+
+    /// What has the keys that the settings name ([`client_key`](mcp_auth::Config::client_key)), and signs
+    /// with them. Default: PEM files, variables, and the [secret provider](Self::secrets) for names.
+    #[must_use]
+    pub fn signer(self, signer: impl Signer + 'static) -> Self {
+        Self { signer: Some(Box::new(signer)), ..self }
     }
 
     /// A login that another program has made: it is taken up when a token is first needed, unless

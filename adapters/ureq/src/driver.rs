@@ -168,6 +168,14 @@ impl Office {
                 let found = self.hands.secret(&call);
                 call.answer(found)
             }
+            Action::Key(call) => {
+                let key = self.hands.key(&call);
+                call.answer(key)
+            }
+            Action::Sign(call) => {
+                let signature = self.hands.sign(&call);
+                call.answer(signature)
+            }
             Action::Http(call) => {
                 let response = self.hands.http(&call);
                 call.answer(response)

@@ -1,11 +1,15 @@
-//! What actions need: the network, a store, a browser.
+//! What actions need: the network, a store, a browser, keys.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mcp_auth::output::{BrowseCall, FoundSecret, HttpCall, LoadCall, SaveCall, SecretCall};
+use mcp_auth::output::{
+    BrowseCall, FoundSecret, HttpCall, KeyCall, LoadCall, SaveCall, SecretCall, SignCall,
+};
+use mcp_auth::wire::jws::PublicKey;
 use mcp_auth::{HostError, Revision, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
 use mcp_auth_host::secrets::{self, SecretProvider};
+use mcp_auth_host::signer::{PemSigner, Signer};
 use mcp_auth_host::store::{Lock, Store};
 
 use crate::exchange::exchange;
@@ -17,6 +21,7 @@ pub(crate) struct Hands {
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
+    pub(crate) signer: Option<Box<dyn Signer>>,
     pub(crate) program: Option<String>,
 }
 
@@ -46,6 +51,21 @@ impl Hands {
 
     pub(crate) fn secret(&self, call: &SecretCall) -> Result<Option<FoundSecret>, HostError> {
         contain(panicked, || secrets::find(call.place(), self.secrets.as_deref()))
+    }
+
+    pub(crate) fn key(&self, call: &KeyCall) -> Result<PublicKey, HostError> {
+        contain(panicked, || match &self.signer {
+            Some(signer) => signer.public_key(call.key()),
+            None => PemSigner::with(self.secrets.as_deref()).public_key(call.key()),
+        })
+    }
+
+    pub(crate) fn sign(&self, call: &SignCall) -> Result<Vec<u8>, HostError> {
+        let (key, algorithm, message) = (call.key(), call.algorithm(), call.input());
+        contain(panicked, || match &self.signer {
+            Some(signer) => signer.sign(key, algorithm, message),
+            None => PemSigner::with(self.secrets.as_deref()).sign(key, algorithm, message),
+        })
     }
 
     pub(crate) fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {

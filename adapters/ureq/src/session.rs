@@ -77,7 +77,8 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, browser, secrets, program, agent, max_body, .. } = builder;
+        let Builder { server, config, browser, secrets, signer, program, agent, max_body, .. } =
+            builder;
         let hooks = Arc::new(builder.hooks);
         let store = Box::new(HookedStore::new(builder.store, hooks.clone()));
         let person = Duration::from_secs(config.login_timeout_seconds);
@@ -87,7 +88,7 @@ impl Session {
         let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
         let config = agent.map_or_else(default_config, |agent| agent.config().clone());
         let network = Network::new(config, builder.resolver, builder.road);
-        let hands = Hands { network, store, browser, secrets, program };
+        let hands = Hands { network, store, browser, secrets, signer, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
         if let Some(cached) = builder.cached {
             office.desk().feed(Event::Restore(cached));

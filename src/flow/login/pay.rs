@@ -14,7 +14,7 @@ use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 
 impl Login {
-    pub(super) fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
+    pub(super) fn pay(mut job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
         let earlier = job.earlier_of(&found);
         let purchase = Purchase {
@@ -31,8 +31,9 @@ impl Login {
         };
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
-        let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
+        let (exchange, ask) =
+            Exchange::start(purchase, identity, paid_with, &job.config, &mut job.entropy, now)?;
+        let stage = Stage::Exchange(Box::new(exchange), Place { found, redirect_uri });
         Ok(Step::Ask(Self { job, stage }, ask))
     }
 
@@ -47,7 +48,7 @@ impl Login {
         let (identity, url) = (exchange.identity.clone(), exchange.url());
         match exchange.on_http(now, reply, notes) {
             Ok(Step::Ask(exchange, ask)) => {
-                Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
+                Ok(Step::Ask(Self { job, stage: Stage::Exchange(Box::new(exchange), place) }, ask))
             }
             Ok(Step::Done(Bought { reply, purchase })) => {
                 let mut learned = job.learned_with(&place.found);

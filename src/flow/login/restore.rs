@@ -12,7 +12,8 @@ use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, Identity, registered};
 use crate::flow::job::Job;
 use crate::flow::secret::{FindSecret, SecretResult};
-use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
+use crate::flow::sign::SignerResult;
+use crate::flow::{HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Notice};
 use crate::restore::{CachedClient, CachedLogin, CachedRegistration};
 use crate::secret::{Secret, SecretSource};
@@ -147,7 +148,7 @@ impl Login {
         let (part, find) = match restore.stage {
             Stage::Reading(part, find) => (part, find),
             Stage::Paying(exchange, client) => {
-                let (exchange, ask) = exchange.on_secret(result, notes)?;
+                let (exchange, ask) = exchange.on_secret(result, now, notes)?;
                 restore.stage = Stage::Paying(Box::new(exchange), client);
                 let stage = LoginStage::Restore(Box::new(restore));
                 return Ok(Step::Ask(Self { job, stage }, ask));
@@ -172,7 +173,7 @@ impl Login {
         }
     }
 
-    fn spend(job: Job, mut restore: Restore, now: UnixTime, notes: &mut Notes) -> Turn {
+    fn spend(mut job: Job, mut restore: Restore, now: UnixTime, notes: &mut Notes) -> Turn {
         let found = &restore.found;
         let Some(token) = restore.token.take() else { return Err(stray("restore")) };
         let session = match CachedSession::parse(&token) {
@@ -183,13 +184,16 @@ impl Login {
         if !session.belongs_to(&found.issuer, &endpoint) {
             return useless("the cached refresh token belongs to another authorization server");
         }
-        let methods = found.server.token_endpoint_auth_methods_supported.as_deref();
         let (identity, client) = match &restore.cached.client {
             CachedClient::Configured if !job.config.client_belongs_to(&found.issuer) => {
                 return useless("the configured client belongs to another issuer");
             }
-            CachedClient::Configured => (identity::configured(&job.config, methods), None),
-            CachedClient::MetadataDocument(url) => (Some(identity::document(url)), None),
+            CachedClient::Configured => {
+                (identity::configured(&job.config, Some(found), &found.issuer), None)
+            }
+            CachedClient::MetadataDocument(url) => {
+                (Some(identity::document(&job.config, url, Some(found), &found.issuer)), None)
+            }
             CachedClient::Registered(cached)
                 if cached.client_secret.is_some()
                     && !session.is_bound()
@@ -216,7 +220,8 @@ impl Login {
         let purchase = purchase(&job, found, &identity, now, endpoint);
         let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
         let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
+        let (exchange, ask) =
+            Exchange::start(purchase, identity, paid_with, &job.config, &mut job.entropy, now)?;
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
     }
@@ -248,9 +253,21 @@ impl Login {
         }
     }
 
-    pub(super) fn restore_again(job: Job, mut restore: Restore) -> Turn {
+    pub(super) fn restored_signer(
+        job: Job,
+        mut restore: Restore,
+        result: SignerResult,
+        now: UnixTime,
+    ) -> Turn {
+        let Stage::Paying(exchange, client) = restore.stage else { return Err(stray("sign")) };
+        let (exchange, ask) = exchange.on_signer(result, now)?;
+        restore.stage = Stage::Paying(Box::new(exchange), client);
+        Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
+    }
+
+    pub(super) fn restore_again(job: Job, mut restore: Restore, now: UnixTime) -> Turn {
         let Stage::Paying(exchange, client) = restore.stage else { return Err(stray("tick")) };
-        let (exchange, ask): (Exchange, Ask) = exchange.on_pause_over();
+        let (exchange, ask) = exchange.on_pause_over(now)?;
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
     }

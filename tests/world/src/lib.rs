@@ -32,6 +32,7 @@ mod mcp;
 mod person;
 mod resource_server;
 pub mod scenario;
+pub mod signer;
 mod text;
 pub mod traps;
 mod world;

@@ -3,12 +3,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, header};
+use mcp_auth::wire::assertion::TYPE as ASSERTION_TYPE;
+use mcp_auth::wire::jws::PublicKey;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::refusal::Refusal;
 use super::{AuthorizationServer, Cimd, Redirects};
 use crate::laws::SecretKind;
+use crate::signer::Jwt;
 use crate::text::{self, Form};
 
 /// How a client authenticates at the token endpoint.
@@ -20,10 +23,12 @@ pub enum ClientAuthentication {
     Basic,
     /// With its secret in the form.
     Post,
+    /// With an assertion that its key has signed (RFC 7523).
+    PrivateKeyJwt,
 }
 
 impl ClientAuthentication {
-    /// Every method.
+    /// Every method of a client without a key.
     pub const ALL: [ClientAuthentication; 3] =
         [ClientAuthentication::None, ClientAuthentication::Basic, ClientAuthentication::Post];
 
@@ -33,6 +38,7 @@ impl ClientAuthentication {
             ClientAuthentication::None => "none",
             ClientAuthentication::Basic => "client_secret_basic",
             ClientAuthentication::Post => "client_secret_post",
+            ClientAuthentication::PrivateKeyJwt => "private_key_jwt",
         }
     }
 }
@@ -44,6 +50,8 @@ pub struct Client {
     pub id: String,
     /// Its secret, if it has one.
     pub secret: Option<String>,
+    /// Its key, if it proves itself by one.
+    pub key: Option<PublicKey>,
     /// When the secret ends, in Unix seconds; 0 is never.
     pub secret_expires_at: u64,
     /// The method that it must authenticate with; `None` is any that the server knows.
@@ -85,6 +93,7 @@ impl Client {
         Client {
             id: id.to_owned(),
             secret: None,
+            key: None,
             secret_expires_at: 0,
             authentication: Some(ClientAuthentication::None),
             redirect_uris: Vec::new(),
@@ -109,6 +118,7 @@ impl Client {
 struct Shown {
     id: String,
     secret: Option<String>,
+    assertion: Option<String>,
     method: ClientAuthentication,
 }
 
@@ -124,6 +134,17 @@ impl AuthorizationServer {
         }
         self.state.clients.insert(id.to_owned(), client);
         self.state.clients.entry(id.to_owned()).or_insert_with(|| Client::from_url(id))
+    }
+
+    /// Enters a client that proves itself by a key, as [`preregister`](Self::preregister) does.
+    pub fn preregister_key(&mut self, id: &str, key: PublicKey) -> &mut Client {
+        if !self.client_authentication.contains(&ClientAuthentication::PrivateKeyJwt) {
+            self.client_authentication.push(ClientAuthentication::PrivateKeyJwt);
+        }
+        let client = self.preregister(id, None);
+        client.key = Some(key);
+        client.authentication = Some(ClientAuthentication::PrivateKeyJwt);
+        client
     }
 
     /// A client that it knows.
@@ -151,7 +172,14 @@ impl AuthorizationServer {
         known.or_else(|| {
             let document = Url::parse(id).ok()?;
             let well_formed = document.scheme() == "https" && document.path() != "/";
-            (self.cimd != Cimd::Unsupported && well_formed).then(|| Client::from_url(id))
+            let key = self.document_keys.get(id).cloned();
+            let authentication = match key {
+                Some(_) => ClientAuthentication::PrivateKeyJwt,
+                None => ClientAuthentication::None,
+            };
+            let client =
+                Client { key, authentication: Some(authentication), ..Client::from_url(id) };
+            (self.cimd != Cimd::Unsupported && well_formed).then_some(client)
         })
     }
 
@@ -169,7 +197,7 @@ impl AuthorizationServer {
 
     /// The client that sent this request. Exactly one method must be used.
     pub(super) fn authenticate(
-        &self,
+        &mut self,
         now: u64,
         request: &Request<Vec<u8>>,
         form: &Form,
@@ -187,6 +215,13 @@ impl AuthorizationServer {
         {
             return Err(Refusal::invalid_client(shown.method, "wrong authentication method"));
         }
+        if let Some(assertion) = &shown.assertion {
+            let why = self.check_assertion(now, &client, assertion);
+            return match why {
+                Ok(()) => Ok((client, shown.method)),
+                Err(why) => Err(Refusal::invalid_client(shown.method, why)),
+            };
+        }
         // A client with a secret must show it, whatever method it may choose.
         let end = shown.secret.as_deref().and_then(|secret| client.secret_ends(secret));
         let public = wanted == Some(ClientAuthentication::None);
@@ -200,9 +235,55 @@ impl AuthorizationServer {
     }
 }
 
+impl AuthorizationServer {
+    /// RFC 7523 §3.
+    fn check_assertion(
+        &mut self,
+        now: u64,
+        client: &Client,
+        assertion: &str,
+    ) -> Result<(), &'static str> {
+        let jwt = Jwt::read(assertion).ok_or("the assertion is no JWT")?;
+        let key = client.key.as_ref().ok_or("the client has no key")?;
+        if !jwt.is_signed_with(key) {
+            return Err("the assertion is signed by somebody else");
+        }
+        if jwt.text("iss") != client.id || jwt.text("sub") != client.id {
+            return Err("the assertion is of another client");
+        }
+        let audience = match self.takes_token_endpoint_as_audience {
+            true => self.url("token"),
+            false => self.said_issuer().to_owned(),
+        };
+        if jwt.claims["aud"] != audience.as_str() {
+            return Err("the assertion is for somebody else");
+        }
+        let (issued, end) = (jwt.number("iat"), jwt.number("exp"));
+        if end <= now || end > now + 300 || issued > now + 30 {
+            return Err("the assertion is too old, or from the future");
+        }
+        match self.state.seen_ids.insert(jwt.text("jti").to_owned()) {
+            true if !jwt.text("jti").is_empty() => Ok(()),
+            _ => Err("the assertion was used before"),
+        }
+    }
+}
+
 fn shown(request: &Request<Vec<u8>>, form: &Form) -> Result<Shown, Refusal> {
     let id = form.owned("client_id");
     let secret = form.owned("client_secret");
+    let assertion = form.owned("client_assertion");
+    if let Some(assertion) = assertion {
+        let method = ClientAuthentication::PrivateKeyJwt;
+        let alone = secret.is_none() && !request.headers().contains_key(header::AUTHORIZATION);
+        if !alone || form.get("client_assertion_type") != Some(ASSERTION_TYPE) {
+            return Err(Refusal::invalid_request("not one assertion, and nothing else"));
+        }
+        // The identifier may be left out (RFC 7521 §4.2).
+        let said = Jwt::read(&assertion).map(|jwt| jwt.text("sub").to_owned());
+        let id = id.or(said).unwrap_or_default();
+        return Ok(Shown { id, secret: None, assertion: Some(assertion), method });
+    }
     if !request.headers().contains_key(header::AUTHORIZATION) {
         let id =
             id.ok_or_else(|| Refusal::invalid_client(ClientAuthentication::None, "no client"))?;
@@ -210,7 +291,7 @@ fn shown(request: &Request<Vec<u8>>, form: &Form) -> Result<Shown, Refusal> {
             Some(_) => ClientAuthentication::Post,
             None => ClientAuthentication::None,
         };
-        return Ok(Shown { id, secret, method });
+        return Ok(Shown { id, secret, assertion: None, method });
     }
     if secret.is_some() {
         return Err(Refusal::invalid_request("more than one authentication method"));
@@ -225,7 +306,7 @@ fn shown(request: &Request<Vec<u8>>, form: &Form) -> Result<Shown, Refusal> {
         return Err(Refusal::invalid_request("two different clients"));
     }
     let method = ClientAuthentication::Basic;
-    Ok(Shown { id: user, secret: Some(form_decoded(password)), method })
+    Ok(Shown { id: user, secret: Some(form_decoded(password)), assertion: None, method })
 }
 
 /// Both halves of Basic are form-encoded first (RFC 6749 §2.3.1).

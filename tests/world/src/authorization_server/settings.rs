@@ -1,5 +1,8 @@
 //! The switches of an authorization server, and their defaults: strict and complete.
 
+use std::collections::BTreeMap;
+
+use mcp_auth::wire::jws::PublicKey;
 use serde_json::{Map, Value};
 
 use super::clients::ClientAuthentication;
@@ -30,6 +33,10 @@ pub struct AuthorizationServer {
     pub challenge_methods: Option<Vec<String>>,
     /// How clients may authenticate.
     pub client_authentication: Vec<ClientAuthentication>,
+    /// The keys that client metadata documents name, by their URLs.
+    pub document_keys: BTreeMap<String, PublicKey>,
+    /// Assertions are to be for the token endpoint, and not for the issuer.
+    pub takes_token_endpoint_as_audience: bool,
     /// What a token request gets that shows its client by Basic, good or not.
     pub refuses_basic: Option<Canned>,
     /// What a token request gets that doesn't name its client in the form.
@@ -254,6 +261,8 @@ impl AuthorizationServer {
             iss: IssParameter::Sent,
             challenge_methods: Some(strings(&["S256"])),
             client_authentication: ClientAuthentication::ALL.to_vec(),
+            document_keys: BTreeMap::new(),
+            takes_token_endpoint_as_audience: false,
             refuses_basic: None,
             wants_client_id: None,
             grant_types: strings(&["authorization_code", "refresh_token"]),

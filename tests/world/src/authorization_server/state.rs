@@ -28,6 +28,8 @@ pub(crate) struct State {
     minted: u64,
     pub(super) families: u64,
     pub(super) clients: BTreeMap<String, Client>,
+    /// Of assertions.
+    pub(super) seen_ids: BTreeSet<String>,
     pub(super) codes: BTreeMap<String, Code>,
     access_tokens: BTreeMap<String, AccessToken>,
     pub(super) refresh_tokens: BTreeMap<String, RefreshToken>,

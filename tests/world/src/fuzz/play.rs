@@ -290,7 +290,11 @@ impl Play {
         let Some(pending) = self.programs[0].exchange.take() else { return };
         let reply = pending.reply(|call| match call {
             Exchange::Http(call) => host::answered(call, Some(response), 0),
-            Exchange::Load(_) | Exchange::Save(_) | Exchange::Secret(_) => {
+            Exchange::Load(_)
+            | Exchange::Save(_)
+            | Exchange::Secret(_)
+            | Exchange::Key(_)
+            | Exchange::Sign(_) => {
                 panic!("nothing is renewed")
             }
         });

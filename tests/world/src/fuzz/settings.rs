@@ -3,10 +3,10 @@
 use mcp_auth::{Config, Secret, SecretRef, SendResource};
 
 use super::secrets::{Home, Secrets};
-use crate::{World, text};
+use crate::{World, signer, text};
 
 /// How many configurations there are.
-pub(super) const MANY: u8 = 10;
+pub(super) const MANY: u8 = 11;
 
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
@@ -54,6 +54,12 @@ pub(super) fn pick(which: u8) -> Config {
             client_issuer: auth(),
             ..base
         },
+        10 => Config {
+            client_id: Some("configured-client".to_owned()),
+            client_key: Some(SecretRef::Name("client".to_owned())),
+            issuer: auth(),
+            ..base
+        },
         _ => Config {
             assume_s256: true,
             legacy_fallback: false,
@@ -72,11 +78,25 @@ pub(super) fn secret_at(config: &Config, place: &SecretRef) -> Option<(String, O
     Some((text::opaque("secret-of-a-file", at, 1), home.cloned().map(Home::OfIssuer)))
 }
 
+/// The name of the key at this place.
+pub(super) fn key(place: &SecretRef) -> String {
+    place.to_string()
+}
+
+/// What is signed goes to the configured issuer.
+pub(super) fn home_of_signed(config: &Config, _input: &str) -> Option<Home> {
+    config.issuer.clone().map(Home::OfIssuer)
+}
+
 /// Makes the configured client known to its own server.
 pub(super) fn introduce(config: &Config, world: &mut World) {
     let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());
     let home = world.authorization.iter_mut().find(|server| Some(&server.issuer) == issuer);
     if let (Some(client_id), Some(home)) = (&config.client_id, home) {
+        if let Some(place) = &config.client_key {
+            home.preregister_key(client_id, signer::public_key(&key(place)));
+            return;
+        }
         let kept = config.client_secret.as_ref().map(|secret| secret.expose().clone());
         let mut places = config.client_secret_from.iter();
         let named = places.find_map(|place| Some(secret_at(config, place)?.0));

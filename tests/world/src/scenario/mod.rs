@@ -74,6 +74,12 @@ pub struct Scenario {
     pub taken_ports: BTreeSet<u16>,
     /// What is at the places of secrets: files, variables, and what a provider keeps.
     pub secrets: BTreeMap<SecretRef, String>,
+    /// The keys that the programs' hosts sign with, by their places; the names are of [`signer`](crate::signer).
+    pub keys: BTreeMap<SecretRef, String>,
+    /// Why the hosts' signer fails, if it does.
+    pub signer_fails: Option<String>,
+    /// How often it was asked for a signature.
+    pub signed: usize,
     /// Those of them that others can read.
     pub exposed: BTreeSet<SecretRef>,
     /// The places that were asked for a secret, in order.
@@ -123,6 +129,9 @@ impl Scenario {
             cached: None,
             taken_ports: BTreeSet::new(),
             secrets: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            signer_fails: None,
+            signed: 0,
             exposed: BTreeSet::new(),
             secrets_read: Vec::new(),
             browser_is_missing: false,

@@ -11,6 +11,7 @@ use super::program::{
     Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
 };
 use crate::person::Visit;
+use crate::signer;
 
 /// No story is longer.
 const MAX_STEPS: usize = 10_000;
@@ -276,6 +277,16 @@ impl Scenario {
                 let found = self.find_secret(call.place());
                 call.answer(found)
             }
+            Action::Key(call) => {
+                let key = self.key(call.key());
+                call.answer(key.map(|name| signer::public_key(&name)))
+            }
+            Action::Sign(call) => {
+                self.signed += 1;
+                let key = self.key(call.key());
+                let signature = key.map(|name| signer::sign(&name, call.input()));
+                call.answer(signature)
+            }
             Action::Http(call) => {
                 let result = dialled(&self.world, &call).and_then(|peer| {
                     let result = self.world.handle(self.wall, call.request());
@@ -310,6 +321,13 @@ impl Scenario {
             }
             other => panic!("the scenario doesn't know {other:?}"),
         }
+    }
+
+    fn key(&self, place: &SecretRef) -> Result<String, HostError> {
+        if let Some(why) = &self.signer_fails {
+            return Err(HostError::new(why));
+        }
+        self.keys.get(place).cloned().ok_or_else(|| HostError::new("there is no such key"))
     }
 
     fn find_secret(&self, place: &SecretRef) -> Result<Option<FoundSecret>, HostError> {

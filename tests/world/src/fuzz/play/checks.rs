@@ -90,6 +90,8 @@ impl Play {
                 Exchange::Save(call)
             }
             Action::Secret(call) => Exchange::Secret(call),
+            Action::Key(call) => Exchange::Key(call),
+            Action::Sign(call) => Exchange::Sign(call),
             Action::Http(call) => {
                 self.secrets.assert_home(call.request(), call.purpose());
                 Exchange::Http(call)
