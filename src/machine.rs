@@ -14,6 +14,7 @@
 //! *prompt* (listener and browser). A logout ends both, and goes on alone.
 
 mod answer;
+mod attempts;
 mod clock;
 mod demand;
 mod fixed;
@@ -21,6 +22,7 @@ mod freshen;
 mod judge;
 mod lane;
 mod leave;
+mod overtake;
 mod pump;
 mod renewal;
 mod save;
@@ -56,6 +58,7 @@ use crate::wire::{headers, url as address};
 
 pub use judge::Verdict;
 
+use attempts::Attempts;
 use fixed::Fixed;
 use lane::{Change, InFlight, Lane, Orphan};
 use renewal::Ahead;
@@ -124,9 +127,7 @@ pub struct AuthMachine {
     /// What was last told.
     told: SessionState,
     clocks: clock::Told,
-    attempt: Option<AttemptId>,
-    /// The last failures, the newest last.
-    failures: VecDeque<(AttemptId, Error)>,
+    attempts: Attempts,
     answered: Option<Answered>,
     /// What came of the last logout.
     report: Option<(AttemptId, Logout)>,
@@ -165,9 +166,6 @@ pub enum TokenState {
     Missing,
 }
 
-/// More than attempts that can end in the same moment.
-const MAX_FAILURES: usize = 16;
-
 impl AuthMachine {
     /// A machine for the MCP server at `server`, an absolute `https` URL (`http` on loopback).
     ///
@@ -204,8 +202,7 @@ impl AuthMachine {
             care: Care::default(),
             told: SessionState::Unknown,
             clocks: clock::Told::default(),
-            attempt: None,
-            failures: VecDeque::new(),
+            attempts: Attempts::default(),
             answered: None,
             report: None,
         })
@@ -268,7 +265,7 @@ impl AuthMachine {
         if let Some(lane) = lane.filter(|lane| !lane.detached) {
             return TokenState::Pending(lane.attempt);
         }
-        match self.failures.back() {
+        match self.attempts.last_failure() {
             Some((attempt, error)) => TokenState::Failed(*attempt, error.clone()),
             None => TokenState::Missing,
         }
@@ -309,18 +306,12 @@ impl AuthMachine {
 
     /// The attempt that the last demand started or joined.
     pub fn last_attempt(&self) -> Option<AttemptId> {
-        self.attempt
-    }
-
-    /// Whether this attempt is still on its way.
-    pub fn is_running(&self, attempt: AttemptId) -> bool {
-        self.waiting.as_ref().is_some_and(|(id, _)| *id == attempt)
-            || self.lanes().any(|lane| lane.attempt == attempt && !lane.detached)
+        self.attempts.last
     }
 
     /// Why this attempt failed, if it did; the last sixteen failures are remembered.
     pub fn failure(&self, attempt: AttemptId) -> Option<&Error> {
-        self.failures.iter().find(|(id, _)| *id == attempt).map(|(_, error)| error)
+        self.attempts.failure(attempt)
     }
 
     /// What came of this logout, once it is over. Only the last one is remembered.
@@ -373,14 +364,6 @@ impl AuthMachine {
 
     fn tell(&mut self, notice: Notice) {
         self.outputs.push_back(Output::Tell(notice));
-    }
-
-    fn fail(&mut self, attempt: AttemptId, error: Error) {
-        self.tell(Notice::Failed(error.clone()));
-        self.failures.push_back((attempt, error));
-        if self.failures.len() > MAX_FAILURES {
-            self.failures.pop_front();
-        }
     }
 
     /// The next moment at which something is due without an event.

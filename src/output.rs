@@ -319,6 +319,7 @@ pub struct HostError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weight {
     Plain,
+    Silent,
     Busy,
     Conflict,
     Required,
@@ -328,6 +329,11 @@ impl HostError {
     /// From any error or text. It is shown to people: no secrets.
     pub fn new(why: impl fmt::Display) -> Self {
         Self { why: printable_at_length(&why.to_string()), weight: Weight::Plain }
+    }
+
+    /// The host has not answered: whether it has done what it was asked for, nobody knows.
+    pub(crate) fn silent() -> Self {
+        Self { weight: Weight::Silent, ..Self::new("no answer in time") }
     }
 
     /// Somebody else holds the store's lock; it may be free later.
@@ -357,6 +363,10 @@ impl HostError {
     /// Whether it was made by [`conflict`](Self::conflict).
     pub fn is_conflict(&self) -> bool {
         self.weight == Weight::Conflict
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.weight == Weight::Silent
     }
 
     pub(crate) fn forbids_refresh(&self) -> bool {

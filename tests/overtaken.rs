@@ -429,3 +429,109 @@ fn a_login_whose_save_was_not_answered_does_not_overwrite_what_was_made_of_it() 
     assert_eq!(s.call_tool_in_background("whoami").status(), 200);
     assert!(!s.world.reuse_seen());
 }
+
+mod a_holder_that_hangs {
+    use super::*;
+
+    /// Three programs know the login; the first holds the lock, and is about to say that it refreshes.
+    fn stopped_before_the_mark() -> Scenario {
+        let mut s = two();
+        s.switch_to(2).start();
+        s.demanded(Demand::load()).unwrap();
+        s.switch_to(0).demand(Demand::background(need("whoami")));
+        s.run_until("save");
+        assert_eq!(s.store.locked_by, Some(0));
+        s
+    }
+
+    /// The program with this number asks until it is not told any more that the lock is held; how
+    /// often it was.
+    fn asks_in_vain(s: &mut Scenario, program: usize) -> usize {
+        s.switch_to(program);
+        for times in 0..20 {
+            let attempt = s.demand(Demand::background(need("whoami")));
+            s.run_until_rest_or("save");
+            if s.machine().is_running(attempt) {
+                return times;
+            }
+            match s.machine().failure(attempt).map(mcp_auth::Error::kind) {
+                Some(ErrorKind::Store(error)) => assert!(error.is_busy()),
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("it is kept out for ever");
+    }
+
+    #[test]
+    fn keeps_nobody_from_what_others_have_saved() {
+        let mut s = stopped_before_the_mark();
+        s.switch_to(1).log_in().unwrap();
+        let login = family(&s, &newest(&s));
+        s.switch_to(2);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((stored_family(&s), s.world.count(What::Refreshes)), (login, 0));
+    }
+
+    #[test]
+    fn and_has_sent_nothing_sends_nothing_when_it_wakes_up() {
+        for first in FIRST {
+            let mut s = stopped_before_the_mark();
+            assert_eq!(asks_in_vain(&mut s, 1), 4);
+            s.run();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            let renewed = newest(&s);
+            wakes_up(&mut s, first);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert!(s.store.text().contains(&renewed));
+            assert_eq!(
+                (s.world.count(What::Refreshes), s.world.reuse_seen()),
+                (1, false),
+                "{first}"
+            );
+        }
+    }
+
+    #[test]
+    fn is_overtaken_by_one_refresh() {
+        let mut s = stopped_before_the_mark();
+        assert_eq!(asks_in_vain(&mut s, 1), 4);
+        assert_eq!(asks_in_vain(&mut s, 2), 4);
+        // Both are about to say that they refresh.
+        s.switch_to(1).run();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        let attempt = s.switch_to(2).machine().last_attempt().unwrap();
+        s.settle(attempt).unwrap();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((s.world.count(What::Refreshes), s.world.reuse_seen()), (1, false));
+    }
+
+    #[test]
+    fn and_another_is_at_it_by_now_is_not_joined() {
+        let mut s = stopped_before_the_mark();
+        assert_eq!(asks_in_vain(&mut s, 1), 4);
+        assert_eq!(asks_in_vain(&mut s, 2), 4);
+        s.switch_to(1).run_until("/token");
+        // The second has said so, and its answer is still to come.
+        let attempt = s.switch_to(2).machine().last_attempt().unwrap();
+        assert_fails!(s.settle(attempt).unwrap_err(), ErrorKind::Store(_));
+        s.switch_to(1).run();
+        assert_eq!((s.world.count(What::Refreshes), s.world.reuse_seen()), (1, false));
+        s.switch_to(2);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    }
+
+    #[test]
+    fn in_its_refresh_counts_as_one_that_has_crashed_there() {
+        for (point, outcome) in [(Point::Unsent, 200), (Point::Unanswered, 0)] {
+            let mut s = stopped(point);
+            assert_eq!(asks_in_vain(&mut s, 1), 4);
+            s.run();
+            let answer = s.call_tool_in_background("whoami");
+            if outcome == 200 {
+                assert_eq!(answer.status(), 200);
+            } else {
+                assert_fails!(answer, ErrorKind::LoginRequired { .. });
+            }
+        }
+    }
+}

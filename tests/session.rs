@@ -330,6 +330,37 @@ mod callers {
     }
 
     #[test]
+    fn whose_renewal_is_refused_wait_for_the_login_that_is_under_way() {
+        for cancelled in [None, Some(true), Some(false)] {
+            let mut s = logged_in();
+            s.person = Person::Ignores;
+            let login = s.demand(Demand::interactive(need("whoami")).fresh());
+            s.run();
+            s.world.authorization[0].revoke_everything();
+            assert_eq!(s.try_tool("whoami"), 401);
+            let renewal = s.demand(Demand::background(need("whoami")));
+            s.run();
+            assert!(s.machine().is_running(login) && s.machine().is_running(renewal));
+            let gives_up = cancelled.map(|first| if first { login } else { renewal });
+            if let Some(attempt) = gives_up {
+                s.handle(Event::Cancel(attempt));
+                s.run();
+                let why = s.machine().failure(attempt).unwrap();
+                assert!(matches!(why.kind(), ErrorKind::Cancelled), "{why}");
+                let other = if attempt == login { renewal } else { login };
+                assert!(s.machine().is_running(other));
+            }
+            s.person = Person::Approves;
+            assert!(s.goes_back_to_tab(1, &Person::Approves));
+            for attempt in [login, renewal].into_iter().filter(|it| Some(*it) != gives_up) {
+                s.settle(attempt).unwrap();
+            }
+            assert_eq!(s.browser_opened(), 2);
+            s.grant();
+        }
+    }
+
+    #[test]
     fn who_only_look_make_no_other_log_in_anew() {
         let mut s = logged_in();
         s.restart();

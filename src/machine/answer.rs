@@ -107,7 +107,12 @@ impl AuthMachine {
 
     /// The store is locked and read again: a newer record is another process's refresh, and ours
     /// would destroy it.
-    fn on_read(&mut self, now: Now, lane: Lane, loaded: Loaded) {
+    fn on_read(&mut self, now: Now, mut lane: Lane, loaded: Loaded) {
+        lane.lockless = false;
+        let loaded = match loaded {
+            Err(error) if error.is_busy() => return self.waited_in_vain(now, lane, error),
+            loaded => loaded,
+        };
         let wish = self.take_wish();
         let mut then = Then::Renew;
         match loaded.map(|bytes| self.read_again(now, bytes, &mut Change::None)) {
@@ -116,7 +121,6 @@ impl AuthMachine {
             Ok(Again::Gone) => {
                 return self.log_in_instead(now, lane, "the login was ended elsewhere");
             }
-            // Without the lock a refresh is a race; whoever holds it is probably refreshing.
             Err(error) if error.forbids_refresh() => {
                 self.session.acquit();
                 return self.settle(&lane, Err(ErrorKind::Store(error).into()));
@@ -146,6 +150,10 @@ impl AuthMachine {
             let why = "the client of the tokens is no longer known, or its secret has expired";
             return self.log_in_instead(now, lane, why);
         };
+        if let Err(busy) = self.is_alone(now, &lane, &tokens) {
+            self.session.acquit();
+            return self.settle(&lane, Err(ErrorKind::Store(busy).into()));
+        }
         if tokens.renewal.sent >= MOST_UNRESOLVED {
             let why = "refreshes were sent, and their senders crashed before an answer was saved";
             return self.give_up(lane, tokens.generation, why.to_owned());
@@ -184,7 +192,7 @@ impl AuthMachine {
         tokens: Tokens,
         ask: Ask,
     ) {
-        let change = Change::Sent(tokens.generation);
+        let change = Change::Sent { of: tokens.generation, lockless: false };
         lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
         lane.state = match ask {
             ask @ Ask::Http(_) => State::Ready(Want::Save(change, After::Send(ask))),
@@ -234,6 +242,7 @@ impl AuthMachine {
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Reading
+            | Work::Overtaking(_)
             | Work::Upkeep(None, _)
             | Work::Over => {}
         }

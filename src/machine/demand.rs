@@ -18,11 +18,12 @@ impl AuthMachine {
     pub(super) fn on_demand(&mut self, now: Now, demand: Demand) {
         let Some(demand) = self.on_fixed_demand(demand) else { return };
         if let Some((attempt, waiting)) = &mut self.waiting {
-            self.attempt = Some(*attempt);
+            self.attempts.last = Some(*attempt);
             waiting.join(demand);
         } else {
             let attempt = self.new_attempt();
             self.take_up(now, attempt, demand);
+            self.answer_with(attempt);
         }
     }
 
@@ -74,8 +75,9 @@ impl AuthMachine {
 
     pub(super) fn start_login(&mut self, now: Now, attempt: AttemptId, demand: Demand, why: &str) {
         if let Some(lane) = &mut self.login {
-            self.attempt = Some(lane.join(attempt, demand));
-            return;
+            let welcome = demand.browser_welcome;
+            let other = lane.join(attempt, demand);
+            return self.joined(attempt, other, welcome);
         }
         let wanted = demand.goal == Goal::Token && self.session.record.tokens.is_none();
         let cached = self.cached.as_deref().filter(|_| wanted).cloned();
@@ -113,7 +115,9 @@ impl AuthMachine {
             Some(lane) => {
                 // It was begun before anybody was refused.
                 lane.after_refusal |= lane.for_client && self.session.refused();
-                self.attempt = Some(lane.join(attempt, demand));
+                let welcome = demand.browser_welcome;
+                let other = lane.join(attempt, demand);
+                self.joined(attempt, other, welcome);
             }
             None => {
                 let after_refusal = self.session.refused();
@@ -123,22 +127,8 @@ impl AuthMachine {
         }
     }
 
-    /// The demander has lost interest. What a server has made, or is making, for us is seen through.
-    pub(super) fn on_cancel(&mut self, attempt: AttemptId) {
-        let is_its = |lane: &&Lane| lane.attempt == attempt && !lane.detached;
-        let name = self.lanes().find(is_its).map(|lane| lane.name);
-        match name {
-            Some(name) => self.detach(name),
-            None => {
-                if self.waiting.take_if(|(id, _)| *id == attempt).is_none() {
-                    return;
-                }
-            }
-        }
-        self.fail(attempt, ErrorKind::Cancelled.into());
-    }
-
-    fn detach(&mut self, name: LaneName) {
+    /// Nobody waits for it any more.
+    pub(super) fn detach(&mut self, name: LaneName) {
         let lane = self.lane(name);
         match lane {
             Some(lane) if lane.must_be_seen_through() => {
@@ -238,11 +228,5 @@ impl AuthMachine {
             Err(error) if !lane.detached => self.fail(lane.attempt, error),
             Err(_) => {}
         }
-    }
-
-    pub(super) fn new_attempt(&mut self) -> AttemptId {
-        let attempt = AttemptId(self.next_id());
-        self.attempt = Some(attempt);
-        attempt
     }
 }

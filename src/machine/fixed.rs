@@ -76,7 +76,7 @@ impl AuthMachine {
             }
             _ => {
                 let lane = self.renewal.as_ref().filter(|lane| !lane.detached);
-                Some(match (lane, self.failures.back()) {
+                Some(match (lane, self.attempts.last_failure()) {
                     (Some(lane), _) => TokenState::Pending(lane.attempt),
                     (None, Some((attempt, error))) => TokenState::Failed(*attempt, error.clone()),
                     (None, None) => TokenState::Missing,
@@ -106,7 +106,7 @@ impl AuthMachine {
         }
         let attempt = self.new_attempt();
         if let Some(lane) = &mut self.renewal {
-            self.attempt = Some(lane.join(attempt, demand));
+            self.attempts.last = Some(lane.join(attempt, demand));
             return None;
         }
         let places = match self.config.bearer_token {

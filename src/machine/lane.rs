@@ -13,7 +13,7 @@ use crate::logout;
 use crate::machine::Answered;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
-use crate::output::{CallId, Page, Purpose};
+use crate::output::{CallId, HostError, Page, Purpose};
 use crate::session::pending::EarlierClient;
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -33,12 +33,16 @@ pub(super) struct Lane {
     pub(super) name: LaneName,
     pub(super) attempt: AttemptId,
     pub(super) demand: Demand,
+    /// Whether those who go by its name welcome a browser; others may have joined.
+    pub(super) welcome: bool,
     /// Nobody waits for it any more; it is only seen through.
     pub(super) detached: bool,
     /// A refusal with 401 caused it.
     pub(super) after_refusal: bool,
     /// It was begun for a client's sake; while it is detached, nothing else follows.
     pub(super) for_client: bool,
+    /// It goes on without the lock, for whoever holds that hangs.
+    pub(super) lockless: bool,
     pub(super) work: Work,
     pub(super) state: State,
 }
@@ -51,6 +55,8 @@ pub(super) enum Work {
     Looking(String),
     /// Before the refresh: the store is locked and read again.
     Reading,
+    /// The same without the lock, which was waited for in vain.
+    Overtaking(HostError),
     /// Before that: a client's upkeep, while it is out, and what follows.
     Upkeep(Option<Box<Upkeep>>, Then),
     /// Before the refresh: the server's metadata is looked up again.
@@ -102,8 +108,11 @@ pub(super) enum Change {
     Learn(Box<Learned>),
     /// New tokens, in the place of these and of no others.
     Tokens(Base, Box<Tokens>, Box<Learned>),
-    /// A refresh with this generation's refresh token is about to be sent.
-    Sent(Generation),
+    /// A refresh with this generation's refresh token is about to be sent, perhaps without the lock.
+    Sent {
+        of: Generation,
+        lockless: bool,
+    },
     /// It failed, and nothing was decided.
     Trouble(Generation, Box<Trouble>),
     /// It isn't tried again.
@@ -162,9 +171,10 @@ impl Change {
                     record.tokens.take_if(|_| refused);
                 }
             }
-            Change::Sent(generation) => {
-                if let Some(tokens) = tokens_of(record, generation) {
+            Change::Sent { of, lockless } => {
+                if let Some(tokens) = tokens_of(record, of) {
                     tokens.renewal.sent = tokens.renewal.sent.saturating_add(1);
+                    tokens.renewal.lockless = lockless;
                 }
             }
             Change::Trouble(generation, trouble) => {
@@ -256,8 +266,21 @@ pub(super) struct Orphan {
 impl Lane {
     pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
         let state = State::Ready(Want::Read);
-        let (detached, after_refusal, for_client) = (false, false, false);
-        Self { name, attempt, demand, detached, after_refusal, for_client, work, state }
+        let (detached, after_refusal) = (false, false);
+        let (for_client, lockless) = (false, false);
+        let welcome = demand.browser_welcome;
+        Self {
+            name,
+            attempt,
+            demand,
+            welcome,
+            detached,
+            after_refusal,
+            for_client,
+            lockless,
+            work,
+            state,
+        }
     }
 
     /// One more waits for it; one that nobody waited for any more becomes the joiner's own: the
@@ -265,15 +288,21 @@ impl Lane {
     pub(super) fn join(&mut self, attempt: AttemptId, demand: Demand) -> AttemptId {
         if std::mem::take(&mut self.detached) {
             self.attempt = attempt;
+            self.welcome = demand.browser_welcome;
             self.demand = demand;
         } else {
             self.demand.browser_welcome |= demand.browser_welcome;
             self.demand.goal = self.demand.goal.max(demand.goal);
         }
-        if let Work::Login(login) = &mut self.work {
-            login.set_browser_welcome(self.demand.browser_welcome);
-        }
+        self.set_welcome(self.demand.browser_welcome);
         self.attempt
+    }
+
+    pub(super) fn set_welcome(&mut self, welcome: bool) {
+        self.demand.browser_welcome = welcome;
+        if let Work::Login(login) = &mut self.work {
+            login.set_browser_welcome(welcome);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -314,6 +343,7 @@ impl Lane {
             | Work::Looking(_)
             | Work::Reading
             | Work::Freshening(_)
+            | Work::Overtaking(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)
@@ -327,7 +357,11 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Finding(_) | Work::Looking(_) | Work::Reading | Work::Freshening(_) => false,
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Reading
+            | Work::Overtaking(_)
+            | Work::Freshening(_) => false,
             Work::Upkeep(..)
             | Work::Refreshing(..)
             | Work::Leaving(..)

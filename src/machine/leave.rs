@@ -30,7 +30,7 @@ impl AuthMachine {
     pub(super) fn on_logout(&mut self, now: Now) {
         let attempt = self.new_attempt();
         if let Some(lane) = &mut self.logout {
-            self.attempt = Some(lane.join(attempt, Demand::default()));
+            self.attempts.last = Some(lane.join(attempt, Demand::default()));
             return;
         }
         // What is erased needs no other save.
@@ -122,7 +122,7 @@ impl AuthMachine {
             Err(error) if error.is_busy() => {
                 let name = Some(lane.name);
                 self.put_lane(lane);
-                self.read_without_lock(now, name, Change::None, None);
+                self.read_without_lock(now, name, Change::Void, None);
             }
             loaded => self.left_with(now, lane, loaded),
         }

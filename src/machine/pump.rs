@@ -59,7 +59,7 @@ impl AuthMachine {
     /// The host has not answered. What it may still do counts as failed, but a token answer that
     /// comes late is adopted.
     fn on_unanswered(&mut self, now: Now, out: InFlight) {
-        let silent = || HostError::new("no answer in time");
+        let silent = HostError::silent;
         let content = match &out.what {
             Flight::Load | Flight::Look | Flight::Again(..) => AnswerContent::Loaded(Err(silent())),
             // Most likely somebody else has the lock.
@@ -118,6 +118,7 @@ impl AuthMachine {
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Freshening(_)
+            | Work::Overtaking(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
             | Work::LoggingOut(_)

@@ -30,8 +30,13 @@ impl AuthMachine {
         change: Change,
         after: Option<After>,
     ) {
-        // A logout has just read what it erases, with the lock or after it had waited for that.
-        if self.store.locked || lane == Some(LaneName::Logout) {
+        // They have just read what is there, with the lock or after they had waited for it.
+        let lockless = match lane {
+            Some(LaneName::Logout) => true,
+            Some(LaneName::Renewal) => self.renewal.as_ref().is_some_and(|lane| lane.lockless),
+            Some(LaneName::Login) | None => false,
+        };
+        if self.store.locked || lockless {
             return self.write(now, lane, change, after);
         }
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
@@ -53,8 +58,16 @@ impl AuthMachine {
                 self.read_again(now, bytes, &mut change);
                 self.write(now, lane, change, after);
             }
-            // Whoever holds the lock may hang.
-            Err(error) if error.is_busy() => self.read_without_lock(now, lane, change, after),
+            Err(error) if error.is_busy() => {
+                // Whoever holds the lock may hang; but first it is to be waited for.
+                let spends = |lane: &mut Lane| {
+                    matches!((&after, &lane.work), (Some(After::Send(_)), Work::Refreshing(..)))
+                };
+                match self.renewal.take_if(spends) {
+                    Some(renewal) => self.waited_in_vain(now, renewal, error),
+                    None => self.read_without_lock(now, lane, change, after),
+                }
+            }
             Err(error) => self.write_unread(now, lane, change, after, error),
         }
     }
@@ -84,9 +97,21 @@ impl AuthMachine {
         if let Some(logout) = self.logout.take_if(leaves) {
             return self.left_with(now, logout, loaded);
         }
+        let overtakes = |renewal: &mut Lane| {
+            lane == Some(LaneName::Renewal) && matches!(renewal.work, Work::Overtaking(_))
+        };
+        if let Some(renewal) = self.renewal.take_if(overtakes) {
+            return self.overtake(now, renewal, loaded);
+        }
         let bytes = match loaded {
             _ if matches!(change, Change::Void) => return self.unlock_after(lane),
+            Ok(bytes) if self.store.was_written(bytes.as_ref().map(|b| b.expose().as_slice())) => {
+                return self.on_saved(now, lane, change, after, Ok(()));
+            }
             Ok(bytes) => bytes,
+            Err(_) if self.store.is_in_doubt() => {
+                return self.on_saved(now, lane, change, after, Err(HostError::silent()));
+            }
             // It is tried again.
             Err(error) if self.store.conflicts > 0 => {
                 self.store.conflicts = 0;
@@ -124,10 +149,13 @@ impl AuthMachine {
         &mut self,
         now: Now,
         lane: Option<LaneName>,
-        change: Change,
+        mut change: Change,
         after: Option<After>,
     ) {
         let Some(after) = self.may_write(now, lane, after) else { return };
+        if let Change::Sent { lockless, .. } = &mut change {
+            *lockless = !self.store.locked;
+        }
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
         self.turn.sign(&mut record);
@@ -151,6 +179,12 @@ impl AuthMachine {
         after: Option<After>,
         result: Result<(), HostError>,
     ) {
+        // Whoever was stopped meanwhile counts as dead, and another refreshes in its place.
+        if matches!((&change, &after), (Change::Sent { .. }, Some(After::Send(_))))
+            && self.store.doubts(&result)
+        {
+            return self.read_without_lock(now, lane, change, after);
+        }
         let again = self.store.written(&result);
         if matches!(change, Change::Void) {
             self.store.overtaken(&result);
@@ -159,6 +193,11 @@ impl AuthMachine {
         if again {
             return self.read_without_lock(now, lane, change, after);
         }
+        // Who doesn't know what is stored may not spend it.
+        let lockless = self.renewal.as_ref().is_some_and(|lane| lane.lockless);
+        let unsure = |error: &HostError| error.is_conflict() || error.is_silent() || lockless;
+        let unsent = matches!(change, Change::Sent { .. }) && result.as_ref().is_err_and(unsure);
+        let change = if unsent { Change::None } else { change };
         let brought = matches!(change, Change::Tokens(..));
         let login = matches!(change, Change::Tokens(Base::Any, ..));
         let mut record = self.session.record.clone();
@@ -196,12 +235,11 @@ impl AuthMachine {
             (Some(After::Upkept(wish)), Work::Upkeep(_, then)) => {
                 self.look_after(now, lane, wish, then);
             }
-            // Whoever is overtaken again and again doesn't know what is stored, nor may spend it.
             (Some(After::Send(_)), Work::Refreshing(..))
-                if result.as_ref().is_err_and(HostError::is_conflict) =>
+                if let (true, Err(error)) = (unsent, &result) =>
             {
-                let error = result.err().unwrap_or_else(|| HostError::busy("overtaken"));
-                self.settle(&lane, Err(ErrorKind::Store(error).into()));
+                self.session.acquit();
+                self.settle(&lane, Err(ErrorKind::Store(error.clone()).into()));
             }
             (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
                 // Read again for this save, the store may have held newer ones.
@@ -234,7 +272,7 @@ impl AuthMachine {
     /// Gives the lock back if it was taken for this save alone, and no renewal or logout goes on
     /// under it.
     pub(super) fn unlock_after(&mut self, lane: Option<LaneName>) {
-        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading);
+        let renewing = |lane: &Lane| !matches!(lane.work, Work::Reading | Work::Overtaking(_));
         let needed = self.logout.is_some() || self.renewal.as_ref().is_some_and(renewing);
         if lane != Some(LaneName::Renewal) && !needed {
             self.unlock();

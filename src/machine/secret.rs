@@ -33,6 +33,7 @@ impl AuthMachine {
             Work::Finding(find) => self.on_fixed_found(now, lane, find, result),
             Work::Looking(_)
             | Work::Reading
+            | Work::Overtaking(_)
             | Work::Freshening(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
@@ -70,6 +71,7 @@ impl AuthMachine {
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Reading
+            | Work::Overtaking(_)
             | Work::Freshening(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)

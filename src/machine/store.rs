@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::machine::AuthMachine;
 use crate::machine::lane::{Base, Change};
+use crate::machine::overtake::Vain;
 use crate::notice::Notice;
 use crate::output::{HostError, Revision};
 use crate::secret::Secret;
@@ -27,6 +28,12 @@ pub(super) struct Store {
     writing: Option<Revision>,
     /// A save was never answered: perhaps it was done.
     unsure: bool,
+    /// What it was about to write, where it is looked up whether it did.
+    doubt: Option<Revision>,
+    /// A mark that a refresh is sent is in it, perhaps, and none was.
+    unused: Option<Revision>,
+    /// The lock is waited for in vain.
+    pub(super) vain: Option<Vain>,
     /// How often in a row somebody else was faster.
     pub(super) conflicts: u8,
     erasing: Option<Erasing>,
@@ -135,6 +142,28 @@ impl Store {
         }
         self.conflicts = 0;
         false
+    }
+
+    /// Whether it is to be looked up if a save was done, because nobody has said so.
+    pub(super) fn doubts(&mut self, result: &Result<(), HostError>) -> bool {
+        let silent = result.as_ref().is_err_and(HostError::is_silent);
+        let looked_up = self.doubt.take();
+        if silent && looked_up.is_none() {
+            self.doubt = self.writing.take();
+        } else if silent {
+            self.unused = self.writing.or(looked_up);
+        }
+        self.doubt.is_some()
+    }
+
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Whether the save was done whose answer never came.
+    pub(super) fn was_written(&mut self, there: Option<&[u8]>) -> bool {
+        self.writing = self.doubt.take_if(|written| *written == Revision::of(there));
+        self.writing.is_some()
     }
 
     /// What a logout has overtaken is stored all the same, and is to be erased.
@@ -282,8 +311,14 @@ impl AuthMachine {
         self.store.unsure = false;
         self.store.present = bytes.is_some();
         self.store.damaged &= bytes.is_some();
+        let unused = self.store.unused.take() == self.store.revision;
         match Record::parse(bytes?, &self.session.site.text) {
-            Ok(record) => Some(record),
+            Ok(mut record) => {
+                if let Some(tokens) = record.tokens.as_mut().filter(|_| unused) {
+                    tokens.renewal.sent = tokens.renewal.sent.saturating_sub(1);
+                }
+                Some(record)
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.store.damaged, true) {
                     self.tell(Notice::RecordDamaged { why: error.to_string() });

@@ -131,6 +131,7 @@ impl AuthMachine {
                 None => false,
             },
             Some(After::Beat) => self.beats(now),
+            Some(After::Send(_)) if lane == Some(LaneName::Renewal) => !self.is_elsewhere(),
             _ => return Some(after),
         };
         if goes_on {

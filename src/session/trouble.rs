@@ -25,6 +25,9 @@ pub(crate) struct Renewal {
     /// Refreshes that were sent with this refresh token and whose outcome isn't saved: whoever sent
     /// them has crashed, or is at it.
     pub(crate) sent: u8,
+    /// The last of them was sent without the store's lock: whoever has that may not be the only one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) lockless: bool,
     /// It is not tried any more. The refresh token is kept: there may be something to revoke.
     pub(crate) given_up: bool,
     pub(crate) trouble: Option<Trouble>,

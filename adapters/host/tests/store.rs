@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -448,40 +448,43 @@ fn processes_that_save_without_the_lock_lose_no_update() {
     let count = |turns: u64| {
         let mut counter = Command::new(example("counter"));
         counter.arg(store.dir()).args([SERVER, "work", &turns.to_string()]);
-        counter.stdout(Stdio::piped()).spawn().unwrap()
-    };
-    let numbers = |child: Child| -> Vec<u64> {
-        let said = child.wait_with_output().unwrap().stdout;
-        said.lines().map(|line| line.unwrap().parse().unwrap()).collect()
+        let mut child = counter.stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        (child, said.lines().map(|line| line.unwrap().parse::<u64>().unwrap()))
     };
     let done = &AtomicBool::new(false);
     let (told, kills) = thread::scope(|scope| {
-        let killed = scope.spawn(move || {
+        let killer = scope.spawn(move || {
             let (mut told, mut kills) = (Vec::new(), 0);
             while !done.load(Ordering::SeqCst) {
-                let mut child = count(u64::MAX);
+                let (mut child, numbers) = count(u64::MAX);
                 thread::sleep(Duration::from_millis(20 + 7 * kills));
                 child.kill().unwrap();
-                told.extend(numbers(child));
+                told.extend(numbers);
+                child.wait().unwrap();
                 kills += 1;
             }
             (told, kills)
         });
-        let counters: Vec<_> = (0..PROCESSES).map(|_| count(TURNS)).collect();
-        let ids: Vec<_> = counters.iter().map(|child| child.id().to_string()).collect();
-        scope.spawn(move || {
-            for id in ids.iter().cycle().take_while(|_| !done.load(Ordering::SeqCst)) {
-                for signal in ["-STOP", "-CONT"] {
-                    // It may have ended.
-                    let _ = Command::new("kill").args([signal, id]).stderr(Stdio::null()).status();
-                    thread::sleep(Duration::from_millis(15));
+        let (mut counters, said): (Vec<_>, Vec<_>) = (0..PROCESSES).map(|_| count(TURNS)).unzip();
+        let stopper = scope.spawn(move || {
+            while !done.load(Ordering::SeqCst) {
+                for child in &mut counters {
+                    for signal in ["-STOP", "-CONT"] {
+                        // What has ended keeps its number until it is waited for.
+                        let id = child.id().to_string();
+                        Command::new("kill").args([signal, &id]).status().unwrap();
+                        thread::sleep(Duration::from_millis(15));
+                    }
                 }
             }
+            counters.into_iter().all(|mut child| child.wait().unwrap().success())
         });
-        let mut told: Vec<_> = counters.into_iter().flat_map(numbers).collect();
+        let mut told: Vec<_> = said.into_iter().flatten().collect();
         done.store(true, Ordering::SeqCst);
+        assert!(stopper.join().unwrap());
         assert_eq!(told.len() as u64, PROCESSES as u64 * TURNS);
-        let (others, kills) = killed.join().unwrap();
+        let (others, kills) = killer.join().unwrap();
         told.extend(others);
         (told, kills)
     });

@@ -191,6 +191,18 @@ impl Scenario {
         panic!("`{what}` never came; open: {:?}", self.open());
     }
 
+    /// Performs and delivers whatever is open, until the program only waits, or something whose name
+    /// contains `what` is open: it is left as it is.
+    pub fn run_until_rest_or(&mut self, what: &str) {
+        for _ in 0..MAX_STEPS {
+            self.drain();
+            if self.open().iter().any(|label| label.contains(what)) || !self.perform_one("") {
+                return;
+            }
+        }
+        panic!("the story doesn't end");
+    }
+
     /// Lets time pass up to the moment that the program waits for, and says so to it. `false` if it
     /// waits for none.
     pub fn wait(&mut self) -> bool {

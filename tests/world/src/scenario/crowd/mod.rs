@@ -11,7 +11,9 @@
 //! The laws are checked after every step:
 //!
 //! - a refresh token is sent once, unless what it brought was lost by a crash before its save was
-//!   answered, by the network or by the disk; and never by two programs at a time;
+//!   answered, by the network or by the disk, or whoever has sent it is stopped and counts as dead;
+//!   and never by two programs at a time;
+//! - nobody refreshes without the lock who hasn't waited for it for minutes, or can't read the disk;
 //! - nobody overwrites a record that it has not read, with the lock or without;
 //! - what is on disk only moves forward: no newer login is overwritten, no good refresh token is
 //!   erased, no logout undone; and what a program received, it saves;
@@ -96,6 +98,8 @@ struct Member {
     forgetting: bool,
     /// It could not read the disk when it wanted the lock, and goes on without.
     blind: bool,
+    /// How often in a row it has waited for the lock in vain.
+    vain: u32,
     /// It is stopped: it does nothing, and doesn't notice that time passes.
     stopped: bool,
     /// How often in a row others were faster to save something, and what it was about to save.

@@ -89,6 +89,7 @@ impl Crowd {
                     if matches!(notice, Notice::SaveFailed(_)) {
                         // Until it tries again, others have the client as it was.
                         self.client_lost |= self.members[at].renewed;
+                        self.members[at].unsaved = true;
                     }
                     self.members[at].cut_off |= match notice {
                         Notice::SaveFailed(_) => true,
@@ -116,8 +117,9 @@ impl Crowd {
                 |(attempt, welcome): &(AttemptId, bool)| *welcome && machine.is_running(*attempt);
             let waits = self.members[at].attempts.iter().any(waits);
             assert!(waits, "{at} opens a browser, and nobody who waits has welcomed it");
-            let Member { has_turn, cut_off, .. } = self.members[at];
-            assert!(has_turn || cut_off, "{at} opens a browser, and the others don't know of it");
+            let Member { has_turn, cut_off, unsaved, .. } = self.members[at];
+            let excused = cut_off || unsaved;
+            assert!(has_turn || excused, "{at} opens a browser, and the others don't know of it");
         }
         let Some(Open { state: OpenState::Asked(Action::Http(call)), .. }) =
             self.s.program().open.last()
@@ -140,6 +142,11 @@ impl Crowd {
                 if self.members[at].blind {
                     self.ledger.sent_blindly(refresh);
                     return;
+                }
+                if let Some(holder) = self.s.store.locked_by.filter(|holder| *holder != at) {
+                    let vain = self.members[at].vain;
+                    assert!(vain >= 4, "{at} refreshes without the lock after {vain} waits");
+                    self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
                 }
                 if !self.ledger.sent(&refresh) {
                     return;
@@ -209,6 +216,10 @@ impl Crowd {
                 self.ledger.excuse(number, "the answer came too late");
             }
             self.client_lost |= late.label.contains("/register/");
+            if late.label == "lock" {
+                let member = &mut self.members[at];
+                (member.blind, member.vain) = (false, member.vain + 1);
+            }
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
             match &late.state {
@@ -256,7 +267,10 @@ impl Crowd {
     }
 
     pub(super) fn save_failed(&mut self, run: usize, record: Option<&[u8]>) {
-        self.members.iter_mut().filter(|m| m.run == run).for_each(|m| m.unsaved = true);
+        for member in self.members.iter_mut().filter(|member| member.run == run) {
+            // Perhaps it was about to say that it asks its person.
+            (member.unsaved, member.cut_off) = (true, true);
+        }
         if let Some(number) = self.ledger.number(record) {
             self.ledger.excuse(number, "its save failed");
         }
@@ -414,7 +428,15 @@ impl Crowd {
             self.ledger.arrived(number);
         }
         if label == "lock" {
-            self.members[at].blind = record.is_none();
+            // Somebody goes on without it: that is waited for like the lock.
+            let stored = record.as_ref().and_then(|(stored, _)| stored.as_deref());
+            let lockless = stored.is_some_and(|stored| {
+                let record: serde_json::Value = serde_json::from_slice(stored).unwrap_or_default();
+                record["tokens"]["renewal"]["lockless"] == true
+            });
+            let member = &mut self.members[at];
+            member.blind = record.is_none();
+            member.vain = if lockless { member.vain + 1 } else { 0 };
         }
         if label == "redirect" {
             self.members[at].returned_at = self.s.wall;
@@ -422,7 +444,10 @@ impl Crowd {
         if label == "load" && record.is_none() {
             self.cannot_read_again(at);
         }
-        self.members[at].cut_off |= (label == "load" || label == "lock") && record.is_none();
+        let unread = (label == "load" || label == "lock") && record.is_none();
+        let member = &mut self.members[at];
+        member.cut_off |= unread;
+        member.blind |= unread;
         if label == "load" || label == "lock" {
             self.members[at].overtaken = None;
         }
