@@ -52,6 +52,13 @@ pub struct Config {
     pub client_key_id: Option<String>,
     /// Whom the client's assertions are for (`aud`). Default the issuer.
     pub client_assertion_audience: AssertionAudience,
+    /// Whether tokens are bound to a key (DPoP, RFC 9449), so that whoever steals one can't use it.
+    /// Default never: it takes a key, and a signature for each request.
+    pub dpop: DpopUse,
+    /// That key: the host's to keep, and to sign with. Tokens that were bound to it are of no use without,
+    /// and tokens that are bound stay so whatever `dpop` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_key: Option<SecretRef>,
     /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
     /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
     /// secret stays with the issuer that it first logged in with, for each MCP server and account:
@@ -201,6 +208,20 @@ pub enum AssertionAudience {
     TokenEndpoint,
 }
 
+/// Whether the tokens of a login are bound to a key: DPoP, RFC 9449.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DpopUse {
+    /// Bearer tokens.
+    #[default]
+    Never,
+    /// Where the server's metadata says that it knows DPoP; bearer tokens elsewhere, and where it gives
+    /// one all the same.
+    Auto,
+    /// At every server. A bearer token ends the login.
+    Always,
+}
+
 /// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
 /// firewall's page. First the attempt itself tries again, and its callers wait with it; then there is
 /// a long quiet phase, in which callers get
@@ -253,6 +274,8 @@ impl Default for Config {
             client_key: None,
             client_key_id: None,
             client_assertion_audience: AssertionAudience::default(),
+            dpop: DpopUse::default(),
+            dpop_key: None,
             client_issuer: None,
             client_metadata_url: None,
             client_name: "mcp-auth".into(),
@@ -331,6 +354,9 @@ impl Config {
             && self.client_metadata_url.is_none()
         {
             return bad("client_key", "a client_id or client_metadata_url beside it", "none");
+        }
+        if self.dpop != DpopUse::Never && self.dpop_key.is_none() {
+            return bad("dpop", "a dpop_key beside it", "none");
         }
         if self.initial_access_token.is_some() && self.client_home().is_none() {
             return bad("initial_access_token", "a client_issuer or issuer beside it", "none");

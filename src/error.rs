@@ -214,6 +214,9 @@ pub enum ErrorKind {
         /// Where the request goes, without its query.
         request: String,
     },
+    /// The token is bound to a key, and the request has no proof of it.
+    #[error("the token is bound to a key, and a request with it needs a proof")]
+    ProofMissing,
     /// The store could not be read, locked or erased.
     #[error("the store failed: {0}")]
     Store(HostError),
@@ -270,6 +273,7 @@ impl Error {
             K::InvalidSetting(_) | K::StaticTokenRefused | K::NoClient { .. } => Fault::Settings,
             K::SecretUnavailable { .. } | K::SigningFailed { .. } => Fault::Settings,
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
+            K::ProofMissing => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
             K::NobodyCame { .. } | K::DeniedElsewhere => Fault::User,
@@ -376,6 +380,7 @@ impl Error {
             }
             K::StaticTokenRefused => "Replace `bearer_token`.".into(),
             K::ForeignRequest { .. } => "Use a session of its own for the other server.".into(),
+            K::ProofMissing => "Have it signed: `Grant::proof`, then `Grant::authorize_with`.".into(),
             K::Store(error) if error.is_busy() => {
                 "Another program is renewing the tokens: try again in a moment.".into()
             }

@@ -144,6 +144,8 @@ pub struct Challenged {
     pub(crate) challenge: Option<BearerChallenge>,
     pub(crate) operation: Option<String>,
     pub(crate) server_at: Option<IpAddr>,
+    /// Nothing is wrong, but the next proof shall have this.
+    pub(crate) nonce: Option<String>,
 }
 
 impl Challenged {
@@ -171,6 +173,7 @@ impl Challenged {
             challenge,
             operation,
             server_at: None,
+            nonce: None,
         })
     }
 
@@ -193,6 +196,10 @@ impl Challenged {
         self
     }
 
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.challenge.as_ref()?.error.as_deref()
+    }
+
     /// An answer that says nothing of the token, and may be due to it.
     pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
         Self {
@@ -201,6 +208,7 @@ impl Challenged {
             challenge: None,
             operation: need.operation.clone(),
             server_at: None,
+            nonce: None,
         }
     }
 }

@@ -94,7 +94,7 @@ mod time;
 pub mod toolhive;
 pub mod wire;
 
-pub use config::{AssertionAudience, Config, Retry, SendResource};
+pub use config::{AssertionAudience, Config, DpopUse, Retry, SendResource};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
@@ -107,7 +107,7 @@ pub use reach::{OutOfReach, PeerAddress, Reach};
 pub use restore::{CachedClient, CachedLogin, CachedRegistration};
 pub use secret::{Secret, SecretRef, SecretSource};
 pub use session::clock::ClockSkew;
-pub use session::grant::Grant;
+pub use session::grant::{Grant, Proof};
 pub use session::record::{Discovery, MetadataFreshness, Provenance};
 pub use session::saved::{SavedClient, SavedLogin};
 pub use session::tokens::Generation;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use url::{Url, form_urlencoded};
 
-use crate::config::{Config, SendResource};
+use crate::config::{Config, DpopUse, SendResource};
 use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
+use crate::flow::binding::Binding;
 use crate::flow::identity::{ClientKey, Identity};
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
@@ -22,7 +23,7 @@ use crate::time::UnixTime;
 use crate::wire::failure::{Failure, OAuthError, describe};
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::{AuthMethod, Grant, TokenReply, TokenRequest};
-use crate::wire::{Malformed, url as address};
+use crate::wire::{Malformed, dpop, url as address};
 
 /// A token request that is out, or about to be.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub(crate) struct Exchange {
     finding: Option<FindSecret>,
     /// What the client proves itself by, where a key of its own does it.
     assertion: Option<Jwt>,
+    /// What binds the tokens to a key, if anything does.
+    binding: Option<Binding>,
     ids: Identifiers,
     /// A request was sent.
     sent: bool,
@@ -65,8 +68,16 @@ pub(crate) struct Bought {
 /// Why an answer holds no tokens.
 pub(crate) enum Trouble {
     Refused(OAuthError),
-    Passing { what: String, retry_after: Option<Duration> },
+    Passing {
+        what: String,
+        retry_after: Option<Duration>,
+    },
     Unusable(Malformed),
+    /// Tokens that can't be used, and a refresh token that replaces the one that was spent.
+    OfAnotherType {
+        rotated: Option<Secret>,
+        what: Malformed,
+    },
     OutOfReach(TransportError),
 }
 
@@ -77,6 +88,8 @@ pub(crate) enum Failed {
     Passing { what: String, retry_after: Option<Duration> },
     /// The answer can't be used; nothing was decided.
     Error(Error),
+    /// The same, but the refresh token has been replaced by this one.
+    Rotated { token: Secret, error: Error },
 }
 
 impl Failed {
@@ -88,7 +101,7 @@ impl Failed {
                 let retry_in = retry_after.unwrap_or(RETRY);
                 ErrorKind::Passing { url, what, retry_in }.into()
             }
-            Failed::Error(error) => error,
+            Failed::Error(error) | Failed::Rotated { error, .. } => error,
         }
     }
 }
@@ -104,6 +117,7 @@ impl Exchange {
         purchase: Purchase,
         identity: Identity,
         paid_with: PaidWith,
+        binding: Option<Binding>,
         config: &Arc<Config>,
         entropy: &mut Entropy,
         now: UnixTime,
@@ -120,6 +134,7 @@ impl Exchange {
             retried: false,
             finding: None,
             assertion,
+            binding,
             ids: Identifiers::new(entropy),
             sent: false,
         };
@@ -166,17 +181,26 @@ impl Exchange {
             resource: self.purchase.resource.as_deref(),
             extra: &extra,
         };
-        let request = request.to_http();
+        let mut request = request.to_http();
+        let proof = self.binding.as_ref().and_then(Binding::proof);
+        if let Some(proof) = proof.and_then(|proof| proof.expose().parse().ok()) {
+            request.headers_mut().insert(dpop::PROOF, proof);
+        }
         Ok((self, Ask::http(request, Purpose::Token)))
     }
 
     /// What is to be signed first.
     fn prove(&mut self, now: UnixTime) -> Result<Option<Ask>, Error> {
-        let (Some(key), Some(jwt)) = (&self.identity.key, &mut self.assertion) else {
-            return Ok(None);
-        };
         let (client_id, endpoint) = (&self.identity.client_id, &self.purchase.token_endpoint);
-        key.prove(jwt, client_id, endpoint, now, &mut self.ids)
+        if let (Some(key), Some(jwt)) = (&self.identity.key, &mut self.assertion)
+            && let Some(ask) = key.prove(jwt, client_id, endpoint, now, &mut self.ids)?
+        {
+            return Ok(Some(ask));
+        }
+        match &mut self.binding {
+            Some(binding) => binding.prove(self.endpoint.as_str(), now, &mut self.ids),
+            None => Ok(None),
+        }
     }
 
     /// Its secret, or its assertion.
@@ -196,8 +220,10 @@ impl Exchange {
         result: SignerResult,
         now: UnixTime,
     ) -> Result<(Self, Ask), Error> {
-        if let Some(jwt) = &mut self.assertion {
-            jwt.on_signer(result)?;
+        match (&mut self.assertion, &mut self.binding) {
+            (_, Some(binding)) if binding.waits() => binding.on_signer(result)?,
+            (Some(jwt), _) => jwt.on_signer(result)?,
+            (None, _) => {}
         }
         self.ask(now)
     }
@@ -224,12 +250,31 @@ impl Exchange {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Bought>, Failed> {
+        let nonce = reply.as_ref().ok().and_then(|reply| dpop::nonce(reply.headers()));
+        let nonce = nonce.map(str::to_owned);
         let answer = self.read(now, reply);
-        if let Some(jwt) = &mut self.assertion {
-            jwt.spend();
+        self.assertion.iter_mut().for_each(Jwt::spend);
+        if let Some(binding) = &mut self.binding {
+            binding.spend();
+            let refused =
+                matches!(&answer, Err(Trouble::Refused(e)) if e.error == "use_dpop_nonce");
+            if binding.takes_nonce(nonce, refused) {
+                let (exchange, ask) = self.ask(now).map_err(Failed::Error)?;
+                return Ok(Step::Ask(exchange, ask));
+            }
         }
         let (what, retry_after) = match answer {
-            Ok(reply) => return Ok(Step::Done(Bought { reply, purchase: self.purchase })),
+            Ok(reply) => {
+                let purchase = self.purchase_of(&reply);
+                return Ok(Step::Done(Bought { reply, purchase }));
+            }
+            Err(Trouble::OfAnotherType { rotated, what }) => {
+                let error = ErrorKind::Unusable { url: self.url(), what }.into();
+                return Err(match rotated {
+                    Some(token) => Failed::Rotated { token, error },
+                    None => Failed::Error(error),
+                });
+            }
             Err(Trouble::Refused(error)) => {
                 return match self.otherwise(&error) {
                     Some(leniency) => {
@@ -290,11 +335,11 @@ impl Exchange {
             false => failure,
         });
         if let Ok(reply) = &reply
-            && reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
+            && let Some((expected, got)) = self.dislikes(reply)
         {
-            // Bound to a key that was never shown: it would be refused as a bearer token.
-            let what = Malformed::new("token reply", "a bearer token", "a DPoP-bound one");
-            return Err(Trouble::Unusable(what));
+            let what = Malformed::new("token reply", expected, got);
+            let rotated = reply.refresh_token.clone().filter(|_| self.is_refresh());
+            return Err(Trouble::OfAnotherType { rotated, what });
         }
         let kept = match &self.paid_with {
             PaidWith::RefreshToken { token, .. } => Some(token),
@@ -326,6 +371,25 @@ impl Exchange {
         })
     }
 
+    /// What was expected, and what came, where the token's type is not to be used.
+    fn dislikes(&self, reply: &TokenReply) -> Option<(&'static str, &'static str)> {
+        match (&self.binding, is_bound(reply)) {
+            // Bound to a key that was never shown: it would be refused as a bearer token.
+            (None, true) => Some(("a bearer token", "a DPoP-bound one")),
+            (Some(_), false) if self.config.dpop == DpopUse::Always => {
+                Some(("a DPoP-bound token (`dpop`: `always`)", "a bearer token"))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the tokens of this reply were issued for.
+    pub(crate) fn purchase_of(&self, reply: &TokenReply) -> Purchase {
+        let key = self.binding.as_ref().and_then(Binding::key);
+        let dpop = key.filter(|_| is_bound(reply)).cloned();
+        Purchase { dpop, ..self.purchase.clone() }
+    }
+
     fn is_refresh(&self) -> bool {
         matches!(self.paid_with, PaidWith::RefreshToken { .. })
     }
@@ -336,13 +400,18 @@ impl Exchange {
             PaidWith::RefreshToken { token, .. } => (token, None),
         };
         let assertion = self.assertion.as_ref().and_then(Jwt::token);
-        let secrets = [Some(first), second, self.identity.client_secret.as_ref(), assertion];
+        let proof = self.binding.as_ref().and_then(Binding::proof);
+        let secrets = [Some(first), second, self.identity.client_secret.as_ref(), assertion, proof];
         without(secrets.into_iter().flatten(), body)
     }
 
     pub(crate) fn url(&self) -> String {
         printable_url(self.endpoint.as_str())
     }
+}
+
+fn is_bound(reply: &TokenReply) -> bool {
+    reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
 }
 
 /// A body without the secrets that its sender was sent.

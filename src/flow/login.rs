@@ -66,7 +66,7 @@ pub(crate) enum Ended {
     NotRestored(String),
     Obtained {
         reply: Box<TokenReply>,
-        purchase: Purchase,
+        purchase: Box<Purchase>,
         learned: Learned,
     },
 }

@@ -22,6 +22,7 @@
 //! [`Entropy`]: crate::Entropy
 
 pub(crate) mod authorize;
+pub(crate) mod binding;
 pub(crate) mod detect;
 pub(crate) mod discover;
 pub(crate) mod exchange;

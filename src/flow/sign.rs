@@ -27,13 +27,15 @@ pub(crate) struct Jwt {
     key: SecretRef,
     public: Option<PublicKey>,
     input: Option<String>,
+    /// The signer was asked, and has not answered.
+    asked: bool,
     signed: Option<Secret>,
 }
 
 impl Jwt {
     /// `what`: the key, for people.
     pub(crate) fn new(what: &'static str, key: SecretRef) -> Self {
-        Self { what, key, public: None, input: None, signed: None }
+        Self { what, key, public: None, input: None, asked: false, signed: None }
     }
 
     /// Asks for the public key, and no more.
@@ -58,6 +60,7 @@ impl Jwt {
             return Ok(None);
         }
         let key = self.key.clone();
+        self.asked = true;
         let Some(public) = &self.public else { return Ok(Some(Ask::Signer(SignerAsk::Key(key)))) };
         let Some(algorithm) = public.algorithm(taken) else { return Err(self.useless(taken)) };
         let input = compose(algorithm, public);
@@ -66,6 +69,7 @@ impl Jwt {
     }
 
     pub(crate) fn on_signer(&mut self, result: SignerResult) -> Result<(), Error> {
+        self.asked = false;
         match (result.map_err(|source| self.failed(source))?, self.input.take()) {
             (SignerAnswer::Key(public), None) => self.public = Some(public),
             (SignerAnswer::Signature(signature), Some(input)) => {
@@ -77,6 +81,15 @@ impl Jwt {
             _ => return Err(self.failed(HostError::new("it answered something else"))),
         }
         Ok(())
+    }
+
+    pub(crate) fn public(&self) -> Option<&PublicKey> {
+        self.public.as_ref()
+    }
+
+    /// It waits for the signer.
+    pub(crate) fn waits(&self) -> bool {
+        self.asked
     }
 
     pub(crate) fn token(&self) -> Option<&Secret> {

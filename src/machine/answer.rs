@@ -171,8 +171,7 @@ impl AuthMachine {
             self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
         }
         let paid_with = PaidWith::RefreshToken { token: refresh_token, scope };
-        let (config, entropy) = (&self.config, &mut self.entropy);
-        match Exchange::start(purchase, identity, paid_with, config, entropy, now.wall) {
+        match self.token_request(now, purchase, identity, paid_with) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
@@ -305,7 +304,7 @@ impl AuthMachine {
             }
             Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
                 self.cached = None;
-                let change = obtained(*reply, purchase, None, Base::Any, learned, now.wall);
+                let change = obtained(*reply, *purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }
             Err(error) => {
@@ -349,8 +348,8 @@ impl AuthMachine {
         if base != Base::Exactly(self.session.record.generation()) {
             return;
         }
-        let change =
-            obtained(reply, exchange.purchase, previous.as_deref(), base, learned, now.wall);
+        let purchase = exchange.purchase_of(&reply);
+        let change = obtained(reply, purchase, previous.as_deref(), base, learned, now.wall);
         let name = if previous.is_some() { LaneName::Renewal } else { LaneName::Login };
         match self.take_lane(name) {
             // It was about to ask again, and here is its answer.

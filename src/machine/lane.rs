@@ -14,6 +14,7 @@ use crate::machine::Answered;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
 use crate::output::{CallId, HostError, Page, Purpose};
+use crate::secret::Secret;
 use crate::session::pending::EarlierClient;
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -115,6 +116,8 @@ pub(super) enum Change {
     },
     /// It failed, and nothing was decided.
     Trouble(Generation, Box<Trouble>),
+    /// The same, but its refresh token was replaced by this one.
+    Rotated(Generation, Secret, Box<Trouble>),
     /// It isn't tried again.
     GiveUp(Generation),
     /// What has become of a client.
@@ -179,6 +182,12 @@ impl Change {
             }
             Change::Trouble(generation, trouble) => {
                 if let Some(tokens) = tokens_of(record, generation) {
+                    tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
+                }
+            }
+            Change::Rotated(generation, token, trouble) => {
+                if let Some(tokens) = tokens_of(record, generation) {
+                    tokens.refresh_token = Some(token);
                     tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
                 }
             }

@@ -237,7 +237,7 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
     match work {
         Work::Login(login) => match login.on_http(now, reply, &mut notes).ok()? {
             Step::Done(Ended::Obtained { reply, purchase, learned }) => {
-                Some(obtained(*reply, purchase, None, Base::Any, learned, now))
+                Some(obtained(*reply, *purchase, None, Base::Any, learned, now))
             }
             Step::Ask(_, Ask::Keep(learned)) => Some(Change::Learn(learned)),
             _ => None,

@@ -44,6 +44,9 @@ pub struct ServerMetadata {
     /// The algorithms that clients may sign their assertions with (`private_key_jwt`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    /// The algorithms of DPoP proofs (RFC 9449 §5.1): with them the server binds tokens to a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_signing_alg_values_supported: Option<Vec<String>>,
     /// The grants; `authorization_code` and `implicit` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_types_supported: Option<Vec<String>>,
@@ -81,6 +84,7 @@ impl ServerMetadata {
                 .texts("token_endpoint_auth_methods_supported"),
             token_endpoint_auth_signing_alg_values_supported: fields
                 .texts("token_endpoint_auth_signing_alg_values_supported"),
+            dpop_signing_alg_values_supported: fields.texts("dpop_signing_alg_values_supported"),
             grant_types_supported: fields.texts("grant_types_supported"),
             response_types_supported: fields.texts("response_types_supported"),
             authorization_response_iss_parameter_supported: fields
@@ -103,6 +107,7 @@ impl ServerMetadata {
             code_challenge_methods_supported: Some(vec![String::from("S256")]),
             token_endpoint_auth_methods_supported: None,
             token_endpoint_auth_signing_alg_values_supported: None,
+            dpop_signing_alg_values_supported: None,
             grant_types_supported: None,
             response_types_supported: None,
             authorization_response_iss_parameter_supported: false,
@@ -131,6 +136,7 @@ impl ServerMetadata {
             &mut self.token_endpoint_auth_signing_alg_values_supported,
             &other.token_endpoint_auth_signing_alg_values_supported,
         );
+        fill(&mut self.dpop_signing_alg_values_supported, &other.dpop_signing_alg_values_supported);
         fill(&mut self.grant_types_supported, &other.grant_types_supported);
         fill(&mut self.response_types_supported, &other.response_types_supported);
         self.authorization_response_iss_parameter_supported |=

@@ -12,6 +12,7 @@
 //                    change of their registration; to register takes the initial access token that
 //                    the line names
 //   --client-jwk     the public key of the client `by-key`, which proves itself by private_key_jwt
+//   --dpop           bind tokens to keys (RFC 9449), with nonces
 //   --token-delay    between what a token request does and its answer
 //   --grace          how long a refresh token is taken again after it was rotated
 //
@@ -53,6 +54,7 @@ const { values: options } = parseArgs({
     refresh: { type: 'string', default: 'offline' },
     'secret-ttl': { type: 'string', default: '0' },
     'client-jwk': { type: 'string' },
+    dpop: { type: 'boolean', default: false },
     'token-delay': { type: 'string', default: '0' },
     grace: { type: 'string', default: '0' },
   },
@@ -84,6 +86,7 @@ const stats = {
   revocations: 0, // of a whole grant: by the client, or because of reuse
   mcpRequests: 0, // that a good token came with
   unauthorized: 0,
+  withoutNonce: 0, // a proof that was good but for that
   forbidden: 0,
 };
 
@@ -110,6 +113,10 @@ const provider = new Provider(issuer, {
   ttl: { Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400 },
   features: {
     devInteractions: { enabled: true },
+    dPoP: {
+      enabled: options.dpop,
+      ...(options.dpop && { nonceSecret: randomBytes(32), requireNonce: () => true }),
+    },
     introspection: { enabled: true },
     registration: {
       enabled: true,
@@ -253,9 +260,8 @@ function expiringSecret(_ctx, properties) {
 
 async function verifyOpaque(value) {
   const token = await provider.AccessToken.find(value);
-  // A token bound to a key is no bearer token.
-  const good = token && accepted.has(token.jti) && token.aud === mcp && !token.isSenderConstrained();
-  return good ? { subject: token.accountId, scopes: token.scopes } : undefined;
+  const good = token && accepted.has(token.jti) && token.aud === mcp;
+  return good ? { subject: token.accountId, scopes: token.scopes, jkt: token.jkt } : undefined;
 }
 
 async function verifyJwt(value) {

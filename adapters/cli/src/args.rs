@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use mcp_auth::output::CallbackHost;
 use mcp_auth::wire;
-use mcp_auth::{Preset, SendResource};
+use mcp_auth::{DpopUse, Preset, SendResource};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -221,6 +221,12 @@ pub struct SettingsArgs {
     /// What the server calls that key (`kid`)
     #[arg(long, value_name = "ID")]
     pub client_key_id: Option<String>,
+    /// Bind tokens to a key (DPoP): `auto` where the server says that it can [default: never]
+    #[arg(long, value_name = "WHEN", value_parser = dpop())]
+    pub dpop: Option<DpopUse>,
+    /// That key: PKCS #8 PEM; a new one is made where there is none
+    #[arg(long, value_name = "FILE")]
+    pub dpop_key: Option<PathBuf>,
     /// The URL of a client ID metadata document
     #[arg(long, value_name = "URL")]
     pub client_metadata_url: Option<String>,
@@ -302,6 +308,14 @@ fn send_resource() -> impl TypedValueParser<Value = SendResource> {
         "auto" => SendResource::Auto,
         "never" => SendResource::Never,
         _ => SendResource::Always,
+    })
+}
+
+fn dpop() -> impl TypedValueParser<Value = DpopUse> {
+    PossibleValuesParser::new(["always", "auto", "never"]).map(|when| match when.as_str() {
+        "always" => DpopUse::Always,
+        "auto" => DpopUse::Auto,
+        _ => DpopUse::Never,
     })
 }
 

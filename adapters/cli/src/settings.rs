@@ -2,14 +2,14 @@
 //! be ours or ToolHive's, in JSON or YAML.
 
 use std::path::Path;
-use std::{fmt, fs};
+use std::{fmt, fs, io};
 
 use mcp_auth::toolhive::{BEARER_TOKEN_ENV_VAR_NAME, RemoteConfig};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{CachedLogin, Config, Need, SecretRef};
+use mcp_auth::{CachedLogin, Config, DpopUse, Need, SecretRef};
 use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
-use mcp_auth_host::signer::{PemSigner, Signer as _};
+use mcp_auth_host::signer::{PemSigner, Signer as _, generate};
 
 use crate::args::{PersonArgs, SettingsArgs};
 use crate::failure::Failure;
@@ -41,6 +41,10 @@ impl SettingsArgs {
         if let Some(path) = &self.client_key {
             config.client_key = Some(secret_file(path)?);
         }
+        if let Some(path) = &self.dpop_key {
+            config.dpop_key = Some(secret_file(path)?);
+        }
+        config.dpop = self.dpop.unwrap_or(config.dpop);
         override_with(&mut config.client_key_id, &self.client_key_id);
         override_with(&mut config.preset, &self.preset);
         override_with(&mut config.client_id, &self.client_id);
@@ -65,7 +69,10 @@ impl SettingsArgs {
         }
         let places = config.client_secret_from.iter().chain(&config.bearer_token_from);
         places.into_iter().try_for_each(rehearse)?;
-        config.client_key.iter().try_for_each(rehearse_key)?;
+        if config.dpop != DpopUse::Never {
+            config.dpop_key.iter().try_for_each(make_key)?;
+        }
+        config.client_key.iter().chain(&config.dpop_key).try_for_each(rehearse_key)?;
         let no_browser = person.no_browser || from_file.no_browser;
         Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() }, cached })
     }
@@ -125,6 +132,17 @@ fn rehearse(place: &SecretRef) -> Result<(), Failure> {
     let found = find(place, None).map_err(|e| unusable(&e))?;
     let blank = found.is_none_or(|found| found.value().expose().trim().is_empty());
     if blank { Err(unusable(&"it is empty: expected a secret")) } else { Ok(()) }
+}
+
+/// Nobody else has to know it beforehand, so it may as well be made now.
+fn make_key(place: &SecretRef) -> Result<(), Failure> {
+    let SecretRef::File(path) = place else { return Ok(()) };
+    match generate(Path::new(path)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Failure::Usage(format!("{place} could not be made: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Nor where a key is none.

@@ -231,3 +231,29 @@ fn a_client_proves_itself_by_its_key() {
     assert_eq!(unusable.status.code(), Some(2), "{}", text(&unusable));
     assert_eq!(world.server.stat("authorizations"), 2);
 }
+
+#[test]
+fn tokens_are_bound_to_a_key_and_each_request_proves_it() {
+    let mut world = World::start("oidc", &["--dpop", "--access-ttl", "2"]);
+    let key = world.dir.path().join("dpop.pem").to_str().unwrap().to_owned();
+    world.settings = ["--dpop", "auto", "--dpop-key", &key].map(str::to_owned).to_vec();
+    world.logs_in();
+    world.is_served();
+    // The token alone is of no use to a thief.
+    let stolen = world.token();
+    assert_eq!(world.serves(&stolen), 401);
+    std::thread::sleep(Duration::from_secs(3));
+    world.is_served();
+    assert_ne!(world.token(), stolen);
+    for (what, count) in
+        [("authorizations", 1), ("codeGrants", 1), ("invalidGrants", 0), ("refreshReuse", 0)]
+    {
+        assert_eq!(world.server.stat(what), count, "{what}");
+    }
+    assert!(world.server.stat("withoutNonce") >= 1);
+    // Without that key nor is what was kept.
+    fs::remove_file(&key).unwrap();
+    assert_eq!(world.request().status.code(), Some(1));
+    world.logs_in();
+    world.is_served();
+}

@@ -173,7 +173,7 @@ impl Office {
                 call.answer(key)
             }
             Action::Sign(call) => {
-                let signature = self.hands.sign(&call);
+                let signature = self.hands.sign(call.key(), call.algorithm(), call.input());
                 call.answer(signature)
             }
             Action::Http(call) => {

@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mcp_auth::output::{
-    BrowseCall, FoundSecret, HttpCall, KeyCall, LoadCall, SaveCall, SecretCall, SignCall,
+    BrowseCall, FoundSecret, HttpCall, KeyCall, LoadCall, SaveCall, SecretCall,
 };
-use mcp_auth::wire::jws::PublicKey;
-use mcp_auth::{HostError, Revision, TransportError, TransportErrorKind};
+use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
+use mcp_auth::{HostError, Revision, SecretRef, TransportError, TransportErrorKind};
 use mcp_auth_host::browser::Browser;
 use mcp_auth_host::secrets::{self, SecretProvider};
 use mcp_auth_host::signer::{PemSigner, Signer};
@@ -60,8 +60,12 @@ impl Hands {
         })
     }
 
-    pub(crate) fn sign(&self, call: &SignCall) -> Result<Vec<u8>, HostError> {
-        let (key, algorithm, message) = (call.key(), call.algorithm(), call.input());
+    pub(crate) fn sign(
+        &self,
+        key: &SecretRef,
+        algorithm: SigningAlgorithm,
+        message: &[u8],
+    ) -> Result<Vec<u8>, HostError> {
         contain(panicked, || match &self.signer {
             Some(signer) => signer.sign(key, algorithm, message),
             None => PemSigner::with(self.secrets.as_deref()).sign(key, algorithm, message),

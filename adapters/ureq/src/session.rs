@@ -83,9 +83,7 @@ impl Session {
         let store = Box::new(HookedStore::new(builder.store, hooks.clone()));
         let person = Duration::from_secs(config.login_timeout_seconds);
         let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
-        let seed = mcp_auth_host::system::random_seed()
-            .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
-        let machine = AuthMachine::new(&server, Arc::new(config), Entropy::from_bytes(seed))?;
+        let machine = AuthMachine::new(&server, Arc::new(config), entropy()?)?;
         let config = agent.map_or_else(default_config, |agent| agent.config().clone());
         let network = Network::new(config, builder.resolver, builder.road);
         let hands = Hands { network, store, browser, secrets, signer, program };
@@ -233,7 +231,7 @@ impl Session {
         let mut sends = 1;
         loop {
             match &grant {
-                Some(grant) => grant.authorize(&mut request)?,
+                Some(grant) => self.authorize(&mut request, grant)?,
                 // Ours, of the last round.
                 None if sends > 1 => drop(request.headers_mut().remove(AUTHORIZATION)),
                 None => {}
@@ -252,10 +250,29 @@ impl Session {
                         return Ok(response);
                     }
                 }
+                Verdict::Again(challenged) => {
+                    self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+                    grant = self.token_until(until, need, asking)?;
+                }
                 Verdict::Moved(uri) => *request.uri_mut() = uri,
                 _ => return Ok(response),
             }
         }
+    }
+
+    /// Adds a token to a request for the MCP server, and the proof that goes with one that is bound to a
+    /// key ([`Config::dpop`](mcp_auth::Config::dpop)): that is for this request alone, and for now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] for a request that goes elsewhere; [`ErrorKind::SigningFailed`].
+    pub fn authorize<B>(&self, request: &mut Request<B>, grant: &Grant) -> Result<(), Error> {
+        let Some(proof) = grant.proof(now(), request, entropy()?) else {
+            return grant.authorize(request);
+        };
+        let signed = self.0.office.hands.sign(proof.key(), proof.algorithm(), proof.input());
+        let signature = signed.map_err(|error| proof.failed(error))?;
+        grant.authorize_with(request, &proof, &signature)
     }
 
     fn judge(
@@ -402,6 +419,12 @@ impl Session {
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }
+}
+
+fn entropy() -> Result<Entropy, Error> {
+    let seed = mcp_auth_host::system::random_seed()
+        .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
+    Ok(Entropy::from_bytes(seed))
 }
 
 impl fmt::Debug for Session {

@@ -3,6 +3,7 @@
 use super::{Ended, Login, Place, Stage, Turn, rejects_client};
 use crate::error::ErrorKind;
 use crate::flow::authorize::Authorize;
+use crate::flow::binding::Binding;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::Identity;
 use crate::flow::job::Job;
@@ -28,11 +29,20 @@ impl Login {
             logged_in_at: now,
             resource,
             auth_method: None,
+            dpop: None,
         };
+        let binding = Binding::wanted(&job.config, &found);
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) =
-            Exchange::start(purchase, identity, paid_with, &job.config, &mut job.entropy, now)?;
+        let (exchange, ask) = Exchange::start(
+            purchase,
+            identity,
+            paid_with,
+            binding,
+            &job.config,
+            &mut job.entropy,
+            now,
+        )?;
         let stage = Stage::Exchange(Box::new(exchange), Place { found, redirect_uri });
         Ok(Step::Ask(Self { job, stage }, ask))
     }
@@ -62,7 +72,11 @@ impl Login {
                     }
                     learned.registered = client;
                 }
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
+                Ok(Step::Done(Ended::Obtained {
+                    reply: Box::new(reply),
+                    purchase: Box::new(purchase),
+                    learned,
+                }))
             }
             Err(Failed::Refused(error)) => {
                 let rejected = rejects_client(&error);

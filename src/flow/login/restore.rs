@@ -220,8 +220,16 @@ impl Login {
         let purchase = purchase(&job, found, &identity, now, endpoint);
         let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
         let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };
-        let (exchange, ask) =
-            Exchange::start(purchase, identity, paid_with, &job.config, &mut job.entropy, now)?;
+        let (exchange, ask) = Exchange::start(
+            purchase,
+            identity,
+            paid_with,
+            // ToolHive's are bearer tokens.
+            None,
+            &job.config,
+            &mut job.entropy,
+            now,
+        )?;
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
     }
@@ -242,7 +250,11 @@ impl Login {
             }
             Ok(Step::Done(Bought { reply, purchase })) => {
                 let learned = Self::learned_by_restoring(&job, &restore.found, client);
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
+                Ok(Step::Done(Ended::Obtained {
+                    reply: Box::new(reply),
+                    purchase: Box::new(purchase),
+                    learned,
+                }))
             }
             Err(Failed::Refused(error)) if error.is_dead_grant() || rejects_client(&error) => {
                 notes.push(Notice::GrantEnded { why: error.to_string() });
@@ -315,6 +327,7 @@ fn purchase(
         logged_in_at: now,
         resource: job.resource(found),
         auth_method: None,
+        dpop: None,
     }
 }
 

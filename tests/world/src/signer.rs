@@ -1,6 +1,8 @@
 //! Keys without cryptography: whoever has the public half can verify, and could sign as well. The real
 //! thing is tested where it is, in the hosts.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mcp_auth::wire::jws::PublicKey;
@@ -53,6 +55,28 @@ impl Jwt {
     /// Signed with this key, by the algorithm that it says.
     pub(crate) fn is_signed_with(&self, public: &PublicKey) -> bool {
         self.header["alg"] == "ES256" && self.signature == signature(public, self.input.as_bytes())
+    }
+
+    /// A proof of possession (RFC 9449 §4.3) for this request: the thumbprint of its key.
+    pub(crate) fn proof(
+        now: u64,
+        request: &http::Request<Vec<u8>>,
+        origin: &str,
+        seen: &mut BTreeSet<String>,
+    ) -> Option<(String, Jwt)> {
+        let mut proofs = request.headers().get_all("dpop").iter();
+        let (proof, None) = (proofs.next()?, proofs.next()) else { return None };
+        let jwt = Jwt::read(proof.to_str().ok()?)?;
+        let key: PublicKey = serde_json::from_value(jwt.header["jwk"].clone()).ok()?;
+        let url = format!("{origin}{}", request.uri().path());
+        let fits = jwt.header["typ"] == "dpop+jwt"
+            && jwt.header["jwk"].get("d").is_none()
+            && jwt.is_signed_with(&key)
+            && jwt.text("htm") == request.method().as_str()
+            && jwt.text("htu") == url
+            && now.abs_diff(jwt.number("iat")) <= 60;
+        let is_new = !jwt.text("jti").is_empty() && seen.insert(jwt.text("jti").to_owned());
+        (fits && is_new).then(|| (key.thumbprint(), jwt))
     }
 
     pub(crate) fn text(&self, claim: &str) -> &str {

@@ -63,6 +63,9 @@ impl AuthorizationServer {
         if let Some(methods) = &self.challenge_methods {
             add("code_challenge_methods_supported", json!(methods));
         }
+        if self.dpop {
+            add("dpop_signing_alg_values_supported", json!(["ES256"]));
+        }
         if self.cimd != Cimd::Unsupported {
             add("client_id_metadata_document_supported", json!(true));
         }

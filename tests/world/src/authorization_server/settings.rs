@@ -37,6 +37,12 @@ pub struct AuthorizationServer {
     pub document_keys: BTreeMap<String, PublicKey>,
     /// Assertions are to be for the token endpoint, and not for the issuer.
     pub takes_token_endpoint_as_audience: bool,
+    /// Whether it announces DPoP, and binds tokens to the keys of proofs. Off: it ignores them.
+    pub dpop: bool,
+    /// Token requests without a proof are refused.
+    pub dpop_required: bool,
+    /// Proofs at the token endpoint must have this nonce.
+    pub dpop_nonce: Option<String>,
     /// What a token request gets that shows its client by Basic, good or not.
     pub refuses_basic: Option<Canned>,
     /// What a token request gets that doesn't name its client in the form.
@@ -263,6 +269,9 @@ impl AuthorizationServer {
             client_authentication: ClientAuthentication::ALL.to_vec(),
             document_keys: BTreeMap::new(),
             takes_token_endpoint_as_audience: false,
+            dpop: false,
+            dpop_required: false,
+            dpop_nonce: None,
             refuses_basic: None,
             wants_client_id: None,
             grant_types: strings(&["authorization_code", "refresh_token"]),

@@ -21,6 +21,8 @@ pub struct AccessToken {
     pub expires_at: u64,
     /// The login that it descends from.
     pub family: u64,
+    /// The thumbprint of the key that it is bound to.
+    pub jkt: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -28,7 +30,9 @@ pub(crate) struct State {
     minted: u64,
     pub(super) families: u64,
     pub(super) clients: BTreeMap<String, Client>,
-    /// Of assertions.
+    /// Of the proof of the token request that is being answered.
+    pub(super) jkt: Option<String>,
+    /// Of assertions and proofs.
     pub(super) seen_ids: BTreeSet<String>,
     pub(super) codes: BTreeMap<String, Code>,
     access_tokens: BTreeMap<String, AccessToken>,
@@ -66,6 +70,7 @@ pub(super) struct RefreshToken {
     pub(super) lineage: Lineage,
     pub(super) expires_at: Option<u64>,
     pub(super) spent_at: Option<u64>,
+    pub(super) jkt: Option<String>,
 }
 
 impl AuthorizationServer {
@@ -87,6 +92,7 @@ impl AuthorizationServer {
             audience: grant.audience.clone(),
             expires_at: now.saturating_add(self.token_lifetime),
             family: grant.family,
+            jkt: self.state.jkt.clone(),
         };
         self.state.access_tokens.insert(token.clone(), issued);
         self.state.newest_access = Some(token.clone());
@@ -100,6 +106,7 @@ impl AuthorizationServer {
             lineage: Lineage { family: grant.family, generation },
             expires_at: self.refresh_lifetime.map(|lifetime| now.saturating_add(lifetime)),
             spent_at: None,
+            jkt: self.state.jkt.clone(),
         };
         self.state.refresh_tokens.insert(token.clone(), issued);
         self.state.newest_refresh = Some(token.clone());

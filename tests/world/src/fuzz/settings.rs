@@ -1,6 +1,6 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{Config, Secret, SecretRef, SendResource};
+use mcp_auth::{Config, DpopUse, Secret, SecretRef, SendResource};
 
 use super::secrets::{Home, Secrets};
 use crate::{World, signer, text};
@@ -57,6 +57,8 @@ pub(super) fn pick(which: u8) -> Config {
         10 => Config {
             client_id: Some("configured-client".to_owned()),
             client_key: Some(SecretRef::Name("client".to_owned())),
+            dpop: DpopUse::Auto,
+            dpop_key: Some(SecretRef::Name("dpop".to_owned())),
             issuer: auth(),
             ..base
         },

@@ -100,6 +100,7 @@ pub struct Scenario {
     /// The program that the verbs are about.
     current: usize,
     seeds: u64,
+    proofs: u64,
     tickets: u64,
     last_port: u16,
     logged: usize,
@@ -144,6 +145,7 @@ impl Scenario {
             programs: Vec::new(),
             current: 0,
             seeds: 0,
+            proofs: 0,
             tickets: 0,
             last_port: 49151,
             logged: 0,

@@ -335,7 +335,7 @@ impl Scenario {
         }
     }
 
-    fn key(&self, place: &SecretRef) -> Result<String, HostError> {
+    pub(super) fn key(&self, place: &SecretRef) -> Result<String, HostError> {
         if let Some(why) = &self.signer_fails {
             return Err(HostError::new(why));
         }
