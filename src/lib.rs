@@ -69,6 +69,8 @@
 //!   wait for what comes of it, and take over if it gives up or is gone.
 //! - **A server leads nowhere that it couldn't go itself**: see [`Reach`].
 //! - **Secrets don't print**, and **tokens go home only.**
+//! - **Anywhere.** It needs no operating system: it runs on `wasm32-unknown-unknown`, and imports
+//!   nothing there.
 //!
 //! # Layout
 //!
