@@ -123,7 +123,7 @@ struct Flow {
     promise: &'static [Row],
 }
 
-const FLOWS: [Flow; 6] = [
+const FLOWS: [Flow; 7] = [
     Flow {
         name: "login",
         begin: |s| {
@@ -202,7 +202,21 @@ const FLOWS: [Flow; 6] = [
         ],
     },
     Flow {
-        name: "logout",
+        name: "logout at the servers",
+        begin: |s| {
+            s.world.authorization[0].registration.manageable = true;
+            log_in(s);
+            s.begin_logout();
+        },
+        promise: &[
+            ("before lock", Disk::Old, Next::UsesIt),
+            ("POST auth.example.com/revoke unanswered", Disk::Old, Next::IsRefused),
+            ("DELETE auth.example.com/register/… unanswered", Disk::Old, Next::ClientIsRefused),
+            ("erase unanswered", Disk::Nothing, Next::Registers),
+        ],
+    },
+    Flow {
+        name: "logout of this machine",
         begin: |s| {
             log_in(s);
             s.handle(Event::Forget);
@@ -342,8 +356,8 @@ impl Killed {
                 (0, 1, false) => Next::Registers,
                 (0, 1, true) => Next::WaitsAndRegisters,
                 (1, 0, false) => Next::IsRefused,
-                // Its secret in the header, then in the body.
-                (2, 1, false) => Next::ClientIsRefused,
+                // A secret in the header, then in the body.
+                (1 | 2, 1, false) => Next::ClientIsRefused,
                 other => panic!("{other:?} refreshes and registrations, and time to wait"),
             }
         };

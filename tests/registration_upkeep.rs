@@ -392,6 +392,18 @@ mod what_the_server_answers {
     }
 
     #[test]
+    fn that_ends_each_new_secret_at_once_makes_no_storm() {
+        let mut s = world();
+        s.world.authorization[0].registration.secret_lifetime = Some(1);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        for _ in 0..60 {
+            s.advance(10);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        }
+        assert!((1..=10).contains(&renewed(&s)), "{} in ten minutes", renewed(&s));
+    }
+
+    #[test]
     fn that_cannot_be_read_changes_nothing() {
         let page = Canned::new(200, "<html>log in</html>").header("content-type", "text/html");
         let huge = Canned::json(200, format!(r#"{{"client_id":"{}"}}"#, "x".repeat(100_000)));

@@ -338,3 +338,31 @@ mod with_configured_endpoints {
         assert_eq!(s.call_tool_in_background("whoami").status(), 200);
     }
 }
+
+#[test]
+fn programs_that_take_it_up_together_spend_it_once() {
+    let mut s = toolhive();
+    let attempts = [0, 1, 2].map(|at| {
+        let demand = Demand::background(Need::default());
+        (at, s.switch_to(at).demand(demand))
+    });
+    let ended = s.settle_together(&attempts);
+    assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+    assert_eq!((refreshes(&s), s.world.reuse_seen()), ((1, 0), false));
+    for at in [0, 1, 2] {
+        assert_eq!(s.switch_to(at).call_tool_in_background("whoami").status(), 200);
+    }
+}
+
+#[test]
+fn a_program_that_waits_for_one_that_takes_it_up_in_vain_tries_itself() {
+    let mut s = toolhive();
+    s.switch_to(0).demand(Demand::background(Need::default()));
+    s.run_until("/token");
+    let attempt = s.switch_to(1).demand(Demand::background(Need::default()));
+    s.run();
+    assert!(s.machine().is_running(attempt));
+    s.switch_to(0).crash();
+    s.switch_to(1).settle(attempt).unwrap();
+    assert_eq!(refreshes(&s), (1, 0));
+}

@@ -216,7 +216,15 @@ impl Login {
     ) -> Turn {
         let Stage::Claim(found) = self.stage else { return Err(stray("load")) };
         self.job.catch_up(record, wanted, now);
-        Self::listen(self.job, found, now, notes)
+        // Whoever had the turn before may have taken it up.
+        let cached = self.job.cached.take().filter(|_| record.tokens.is_none());
+        match cached {
+            Some(cached) => Self::restore(self.job, cached, found, now, notes),
+            None => {
+                self.job.needs_person()?;
+                Self::listen(self.job, found, now, notes)
+            }
+        }
     }
 
     pub(crate) fn on_listening(
@@ -327,7 +335,7 @@ impl Login {
     }
 
     fn discovered(
-        mut job: Job,
+        job: Job,
         step: Step<Discover, Discovered>,
         now: UnixTime,
         notes: &mut Notes,
@@ -349,10 +357,9 @@ impl Login {
             notes.push(job.proposal(&found, now));
             return Ok(Step::Done(Ended::Inspected(job.learned_with(&found))));
         }
-        if let Some(cached) = job.cached.take() {
-            return Self::restore(job, cached, found, now, notes);
+        if job.cached.is_none() {
+            job.needs_person()?;
         }
-        job.needs_person()?;
         Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
     }
 

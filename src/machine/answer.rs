@@ -295,6 +295,7 @@ impl AuthMachine {
             }
             Ok(Step::Done(Ended::NotRestored(why))) => {
                 self.cached = None;
+                self.leave_turn(None);
                 self.tell(Notice::NotRestored { why: why.clone() });
                 self.log_in_instead(now, lane, &why);
             }

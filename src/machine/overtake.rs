@@ -85,15 +85,22 @@ impl AuthMachine {
         lane: &Lane,
         tokens: &Tokens,
     ) -> Result<(), HostError> {
-        if !tokens.renewal.lockless {
-            self.store.vain = None;
-        } else if !lane.lockless {
+        self.is_not_in_vain();
+        if tokens.renewal.lockless && !lane.lockless {
             let there = self.store.revision.unwrap_or(Revision::NOTHING);
             if !Vain::count(&mut self.store.vain, there, now.mono) {
                 return Err(elsewhere());
             }
         }
         Ok(())
+    }
+
+    /// The lock was to be had, and nobody goes on without it: whoever had it does not hang.
+    pub(super) fn is_not_in_vain(&mut self) {
+        let tokens = self.session.record.tokens.as_ref();
+        if self.store.locked && !tokens.is_some_and(|tokens| tokens.renewal.lockless) {
+            self.store.vain = None;
+        }
     }
 
     /// Before a refresh is marked as sent: whether another program has marked its own meanwhile. Then

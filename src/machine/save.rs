@@ -56,6 +56,7 @@ impl AuthMachine {
             _ if matches!(change, Change::Void) => self.unlock_after(lane),
             Ok(bytes) => {
                 self.read_again(now, bytes, &mut change);
+                self.is_not_in_vain();
                 self.write(now, lane, change, after);
             }
             Err(error) if error.is_busy() => {

@@ -1,9 +1,11 @@
-//! A cached login is taken up: its secrets are read, and its refresh token is spent.
+//! A cached login is taken up: its secrets are read, and its refresh token is spent; by one program at a
+//! time, as a person is asked. One that crashes there is followed by another that tries once more, as
+//! after any refresh that was sent.
 //!
 //! ```text
-//! read the refresh token ─▶ (the client's secrets) ─▶ exchange ─▶ tokens of our own
-//!            │                        │                   │
-//!            └───── not there ────────┴──── refused ──────┴─▶ a login
+//! claim the turn ─▶ read the refresh token ─▶ (the client's secrets) ─▶ exchange ─▶ tokens of our own
+//!                              │                        │                   │
+//!                              └───── not there ────────┴──── refused ──────┴─▶ a login
 //! ```
 
 use super::{Ended, Login, Stage as LoginStage, Turn, rejects_client, stray};

@@ -111,11 +111,13 @@ impl Ledger {
         self.issued.iter().position(|tokens| tokens.refresh.as_deref() == Some(refresh))
     }
 
-    /// Law: a refresh token is sent a second time only if what it brought was lost. Whether it counts.
-    pub(super) fn sent(&self, refresh: &str) -> bool {
-        if self.blindly.contains(refresh) {
-            return false;
-        }
+    /// Who has begun so goes on so, whoever has the lock by then.
+    pub(super) fn was_sent_blindly(&self, refresh: &str) -> bool {
+        self.blindly.contains(refresh)
+    }
+
+    /// Law: a refresh token is sent a second time only if what it brought was lost.
+    pub(super) fn sent(&self, refresh: &str) {
         let Some(parent) = self.by_refresh(refresh) else {
             panic!("a refresh token that nobody issued was sent")
         };
@@ -127,7 +129,6 @@ impl Ledger {
                  tokens {number}, and nothing has happened to them"
             );
         }
-        true
     }
 
     /// The server has issued tokens, in an answer to this run.
@@ -201,6 +202,14 @@ impl Ledger {
     pub(super) fn known_to(&mut self, run: usize, record: Option<&[u8]>) {
         if let (Some(tokens), Some(lendable)) = (on_disk(record), self.lendable.get_mut(run)) {
             lendable.insert(tokens.access);
+        }
+    }
+
+    /// The run wanted to save, and could not even read what is there.
+    pub(super) fn could_not_save(&mut self, run: usize) {
+        for tokens in self.issued.iter_mut().filter(|t| t.to == run && t.arrived && !t.saved) {
+            tokens.excuse.get_or_insert("its save failed");
+            self.lendable[run].insert(tokens.access.clone());
         }
     }
 

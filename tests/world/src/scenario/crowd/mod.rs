@@ -105,7 +105,7 @@ struct Member {
     /// How often in a row others were faster to save something, and what it was about to save.
     conflicts: u32,
     overtaken: Option<Vec<u8>>,
-    /// When a person last came back to it from the browser, by the wall clock.
+    /// When a person last came back to it from the browser, by the wall clock; repeated answers don't count.
     returned_at: u64,
     /// It has said on disk that it asks its person.
     has_turn: bool,

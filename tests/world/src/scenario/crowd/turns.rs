@@ -82,6 +82,9 @@ impl Crowd {
                 }
                 Stepped::Told(notice) => {
                     self.say(|_| format!("{at} says: {notice}"));
+                    if matches!(notice, Notice::Authorized) {
+                        self.members[at].returned_at = self.s.wall;
+                    }
                     if matches!(notice, Notice::Adopted) {
                         // Somebody has logged in since the logout.
                         self.members[at].forgetting = false;
@@ -139,7 +142,7 @@ impl Crowd {
             Purpose::Token => {
                 let form = Form::parse(call.request().body());
                 let Some(refresh) = form.get("refresh_token").map(str::to_owned) else { return };
-                if self.members[at].blind {
+                if self.members[at].blind || self.ledger.was_sent_blindly(&refresh) {
                     self.ledger.sent_blindly(refresh);
                     return;
                 }
@@ -148,9 +151,7 @@ impl Crowd {
                     assert!(vain >= 4, "{at} refreshes without the lock after {vain} waits");
                     self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
                 }
-                if !self.ledger.sent(&refresh) {
-                    return;
-                }
+                self.ledger.sent(&refresh);
                 // Who has logged out needs the lock no more, whatever is still out.
                 let others = (0..self.members.len())
                     .filter(|other| *other != at && !self.members[*other].forgetting);
@@ -423,6 +424,9 @@ impl Crowd {
             self.s.program().open.push(again);
         }
         self.say(|_| format!("{at} learns of: {label}"));
+        if label == "lock" && record.is_none() {
+            self.ledger.could_not_save(run);
+        }
         self.s.deliver_at(index);
         if let Some(number) = brings {
             self.ledger.arrived(number);
@@ -437,9 +441,6 @@ impl Crowd {
             let member = &mut self.members[at];
             member.blind = record.is_none();
             member.vain = if lockless { member.vain + 1 } else { 0 };
-        }
-        if label == "redirect" {
-            self.members[at].returned_at = self.s.wall;
         }
         if label == "load" && record.is_none() {
             self.cannot_read_again(at);
