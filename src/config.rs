@@ -52,6 +52,11 @@ pub struct Config {
     pub client_key_id: Option<String>,
     /// Whom the client's assertions are for (`aud`). Default the issuer.
     pub client_assertion_audience: AssertionAudience,
+    /// Push authorization requests to the server (RFC 9126), so that the browser carries a reference and
+    /// nobody can change them. Off: it is done where the server demands it.
+    pub push_requests: bool,
+    /// Sign them with `client_key` (RFC 9101). Off: it is done where the server demands it.
+    pub sign_requests: bool,
     /// Whether tokens are bound to a key (DPoP, RFC 9449), so that whoever steals one can't use it.
     /// Default never: it takes a key, and a signature for each request.
     pub dpop: DpopUse,
@@ -274,6 +279,8 @@ impl Default for Config {
             client_key: None,
             client_key_id: None,
             client_assertion_audience: AssertionAudience::default(),
+            push_requests: false,
+            sign_requests: false,
             dpop: DpopUse::default(),
             dpop_key: None,
             client_issuer: None,
@@ -354,6 +361,9 @@ impl Config {
             && self.client_metadata_url.is_none()
         {
             return bad("client_key", "a client_id or client_metadata_url beside it", "none");
+        }
+        if self.sign_requests && self.client_key.is_none() {
+            return bad("sign_requests", "a client_key beside it", "none");
         }
         if self.dpop != DpopUse::Never && self.dpop_key.is_none() {
             return bad("dpop", "a dpop_key beside it", "none");

@@ -168,6 +168,14 @@ pub enum ErrorKind {
         /// The response's `iss`.
         got: Option<String>,
     },
+    /// A pushed authorization request was refused (RFC 9126 §2.3).
+    #[error("{url} refused the authorization request: {error}")]
+    PushRefused {
+        /// The endpoint.
+        url: String,
+        /// What it said.
+        error: OAuthError,
+    },
     /// The token endpoint refused (RFC 6749 §5.2).
     #[error("{url} refused the token request: {error}")]
     TokenRefused {
@@ -290,6 +298,7 @@ impl Error {
             }
             K::RegistrationRefused { .. }
             | K::TokenRefused { .. }
+            | K::PushRefused { .. }
             | K::Unusable { .. }
             | K::NotEnded { .. } => Fault::AuthorizationServer,
         }
@@ -367,6 +376,7 @@ impl Error {
             K::MixUp { .. } => {
                 "Don't log in before the server's operator has explained it: it may be an attack.".into()
             }
+            K::PushRefused { .. } => "Check the client's settings, its scopes and its redirect URI.".into(),
             K::TokenRefused { .. } => "Log in again; if it stays, check the client's settings.".into(),
             K::Unusable { .. } => "Ask the server's operator.".into(),
             K::NotEnded { .. } => {
@@ -445,9 +455,10 @@ fn supplier(purpose: &Purpose) -> &'static str {
         Purpose::Probe => "the operator",
         Purpose::ResourceMetadata => "the MCP server's challenge",
         Purpose::ServerMetadata => "the MCP server",
-        Purpose::Registration | Purpose::Token | Purpose::Revocation => {
-            "the authorization server's metadata"
-        }
+        Purpose::Registration
+        | Purpose::PushedAuthorization
+        | Purpose::Token
+        | Purpose::Revocation => "the authorization server's metadata",
         Purpose::Management | Purpose::Upkeep => "the answer to the client's registration",
     }
 }

@@ -88,6 +88,8 @@ pub enum Purpose {
     ServerMetadata,
     /// Dynamic client registration (RFC 7591).
     Registration,
+    /// An authorization request is pushed (RFC 9126).
+    PushedAuthorization,
     /// Code exchange or refresh at the token endpoint (RFC 6749).
     Token,
     /// The end of a token at the revocation endpoint (RFC 7009).
@@ -105,6 +107,7 @@ impl fmt::Display for Purpose {
             Purpose::ResourceMetadata => "protected resource metadata",
             Purpose::ServerMetadata => "authorization server metadata",
             Purpose::Registration => "client registration",
+            Purpose::PushedAuthorization => "pushed authorization request",
             Purpose::Token => "token request",
             Purpose::Revocation => "token revocation",
             Purpose::Management => "client registration management",
@@ -132,7 +135,7 @@ impl Limits {
         let (seconds, max_body, head_only) = match purpose {
             Purpose::Probe => (10, 64 << 10, true),
             Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
-            Purpose::Registration => (30, 64 << 10, false),
+            Purpose::Registration | Purpose::PushedAuthorization => (30, 64 << 10, false),
             Purpose::Token => (60, 64 << 10, false),
             // The store's lock is held meanwhile, and perhaps for a refresh after it. But the answer
             // may hold a new secret.

@@ -1,6 +1,7 @@
 //! Login: detect → discover → claim → listen → register → authorize → exchange. A step-up is a login
 //! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
+mod ask;
 mod client;
 mod pay;
 mod restore;
@@ -14,11 +15,12 @@ use crate::flow::discover::{Discover, Discovered, Evidence};
 use crate::flow::exchange::Exchange;
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
+use crate::flow::prepare::Prepare;
 use crate::flow::register::Register;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
-use crate::notice::{ClientSource, Leniency, Notice};
+use crate::notice::{ClientSource, Notice};
 use crate::output::{ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::record::{Discovery, Record, Registration};
@@ -47,6 +49,7 @@ enum Stage {
     Rehearse(FindSecret, Identity, Place),
     /// Nor where its key can't.
     RehearseKey(Box<Jwt>, Identity, Place),
+    Prepare(Box<Prepare>),
     Authorize(Box<Authorize>),
     Exchange(Box<Exchange>, Place),
     Restore(Box<Restore>),
@@ -153,6 +156,11 @@ impl Login {
                 let step = register.on_http(&job.config, now, reply, notes)?;
                 Ok(Self::registered(job, place, step, notes))
             }
+            Stage::Prepare(prepare) => {
+                let (back, url) = (prepare.authorize.back(), prepare.url());
+                let prepared = prepare.on_http(now, reply);
+                Self::prepared(job, prepared, back, url, now, notes)
+            }
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, *exchange, place, now, reply, notes)
             }
@@ -173,8 +181,13 @@ impl Login {
                         let stage = Stage::Rehearse(find, identity, place);
                         Ok(Step::Ask(Self { job: self.job, stage }, ask))
                     }
-                    None => Self::ask_person(self.job, identity, place, notes),
+                    None => Self::ask_person(self.job, identity, place, now, notes),
                 }
+            }
+            Stage::Prepare(prepare) => {
+                let (back, url) = (prepare.authorize.back(), prepare.url());
+                let prepared = prepare.on_secret(&self.job.config, result, now, notes);
+                Self::prepared(self.job, prepared, back, url, now, notes)
             }
             Stage::Exchange(exchange, place) => {
                 let (exchange, ask) = exchange.on_secret(result, now, notes)?;
@@ -192,7 +205,12 @@ impl Login {
             Stage::RehearseKey(mut jwt, identity, place) => {
                 jwt.on_signer(result)?;
                 jwt.rehearse(identity.key.as_ref().and_then(|key| key.taken.as_deref()))?;
-                Self::ask_person(self.job, identity, place, notes)
+                Self::ask_person(self.job, identity, place, now, notes)
+            }
+            Stage::Prepare(prepare) => {
+                let (back, url) = (prepare.authorize.back(), prepare.url());
+                let prepared = prepare.on_signer(&self.job.config, result, now);
+                Self::prepared(self.job, prepared, back, url, now, notes)
             }
             Stage::Exchange(exchange, place) => {
                 let (exchange, ask) = exchange.on_signer(result, now)?;
@@ -242,9 +260,9 @@ impl Login {
         }
     }
 
-    pub(crate) fn on_kept(self, notes: &mut Notes) -> Turn {
+    pub(crate) fn on_kept(self, now: UnixTime, notes: &mut Notes) -> Turn {
         match self.stage {
-            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place, notes),
+            Stage::Keep(identity, place) => Self::authorize(self.job, identity, place, now, notes),
             _ => Err(stray("save")),
         }
     }
@@ -288,7 +306,7 @@ impl Login {
                 let place = Place { found, redirect_uri };
                 let mut job = self.job;
                 let turn = if error.is_refused_resource() && job.may_omit_resource() {
-                    Self::authorize(job, identity, place, notes)
+                    Self::authorize(job, identity, place, now, notes)
                 } else if rejects_client(&error) {
                     let otherwise = ErrorKind::Denied(error);
                     Self::replace_client(job, identity, place, otherwise, now, notes)
@@ -385,7 +403,7 @@ impl Login {
         match choice? {
             Choice::Use(identity) => {
                 notes.push(tell(&identity));
-                Self::authorize(job, identity, place, notes)
+                Self::authorize(job, identity, place, now, notes)
             }
             Choice::Register => {
                 let scope = job.scopes(&place.found);
@@ -417,7 +435,13 @@ impl Login {
         }
     }
 
-    fn authorize(job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
+    fn authorize(
+        job: Job,
+        identity: Identity,
+        place: Place,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Turn {
         job.needs_person()?;
         match identity.find_secret() {
             Some((find, ask)) => {
@@ -431,26 +455,9 @@ impl Login {
                         ask,
                     ))
                 }
-                None => Self::ask_person(job, identity, place, notes),
+                None => Self::ask_person(job, identity, place, now, notes),
             },
         }
-    }
-
-    fn ask_person(mut job: Job, identity: Identity, place: Place, notes: &mut Notes) -> Turn {
-        // Again: who welcomed a browser may have left since.
-        job.needs_person()?;
-        let Place { found, redirect_uri } = place;
-        let requested = job.scopes(&found);
-        let resource = job.resource(&found);
-        if resource.is_none() {
-            notes.push(Notice::Lenient(Leniency::ResourceOmitted));
-        }
-        let authorize =
-            Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
-        let Some(url) = authorize.url(&job.config) else {
-            return Err(stray("browse"));
-        };
-        Ok(Step::Ask(Self { job, stage: Stage::Authorize(Box::new(authorize)) }, Ask::Browse(url)))
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) mod identity;
 pub(crate) mod job;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod prepare;
 pub(crate) mod register;
 pub(crate) mod resource;
 pub(crate) mod secret;

@@ -213,7 +213,7 @@ impl AuthMachine {
         match (after, std::mem::replace(&mut lane.work, Work::Over)) {
             (Some(After::Kept), Work::Login(login)) => {
                 let mut notes = Notes::new();
-                let turn = login.on_kept(&mut notes);
+                let turn = login.on_kept(now.wall, &mut notes);
                 self.take_notes(notes);
                 self.login_turned(now, lane, turn);
             }

@@ -14,6 +14,7 @@ pub mod headers;
 pub mod jws;
 pub mod jwt;
 pub mod pkce;
+pub mod pushed;
 pub mod registration;
 pub mod resource_metadata;
 pub mod revocation;

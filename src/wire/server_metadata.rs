@@ -44,6 +44,18 @@ pub struct ServerMetadata {
     /// The algorithms that clients may sign their assertions with (`private_key_jwt`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    /// Where authorization requests are pushed to (RFC 9126).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_authorization_request_endpoint: Option<String>,
+    /// Whether they must be.
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
+    /// Whether they must be signed (RFC 9101).
+    #[serde(default)]
+    pub require_signed_request_object: bool,
+    /// The algorithms that they may be signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg_values_supported: Option<Vec<String>>,
     /// The algorithms of DPoP proofs (RFC 9449 §5.1): with them the server binds tokens to a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpop_signing_alg_values_supported: Option<Vec<String>>,
@@ -69,7 +81,8 @@ impl ServerMetadata {
     ///
     /// [`Malformed`] if the body isn't a JSON object, has no issuer, or names an authorization, token
     /// or registration endpoint that isn't a URL to use. A useless revocation endpoint is dropped:
-    /// one can log in without.
+    /// one can log in without; so is one to push requests to, and where they must be pushed the login says
+    /// that it is missing.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::json(DOCUMENT, body)?;
         Ok(Self {
@@ -84,6 +97,16 @@ impl ServerMetadata {
                 .texts("token_endpoint_auth_methods_supported"),
             token_endpoint_auth_signing_alg_values_supported: fields
                 .texts("token_endpoint_auth_signing_alg_values_supported"),
+            pushed_authorization_request_endpoint: endpoint(
+                &mut fields,
+                "pushed_authorization_request_endpoint",
+            )
+            .unwrap_or_default(),
+            require_pushed_authorization_requests: fields
+                .flag("require_pushed_authorization_requests"),
+            require_signed_request_object: fields.flag("require_signed_request_object"),
+            request_object_signing_alg_values_supported: fields
+                .texts("request_object_signing_alg_values_supported"),
             dpop_signing_alg_values_supported: fields.texts("dpop_signing_alg_values_supported"),
             grant_types_supported: fields.texts("grant_types_supported"),
             response_types_supported: fields.texts("response_types_supported"),
@@ -107,6 +130,10 @@ impl ServerMetadata {
             code_challenge_methods_supported: Some(vec![String::from("S256")]),
             token_endpoint_auth_methods_supported: None,
             token_endpoint_auth_signing_alg_values_supported: None,
+            pushed_authorization_request_endpoint: None,
+            require_pushed_authorization_requests: false,
+            require_signed_request_object: false,
+            request_object_signing_alg_values_supported: None,
             dpop_signing_alg_values_supported: None,
             grant_types_supported: None,
             response_types_supported: None,
@@ -136,6 +163,16 @@ impl ServerMetadata {
             &mut self.token_endpoint_auth_signing_alg_values_supported,
             &other.token_endpoint_auth_signing_alg_values_supported,
         );
+        fill(
+            &mut self.pushed_authorization_request_endpoint,
+            &other.pushed_authorization_request_endpoint,
+        );
+        self.require_pushed_authorization_requests |= other.require_pushed_authorization_requests;
+        self.require_signed_request_object |= other.require_signed_request_object;
+        fill(
+            &mut self.request_object_signing_alg_values_supported,
+            &other.request_object_signing_alg_values_supported,
+        );
         fill(&mut self.dpop_signing_alg_values_supported, &other.dpop_signing_alg_values_supported);
         fill(&mut self.grant_types_supported, &other.grant_types_supported);
         fill(&mut self.response_types_supported, &other.response_types_supported);
@@ -163,6 +200,11 @@ impl ServerMetadata {
     /// The parsed `registration_endpoint`.
     pub fn registration_endpoint(&self) -> Option<Url> {
         parsed(&self.registration_endpoint)
+    }
+
+    /// The parsed `pushed_authorization_request_endpoint`.
+    pub fn pushed_authorization_request_endpoint(&self) -> Option<Url> {
+        parsed(&self.pushed_authorization_request_endpoint)
     }
 
     /// The parsed `revocation_endpoint`.

@@ -13,6 +13,8 @@
 //                    the line names
 //   --client-jwk     the public key of the client `by-key`, which proves itself by private_key_jwt
 //   --dpop           bind tokens to keys (RFC 9449), with nonces
+//   --pushed         authorization requests must be pushed (RFC 9126)
+//   --signed         authorization requests must be signed (RFC 9101)
 //   --token-delay    between what a token request does and its answer
 //   --grace          how long a refresh token is taken again after it was rotated
 //
@@ -55,6 +57,8 @@ const { values: options } = parseArgs({
     'secret-ttl': { type: 'string', default: '0' },
     'client-jwk': { type: 'string' },
     dpop: { type: 'boolean', default: false },
+    pushed: { type: 'boolean', default: false },
+    signed: { type: 'boolean', default: false },
     'token-delay': { type: 'string', default: '0' },
     grace: { type: 'string', default: '0' },
   },
@@ -113,6 +117,11 @@ const provider = new Provider(issuer, {
   ttl: { Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400 },
   features: {
     devInteractions: { enabled: true },
+    pushedAuthorizationRequests: {
+      enabled: true,
+      requirePushedAuthorizationRequests: options.pushed,
+    },
+    requestObjects: { enabled: options.signed, requireSignedRequestObject: options.signed },
     dPoP: {
       enabled: options.dpop,
       ...(options.dpop && { nonceSecret: randomBytes(32), requireNonce: () => true }),

@@ -221,6 +221,12 @@ pub struct SettingsArgs {
     /// What the server calls that key (`kid`)
     #[arg(long, value_name = "ID")]
     pub client_key_id: Option<String>,
+    /// Push authorization requests to the server, also where it doesn't demand that (RFC 9126)
+    #[arg(long)]
+    pub push_requests: bool,
+    /// Sign them with the client's key, likewise (RFC 9101)
+    #[arg(long)]
+    pub sign_requests: bool,
     /// Bind tokens to a key (DPoP): `auto` where the server says that it can [default: never]
     #[arg(long, value_name = "WHEN", value_parser = dpop())]
     pub dpop: Option<DpopUse>,

@@ -60,6 +60,8 @@ impl SettingsArgs {
         }
         config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
         config.allow_private_addresses.extend(self.allow_private.iter().cloned());
+        config.push_requests |= self.push_requests;
+        config.sign_requests |= self.sign_requests;
         config.assume_s256 |= self.assume_s256;
         config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;

@@ -199,15 +199,8 @@ fn a_client_in_doubt_is_asked_for_before_another_is_registered() {
 
 #[test]
 fn a_client_proves_itself_by_its_key() {
-    let dir = tempfile::tempdir().unwrap();
+    let (world, dir) = with_key(&["--access-ttl", "2"]);
     let path = dir.path().join("client.pem");
-    generate(&path).unwrap();
-    let key = path.to_str().unwrap();
-    let public = PemSigner::new().public_key(&SecretRef::File(key.to_owned())).unwrap();
-    let jwk = public.jwk().to_string();
-    let mut world = World::start("oidc", &["--client-jwk", &jwk, "--access-ttl", "2"]);
-    let settings = ["--client-id", "by-key", "--client-key", key];
-    world.settings = settings.map(str::to_owned).to_vec();
     world.logs_in();
     world.is_served();
     let first = world.token();
@@ -256,4 +249,38 @@ fn tokens_are_bound_to_a_key_and_each_request_proves_it() {
     assert_eq!(world.request().status.code(), Some(1));
     world.logs_in();
     world.is_served();
+}
+
+/// A server that knows a client by its key, and the folder of that.
+fn with_key(options: &[&str]) -> (World, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("client.pem");
+    generate(&path).unwrap();
+    let key = path.to_str().unwrap().to_owned();
+    let public = PemSigner::new().public_key(&SecretRef::File(key.clone())).unwrap();
+    let jwk = public.jwk().to_string();
+    let options: Vec<_> = ["--client-jwk", &jwk].iter().chain(options).copied().collect();
+    let mut world = World::start("oidc", &options);
+    let settings = ["--client-id", "by-key", "--client-key", &key];
+    world.settings = settings.map(str::to_owned).to_vec();
+    (world, dir)
+}
+
+#[test]
+fn authorization_requests_are_pushed_and_signed_where_the_server_demands_it() {
+    for options in [&["--pushed"][..], &["--signed"], &["--pushed", "--signed"]] {
+        let (world, _dir) = with_key(options);
+        world.logs_in();
+        world.is_served();
+        assert_eq!(world.server.stat("authorizations"), 1, "{options:?}");
+    }
+    // A client that is registered as it goes can push, too; and what isn't demanded may be wished.
+    let world = World::start("oidc", &["--pushed"]);
+    world.logs_in();
+    world.is_served();
+    let mut world = World::start("oidc", &[]);
+    world.settings = vec!["--push-requests".to_owned()];
+    let output = world.command(&["login"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("pushed authorization request: 201"), "{}", text(&output));
 }

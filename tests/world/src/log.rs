@@ -76,6 +76,8 @@ pub enum Detail {
     },
     /// An authorization request (RFC 6749 §4.1.1).
     Authorization(AuthorizationRequest),
+    /// An authorization request was pushed (RFC 9126).
+    Pushed,
     /// A token request (RFC 6749 §3.2).
     Token(TokenRequest),
     /// A token was given back (RFC 7009).

@@ -63,6 +63,15 @@ impl AuthorizationServer {
         if let Some(methods) = &self.challenge_methods {
             add("code_challenge_methods_supported", json!(methods));
         }
+        if self.takes_pushed_requests {
+            add("pushed_authorization_request_endpoint", json!(self.url("par")));
+        }
+        if self.requires_pushed_requests {
+            add("require_pushed_authorization_requests", json!(true));
+        }
+        if self.requires_signed_requests {
+            add("require_signed_request_object", json!(true));
+        }
         if self.dpop {
             add("dpop_signing_alg_values_supported", json!(["ES256"]));
         }

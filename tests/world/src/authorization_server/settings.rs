@@ -37,6 +37,12 @@ pub struct AuthorizationServer {
     pub document_keys: BTreeMap<String, PublicKey>,
     /// Assertions are to be for the token endpoint, and not for the issuer.
     pub takes_token_endpoint_as_audience: bool,
+    /// Whether authorization requests may be pushed.
+    pub takes_pushed_requests: bool,
+    /// Whether they must be.
+    pub requires_pushed_requests: bool,
+    /// Whether they must be signed.
+    pub requires_signed_requests: bool,
     /// Whether it announces DPoP, and binds tokens to the keys of proofs. Off: it ignores them.
     pub dpop: bool,
     /// Token requests without a proof are refused.
@@ -269,6 +275,9 @@ impl AuthorizationServer {
             client_authentication: ClientAuthentication::ALL.to_vec(),
             document_keys: BTreeMap::new(),
             takes_token_endpoint_as_audience: false,
+            takes_pushed_requests: false,
+            requires_pushed_requests: false,
+            requires_signed_requests: false,
             dpop: false,
             dpop_required: false,
             dpop_nonce: None,

@@ -6,7 +6,7 @@ use super::clients::Client;
 use super::{AuthorizationServer, RefreshTokens};
 use crate::laws::SecretKind;
 use crate::log::Lineage;
-use crate::text;
+use crate::text::{self, Form};
 
 /// An access token that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) struct State {
     minted: u64,
     pub(super) families: u64,
     pub(super) clients: BTreeMap<String, Client>,
+    /// Requests by their references, and until when they are good.
+    pub(super) pushed: BTreeMap<String, (Form, u64)>,
     /// Of the proof of the token request that is being answered.
     pub(super) jkt: Option<String>,
     /// Of assertions and proofs.

@@ -163,7 +163,11 @@ impl Secrets {
                 || self.configured.as_ref().is_some_and(|(from, to)| at == from && origin == to)
                 || self.servers.iter().any(|(_, server)| {
                     named(own(server)).as_deref() == Some(at)
-                        && is_here(&[&server.token_endpoint, &server.revocation_endpoint])
+                        && is_here(&[
+                            &server.token_endpoint,
+                            &server.revocation_endpoint,
+                            &server.pushed_authorization_request_endpoint,
+                        ])
                 })
         };
         match home {
@@ -178,6 +182,7 @@ impl Secrets {
                             && is_here(&[
                                 &server.token_endpoint,
                                 &server.registration_endpoint,
+                                &server.pushed_authorization_request_endpoint,
                                 &server.revocation_endpoint,
                             ])
                     })
