@@ -96,7 +96,7 @@ mod time;
 pub mod toolhive;
 pub mod wire;
 
-pub use config::{AssertionAudience, Config, DpopUse, Retry, SendResource};
+pub use config::{AssertionAudience, ClientCertificate, Config, DpopUse, Retry, SendResource};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};

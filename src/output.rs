@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::config::ClientCertificate;
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
 use crate::reach::{PeerAddress, Reach, Witness};
@@ -157,6 +158,7 @@ pub struct HttpCall {
     pub(crate) reach: Reach,
     /// It goes to the operator's own server.
     pub(crate) home: bool,
+    pub(crate) certificate: Option<ClientCertificate>,
 }
 
 impl HttpCall {
@@ -173,6 +175,12 @@ impl HttpCall {
     /// What it is for.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// What the client shows when it connects (mutual TLS, RFC 8705): for this request alone, on a
+    /// connection of its own. Where it can't be had, send nothing.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
     }
 
     /// What it may reach: of the addresses that the host name has, dial those that this allows, and

@@ -10,7 +10,7 @@ use crate::config::{Config, DpopUse, SendResource};
 use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::binding::Binding;
-use crate::flow::identity::{ClientKey, Identity};
+use crate::flow::identity::Identity;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
@@ -124,7 +124,7 @@ impl Exchange {
     ) -> Result<(Self, Ask), Error> {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
-        let assertion = identity.key.as_ref().map(ClientKey::jwt);
+        let assertion = identity.key.as_ref().map(|key| key.jwt());
         let exchange = Self {
             purchase,
             identity,
@@ -186,7 +186,8 @@ impl Exchange {
         if let Some(proof) = proof.and_then(|proof| proof.expose().parse().ok()) {
             request.headers_mut().insert(dpop::PROOF, proof);
         }
-        Ok((self, Ask::http(request, Purpose::Token)))
+        let certificate = self.identity.certificate.clone();
+        Ok((self, Ask::http_as(request, Purpose::Token, certificate)))
     }
 
     /// What is to be signed first.
@@ -207,6 +208,7 @@ impl Exchange {
     fn proof(&self) -> Option<&Secret> {
         match &self.assertion {
             Some(jwt) => jwt.token(),
+            None if self.identity.certificate.is_some() => None,
             None => self.identity.client_secret.as_ref(),
         }
     }
@@ -312,7 +314,8 @@ impl Exchange {
         }
         let identity = &mut self.identity;
         let refused = error.is_unknown_client() || error.wants_client_secret();
-        let by_secret = identity.has_secret() && identity.key.is_none();
+        let otherwise = identity.key.is_some() || identity.certificate.is_some();
+        let by_secret = identity.has_secret() && !otherwise;
         let untried = by_secret && identity.auth_method != AuthMethod::Post;
         if self.config.retry_secret_in_body && refused && untried {
             identity.auth_method = AuthMethod::Post;

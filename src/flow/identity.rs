@@ -1,7 +1,7 @@
 //! Which client are we to this authorization server? Configured → client ID metadata document →
 //! registered earlier → to be registered. Each is shown only to the issuer that it belongs to.
 
-use crate::config::{AssertionAudience, Config};
+use crate::config::{AssertionAudience, ClientCertificate, Config};
 use crate::entropy::Identifiers;
 use crate::error::{Error, ErrorKind};
 use crate::flow::secret::{FindSecret, SecretResult};
@@ -15,6 +15,7 @@ use crate::text::printable_url;
 use crate::time::UnixTime;
 use crate::wire::assertion::ClientAssertion;
 use crate::wire::jws::PublicKey;
+use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
 use crate::wire::url as address;
 
@@ -30,8 +31,24 @@ pub(crate) struct Identity {
     pub(crate) secret_from: Vec<SecretRef>,
     pub(crate) auth_method: AuthMethod,
     /// What it signs its assertions with, where it proves itself by them.
-    pub(crate) key: Option<ClientKey>,
+    pub(crate) key: Option<Box<ClientKey>>,
+    /// What it shows when it connects, where it proves itself by that.
+    pub(crate) certificate: Option<ClientCertificate>,
     pub(crate) source: ClientSource,
+}
+
+/// The certificate that is shown to this server, and what the server calls that.
+fn certificate(
+    config: &Config,
+    supported: Option<&[String]>,
+) -> Option<(ClientCertificate, AuthMethod)> {
+    let methods = [AuthMethod::TlsClientAuth, AuthMethod::SelfSignedTlsClientAuth];
+    let listed = |method: &AuthMethod| {
+        supported.is_none_or(|names| {
+            names.is_empty() || names.iter().any(|name| name == method.as_str())
+        })
+    };
+    Some((config.client_certificate.clone()?, methods.into_iter().find(listed)?))
 }
 
 /// A key, and what its server wants of it.
@@ -100,6 +117,14 @@ impl ClientKey {
 }
 
 impl Identity {
+    /// The server's metadata as this client sees it.
+    pub(crate) fn sees(&self, server: &ServerMetadata) -> ServerMetadata {
+        match &self.certificate {
+            Some(_) => server.with_certificate(),
+            None => server.clone(),
+        }
+    }
+
     /// Whether it has a secret, here or elsewhere.
     pub(crate) fn has_secret(&self) -> bool {
         self.client_secret.is_some() || !self.secret_from.is_empty()
@@ -217,7 +242,7 @@ fn is_good(known: &Registration, redirect_uri: &str, now: UnixTime) -> bool {
 pub(crate) fn recall(config: &Config, record: &Record, now: UnixTime) -> Option<Identity> {
     let tokens = record.tokens.as_ref()?;
     let identity = buyer(config, record, tokens, now)?;
-    let by_secret = identity.client_secret.is_some() && identity.key.is_none();
+    let by_secret = identity.client_secret.is_some() && identity.auth_method.needs_secret();
     let auth_method = tokens.auth_method.filter(|_| by_secret);
     Some(Identity { auth_method: auth_method.unwrap_or(identity.auth_method), ..identity })
 }
@@ -254,6 +279,7 @@ pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity
         secret_from: Vec::new(),
         auth_method: known.auth_method,
         key: None,
+        certificate: None,
         source,
     }
 }
@@ -265,22 +291,26 @@ pub(crate) fn configured(
 ) -> Option<Identity> {
     let client_secret = config.client_secret.clone();
     let has_secret = config.has_client_secret();
-    let key = ClientKey::of(config, found, issuer);
+    let key = ClientKey::of(config, found, issuer).map(Box::new);
     let supported =
         found.and_then(|found| found.server.token_endpoint_auth_methods_supported.as_deref());
-    let auth_method = match AuthMethod::choose(supported, has_secret) {
+    let by = certificate(config, supported).filter(|_| key.is_none());
+    let proves = config.client_key.is_some() || config.client_certificate.is_some();
+    let auth_method = match (AuthMethod::choose(supported, has_secret), &by) {
         _ if key.is_some() => AuthMethod::PrivateKeyJwt,
+        (_, Some((_, method))) => *method,
         // It was given a key, not to be believed without.
-        _ if !has_secret && config.client_key.is_some() => return None,
-        Some(method) => method,
+        _ if !has_secret && proves => return None,
+        (Some(method), None) => method,
         // Many servers list only methods with a secret and accept public clients all the same.
-        None if !has_secret => AuthMethod::None,
-        None => return None,
+        (None, None) if !has_secret => AuthMethod::None,
+        (None, None) => return None,
     };
     let source = ClientSource::Configured;
     let client_id = config.client_id.clone()?;
     let secret_from = config.client_secret_from.clone();
-    Some(Identity { client_id, client_secret, secret_from, auth_method, key, source })
+    let certificate = by.map(|(certificate, _)| certificate);
+    Some(Identity { client_id, client_secret, secret_from, auth_method, key, certificate, source })
 }
 
 pub(crate) fn document(
@@ -289,13 +319,22 @@ pub(crate) fn document(
     found: Option<&Discovery>,
     issuer: &str,
 ) -> Identity {
-    let key = ClientKey::of(config, found, issuer);
+    let key = ClientKey::of(config, found, issuer).map(Box::new);
+    let supported =
+        found.and_then(|found| found.server.token_endpoint_auth_methods_supported.as_deref());
+    let by = certificate(config, supported).filter(|_| key.is_none());
+    let auth_method = match &by {
+        _ if key.is_some() => AuthMethod::PrivateKeyJwt,
+        Some((_, method)) => *method,
+        None => AuthMethod::None,
+    };
     Identity {
         client_id: url.to_owned(),
         client_secret: None,
         secret_from: Vec::new(),
-        auth_method: if key.is_some() { AuthMethod::PrivateKeyJwt } else { AuthMethod::None },
+        auth_method,
         key,
+        certificate: by.map(|(certificate, _)| certificate),
         source: ClientSource::MetadataDocument,
     }
 }

@@ -258,7 +258,8 @@ impl Plan {
                     client_secret: assertion.or(client.client_secret.as_ref()),
                     auth_method: client.auth_method,
                 };
-                Ask::http(request.to_http(), Purpose::Revocation)
+                let certificate = client.certificate.clone();
+                Ask::http_as(request.to_http(), Purpose::Revocation, certificate)
             }
         };
         Step::Ask(Logout { current: end, finding: None, plan: self }, ask)
@@ -322,7 +323,6 @@ fn revocation(
     hint: TokenTypeHint,
 ) -> Option<End> {
     let found = record.discovery.as_ref().filter(|found| found.issuer == tokens.issuer)?;
-    let endpoint = found.server.revocation_endpoint()?;
     // A client whose secret isn't at hand may be believed without; one that has expired is shown all
     // the same.
     let client = recall(config, record, UnixTime::default()).unwrap_or_else(|| Identity {
@@ -331,8 +331,10 @@ fn revocation(
         secret_from: Vec::new(),
         auth_method: AuthMethod::None,
         key: None,
+        certificate: None,
         source: ClientSource::Remembered,
     });
+    let endpoint = client.sees(&found.server).revocation_endpoint()?;
     let what = match hint {
         TokenTypeHint::RefreshToken => Credential::RefreshToken,
         TokenTypeHint::AccessToken => Credential::AccessToken,

@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::config::ClientCertificate;
 use crate::flow::sign::SignerAsk;
 use crate::flow::upkeep::Wish;
 use crate::notice::Notice;
@@ -78,11 +79,22 @@ pub(crate) enum Ask {
 pub(crate) struct HttpAsk {
     pub(crate) request: Box<http::Request<Vec<u8>>>,
     pub(crate) purpose: Purpose,
+    /// What the client shows when it connects.
+    pub(crate) certificate: Option<ClientCertificate>,
 }
 
 impl Ask {
     pub(crate) fn http(request: http::Request<Vec<u8>>, purpose: Purpose) -> Self {
-        Ask::Http(HttpAsk { request: Box::new(request), purpose })
+        Self::http_as(request, purpose, None)
+    }
+
+    /// The same as a client that shows this certificate.
+    pub(crate) fn http_as(
+        request: http::Request<Vec<u8>>,
+        purpose: Purpose,
+        certificate: Option<ClientCertificate>,
+    ) -> Self {
+        Ask::Http(HttpAsk { request: Box::new(request), purpose, certificate })
     }
 }
 

@@ -74,7 +74,7 @@ impl Prepare {
             }
             (signs, key) => key.filter(|_| signs),
         };
-        let push_to = server.pushed_authorization_request_endpoint();
+        let push_to = authorize.identity.sees(server).pushed_authorization_request_endpoint();
         let push_to = match (pushes, push_to) {
             (true, None) => {
                 return Err(refuse(
@@ -124,7 +124,8 @@ impl Prepare {
             auth_method: self.identity.auth_method,
             params: signed.as_deref().unwrap_or(&self.params),
         };
-        let ask = Ask::http(request.to_http(), Purpose::PushedAuthorization);
+        let certificate = self.identity.certificate.clone();
+        let ask = Ask::http_as(request.to_http(), Purpose::PushedAuthorization, certificate);
         Ok(Step::Ask(Box::new(self), ask))
     }
 

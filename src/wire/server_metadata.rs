@@ -44,6 +44,9 @@ pub struct ServerMetadata {
     /// The algorithms that clients may sign their assertions with (`private_key_jwt`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    /// Where some endpoints are for clients that show a certificate (RFC 8705 §5).
+    #[serde(default, skip_serializing_if = "MtlsEndpoints::is_empty")]
+    pub mtls_endpoint_aliases: MtlsEndpoints,
     /// Where authorization requests are pushed to (RFC 9126).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_authorization_request_endpoint: Option<String>,
@@ -73,7 +76,61 @@ pub struct ServerMetadata {
     pub client_id_metadata_document_supported: bool,
 }
 
+/// Endpoints for clients that show a certificate when they connect: `mtls_endpoint_aliases` (RFC 8705
+/// §5). One that can't be used is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct MtlsEndpoints {
+    /// In the place of the token endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint: Option<String>,
+    /// In the place of the revocation endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_endpoint: Option<String>,
+    /// In the place of the endpoint that requests are pushed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushed_authorization_request_endpoint: Option<String>,
+}
+
+impl MtlsEndpoints {
+    fn read(fields: &mut Fields) -> Self {
+        let Some(mut fields) = fields.object("mtls_endpoint_aliases") else {
+            return Self::default();
+        };
+        let mut read = |name| endpoint(&mut fields, name).unwrap_or_default();
+        Self {
+            token_endpoint: read("token_endpoint"),
+            revocation_endpoint: read("revocation_endpoint"),
+            pushed_authorization_request_endpoint: read("pushed_authorization_request_endpoint"),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl ServerMetadata {
+    /// The same as a client sees it that shows a certificate when it connects (RFC 8705 §5).
+    #[must_use]
+    pub fn with_certificate(&self) -> Self {
+        let (mut seen, other) = (self.clone(), &self.mtls_endpoint_aliases);
+        for (own, alias) in [
+            (&mut seen.token_endpoint, &other.token_endpoint),
+            (&mut seen.revocation_endpoint, &other.revocation_endpoint),
+            (
+                &mut seen.pushed_authorization_request_endpoint,
+                &other.pushed_authorization_request_endpoint,
+            ),
+        ] {
+            if alias.is_some() {
+                own.clone_from(alias);
+            }
+        }
+        seen
+    }
+
     /// Reads the document. Whether its issuer is the one that was looked up (RFC 8414 §3.3) is
     /// [`url::issuers_match`]' question.
     ///
@@ -97,6 +154,7 @@ impl ServerMetadata {
                 .texts("token_endpoint_auth_methods_supported"),
             token_endpoint_auth_signing_alg_values_supported: fields
                 .texts("token_endpoint_auth_signing_alg_values_supported"),
+            mtls_endpoint_aliases: MtlsEndpoints::read(&mut fields),
             pushed_authorization_request_endpoint: endpoint(
                 &mut fields,
                 "pushed_authorization_request_endpoint",
@@ -130,6 +188,7 @@ impl ServerMetadata {
             code_challenge_methods_supported: Some(vec![String::from("S256")]),
             token_endpoint_auth_methods_supported: None,
             token_endpoint_auth_signing_alg_values_supported: None,
+            mtls_endpoint_aliases: MtlsEndpoints::default(),
             pushed_authorization_request_endpoint: None,
             require_pushed_authorization_requests: false,
             require_signed_request_object: false,
@@ -166,6 +225,13 @@ impl ServerMetadata {
         fill(
             &mut self.pushed_authorization_request_endpoint,
             &other.pushed_authorization_request_endpoint,
+        );
+        let (ours, theirs) = (&mut self.mtls_endpoint_aliases, &other.mtls_endpoint_aliases);
+        fill(&mut ours.token_endpoint, &theirs.token_endpoint);
+        fill(&mut ours.revocation_endpoint, &theirs.revocation_endpoint);
+        fill(
+            &mut ours.pushed_authorization_request_endpoint,
+            &theirs.pushed_authorization_request_endpoint,
         );
         self.require_pushed_authorization_requests |= other.require_pushed_authorization_requests;
         self.require_signed_request_object |= other.require_signed_request_object;

@@ -36,6 +36,13 @@ pub enum AuthMethod {
     /// `private_key_jwt`: an assertion that the client's key has signed, in the body (RFC 7523 §2.2).
     #[serde(rename = "private_key_jwt")]
     PrivateKeyJwt,
+    /// `tls_client_auth`: the certificate of the connection, under a root that the server trusts (RFC
+    /// 8705 §2.1); the identifier in the body.
+    #[serde(rename = "tls_client_auth")]
+    TlsClientAuth,
+    /// `self_signed_tls_client_auth`: the same with a certificate that the server was told (§2.2).
+    #[serde(rename = "self_signed_tls_client_auth")]
+    SelfSignedTlsClientAuth,
 }
 
 impl AuthMethod {
@@ -46,6 +53,8 @@ impl AuthMethod {
             Self::Basic => "client_secret_basic",
             Self::Post => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
         }
     }
 

@@ -218,7 +218,13 @@ pub struct SettingsArgs {
     /// The private key that it proves itself by in place of a secret: PKCS #8 PEM
     #[arg(long, value_name = "FILE")]
     pub client_key: Option<PathBuf>,
-    /// What the server calls that key (`kid`)
+    /// The certificate that it shows when it connects (mutual TLS): PEM
+    #[arg(long, value_name = "FILE", requires = "client_certificate_key")]
+    pub client_certificate: Option<PathBuf>,
+    /// Its private key: PEM
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    pub client_certificate_key: Option<PathBuf>,
+    /// What the server calls the key of `--client-key` (`kid`)
     #[arg(long, value_name = "ID")]
     pub client_key_id: Option<String>,
     /// Push authorization requests to the server, also where it doesn't demand that (RFC 9126)

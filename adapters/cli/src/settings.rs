@@ -6,7 +6,7 @@ use std::{fmt, fs, io};
 
 use mcp_auth::toolhive::{BEARER_TOKEN_ENV_VAR_NAME, RemoteConfig};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{CachedLogin, Config, DpopUse, Need, SecretRef};
+use mcp_auth::{CachedLogin, ClientCertificate, Config, DpopUse, Need, SecretRef};
 use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
 use mcp_auth_host::signer::{PemSigner, Signer as _, generate};
@@ -41,6 +41,12 @@ impl SettingsArgs {
         if let Some(path) = &self.client_key {
             config.client_key = Some(secret_file(path)?);
         }
+        if let (Some(certificate), Some(key)) =
+            (&self.client_certificate, &self.client_certificate_key)
+        {
+            let (certificate, key) = (secret_file(certificate)?, secret_file(key)?);
+            config.client_certificate = Some(ClientCertificate { certificate, key });
+        }
         if let Some(path) = &self.dpop_key {
             config.dpop_key = Some(secret_file(path)?);
         }
@@ -69,7 +75,8 @@ impl SettingsArgs {
         if config.bearer_token.is_none() {
             config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV.to_owned()));
         }
-        let places = config.client_secret_from.iter().chain(&config.bearer_token_from);
+        let shown = config.client_certificate.iter().flat_map(|c| [&c.certificate, &c.key]);
+        let places = config.client_secret_from.iter().chain(&config.bearer_token_from).chain(shown);
         places.into_iter().try_for_each(rehearse)?;
         if config.dpop != DpopUse::Never {
             config.dpop_key.iter().try_for_each(make_key)?;

@@ -12,6 +12,7 @@ use mcp_auth_host::secrets::{self, SecretProvider};
 use mcp_auth_host::signer::{PemSigner, Signer};
 use mcp_auth_host::store::{Lock, Store};
 
+use crate::certificate::client_certificate;
 use crate::exchange::exchange;
 use crate::network::Network;
 
@@ -79,7 +80,14 @@ impl Hands {
     pub(crate) fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
         contain(
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
-            || exchange(&self.network, call.request(), call.limits(), call.reach()),
+            || {
+                let shown = call.certificate();
+                let shown = shown.map(|shown| client_certificate(shown, self.secrets.as_deref()));
+                let shown = shown
+                    .transpose()
+                    .map_err(|error| TransportError::new(TransportErrorKind::Other, error))?;
+                exchange(&self.network, call.request(), call.limits(), call.reach(), shown)
+            },
         )
     }
 }

@@ -415,7 +415,7 @@ impl Session {
         let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            exchange(&self.0.office.hands.network, request, limits, &Reach::anywhere())
+            exchange(&self.0.office.hands.network, request, limits, &Reach::anywhere(), None)
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }

@@ -219,6 +219,7 @@ impl Login {
             );
         };
         notes.push(super::tell(&identity));
+        let endpoint = identity.sees(&found.server).token_endpoint.unwrap_or_default();
         let purchase = purchase(&job, found, &identity, now, endpoint);
         let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
         let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };

@@ -39,8 +39,8 @@ mod world;
 
 pub use authorization_server::{
     AccessToken, AuthorizationServer, Cimd, Client, ClientAuthentication, ExpiresIn, IssParameter,
-    MetadataPlace, Redirects, RefreshTokens, Registration, ResourceIndicators, ScopeGrant,
-    TokenReply,
+    MetadataPlace, Presented, Redirects, RefreshTokens, Registration, ResourceIndicators,
+    ScopeGrant, TokenReply,
 };
 pub use faults::{Canned, Effect, Fault, NetworkError};
 pub use laws::{Leak, SecretKind, What};

@@ -1,6 +1,8 @@
 //! Real sockets, with a name server and roads of our own: public addresses lead to one server with
 //! TLS that plays all the hosts of a simulated world.
 
+mod mutual;
+
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -259,14 +261,14 @@ mod rebinding {
         let limits =
             Limits { deadline: Duration::from_secs(5), max_body: 1 << 10, head_only: false };
         for _ in 0..2 {
-            let response = exchange(&network, &get(), limits, &Reach::anywhere()).unwrap();
+            let response = exchange(&network, &get(), limits, &Reach::anywhere(), None).unwrap();
             // A connection that is used again tells, too, where it leads.
             assert_eq!(response.extensions().get(), Some(&PeerAddress(ip("127.0.0.1"))));
         }
         // The name has moved on; the connection is still there. A request with bounds must not use it.
         city.name("kept.example.com", &[&["8.8.8.8"]]);
         let bounded = Reach::of_server_at(PUBLIC);
-        let sent = exchange(&network, &get(), limits, &bounded);
+        let sent = exchange(&network, &get(), limits, &bounded, None);
         assert!(sent.is_err(), "{sent:?}");
         assert_eq!(served.join().unwrap(), 0);
         assert_eq!(lock(&city.dialled).last(), Some(&ip("8.8.8.8")));

@@ -25,6 +25,8 @@ pub enum ClientAuthentication {
     Post,
     /// With an assertion that its key has signed (RFC 7523).
     PrivateKeyJwt,
+    /// By the certificate of its connection (RFC 8705).
+    TlsClientAuth,
 }
 
 impl ClientAuthentication {
@@ -39,9 +41,14 @@ impl ClientAuthentication {
             ClientAuthentication::Basic => "client_secret_basic",
             ClientAuthentication::Post => "client_secret_post",
             ClientAuthentication::PrivateKeyJwt => "private_key_jwt",
+            ClientAuthentication::TlsClientAuth => "tls_client_auth",
         }
     }
 }
+
+/// An extension of a request: the certificate that was shown on its connection, by any name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented(pub String);
 
 /// A client that a server knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +59,8 @@ pub struct Client {
     pub secret: Option<String>,
     /// Its key, if it proves itself by one.
     pub key: Option<PublicKey>,
+    /// Its certificate, if it proves itself by one.
+    pub certificate: Option<Presented>,
     /// When the secret ends, in Unix seconds; 0 is never.
     pub secret_expires_at: u64,
     /// The method that it must authenticate with; `None` is any that the server knows.
@@ -94,6 +103,7 @@ impl Client {
             id: id.to_owned(),
             secret: None,
             key: None,
+            certificate: None,
             secret_expires_at: 0,
             authentication: Some(ClientAuthentication::None),
             redirect_uris: Vec::new(),
@@ -144,6 +154,17 @@ impl AuthorizationServer {
         let client = self.preregister(id, None);
         client.key = Some(key);
         client.authentication = Some(ClientAuthentication::PrivateKeyJwt);
+        client
+    }
+
+    /// Enters a client that proves itself by a certificate.
+    pub fn preregister_certificate(&mut self, id: &str, certificate: Presented) -> &mut Client {
+        if !self.client_authentication.contains(&ClientAuthentication::TlsClientAuth) {
+            self.client_authentication.push(ClientAuthentication::TlsClientAuth);
+        }
+        let client = self.preregister(id, None);
+        client.certificate = Some(certificate);
+        client.authentication = Some(ClientAuthentication::TlsClientAuth);
         client
     }
 
@@ -210,6 +231,15 @@ impl AuthorizationServer {
             return Err(unknown());
         }
         let wanted = client.authentication;
+        if wanted == Some(ClientAuthentication::TlsClientAuth) {
+            let method = ClientAuthentication::TlsClientAuth;
+            let presented = request.extensions().get::<Presented>();
+            let alone = shown.method == ClientAuthentication::None;
+            return match alone && presented.is_some() && presented == client.certificate.as_ref() {
+                true => Ok((client, method)),
+                false => Err(Refusal::invalid_client(method, "not its certificate")),
+            };
+        }
         if wanted.is_some_and(|wanted| wanted != shown.method)
             || (!self.client_authentication.contains(&shown.method) && !by_url)
         {

@@ -63,6 +63,17 @@ impl AuthorizationServer {
         if let Some(methods) = &self.challenge_methods {
             add("code_challenge_methods_supported", json!(methods));
         }
+        if let Some(origin) = &self.mtls_origin {
+            let at = |endpoint: &str| format!("{origin}{}", text::path(&self.url(endpoint)));
+            add(
+                "mtls_endpoint_aliases",
+                json!({
+                    "token_endpoint": at("token"),
+                    "revocation_endpoint": at("revoke"),
+                    "pushed_authorization_request_endpoint": at("par"),
+                }),
+            );
+        }
         if self.takes_pushed_requests {
             add("pushed_authorization_request_endpoint", json!(self.url("par")));
         }

@@ -19,7 +19,7 @@ use crate::log::{AuthorizationRequest, Detail, TokenRequest};
 use crate::person::{Person, Visit};
 use crate::text::{self, Form, Response};
 
-pub use clients::{Client, ClientAuthentication};
+pub use clients::{Client, ClientAuthentication, Presented};
 pub use settings::{
     AuthorizationServer, Cimd, ExpiresIn, IssParameter, MetadataPlace, Redirects, RefreshTokens,
     Registration, ResourceIndicators, ScopeGrant, TokenReply,
@@ -61,7 +61,13 @@ impl AuthorizationServer {
         if self.metadata_url().is_some_and(|url| at(&url)) {
             return Some(Endpoint::Metadata);
         }
-        let serves = |member: &str, endpoint: &str| at(&self.announced(member, endpoint));
+        let alias = |endpoint: &str| {
+            self.mtls_origin.as_ref().is_some_and(|at| {
+                text::origin(at) == origin && text::path(&self.url(endpoint)) == path
+            })
+        };
+        let serves =
+            |member: &str, endpoint: &str| at(&self.announced(member, endpoint)) || alias(endpoint);
         if serves("authorization_endpoint", "authorize") {
             return Some(Endpoint::Authorize);
         }

@@ -37,6 +37,9 @@ pub struct AuthorizationServer {
     pub document_keys: BTreeMap<String, PublicKey>,
     /// Assertions are to be for the token endpoint, and not for the issuer.
     pub takes_token_endpoint_as_audience: bool,
+    /// Where token endpoint, revocation and pushed requests are for clients with a certificate, too (RFC
+    /// 8705 §5).
+    pub mtls_origin: Option<String>,
     /// Whether authorization requests may be pushed.
     pub takes_pushed_requests: bool,
     /// Whether they must be.
@@ -275,6 +278,7 @@ impl AuthorizationServer {
             client_authentication: ClientAuthentication::ALL.to_vec(),
             document_keys: BTreeMap::new(),
             takes_token_endpoint_as_audience: false,
+            mtls_origin: None,
             takes_pushed_requests: false,
             requires_pushed_requests: false,
             requires_signed_requests: false,

@@ -1,6 +1,6 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{Config, DpopUse, Secret, SecretRef, SendResource};
+use mcp_auth::{ClientCertificate, Config, DpopUse, Secret, SecretRef, SendResource};
 
 use super::secrets::{Home, Secrets};
 use crate::{World, signer, text};
@@ -17,6 +17,10 @@ pub(super) fn pick(which: u8) -> Config {
         1 => Config {
             client_id: Some("configured-client".to_owned()),
             client_secret: Some(Secret::from("configured-client-secret")),
+            client_certificate: Some(ClientCertificate {
+                certificate: SecretRef::File("/run/client.crt".to_owned()),
+                key: SecretRef::File("/run/client.pem".to_owned()),
+            }),
             client_issuer: auth(),
             ..base
         },

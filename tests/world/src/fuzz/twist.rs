@@ -161,6 +161,7 @@ pub(super) fn change_world(world: &mut World, which: u8) {
     let all = &mut world.authorization;
     let Some(server) = all.get_mut(home) else { return };
     if which >= 248 {
+        server.client_authentication.push(ClientAuthentication::TlsClientAuth);
         server.takes_pushed_requests = true;
         server.requires_pushed_requests = which % 4 == 1;
         server.requires_signed_requests = which % 4 == 2;

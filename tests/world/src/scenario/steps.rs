@@ -10,6 +10,7 @@ use super::Scenario;
 use super::program::{
     Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
 };
+use crate::Presented;
 use crate::person::Visit;
 use crate::signer;
 
@@ -301,7 +302,11 @@ impl Scenario {
             }
             Action::Http(call) => {
                 let result = dialled(&self.world, &call).and_then(|peer| {
-                    let result = self.world.handle(self.wall, call.request());
+                    let mut request = call.request().clone();
+                    if let Some(shown) = call.certificate() {
+                        request.extensions_mut().insert(Presented(shown.certificate.to_string()));
+                    }
+                    let result = self.world.handle(self.wall, &request);
                     let mut response = received(result, call.limits())?;
                     if self.peers_are_told {
                         response.extensions_mut().insert(peer);
