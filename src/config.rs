@@ -2,7 +2,9 @@
 
 mod choices;
 
-pub use choices::{AssertionAudience, ClientCertificate, DpopUse, Retry, SendResource};
+pub use choices::{
+    AssertionAudience, ClientCertificate, DeviceGrant, DpopUse, Retry, SendResource,
+};
 
 use std::collections::BTreeMap;
 
@@ -135,12 +137,20 @@ pub struct Config {
     /// client that is registered dynamically takes another; one that was registered by hand, or has
     /// a metadata document, can't. A registration keeps the port it was made with.
     pub callback_port: Option<u16>,
-    /// A redirect URI that the host itself serves (a custom scheme, or https): no listener.
+    /// A redirect URI that the host itself serves: no listener. For a native app a scheme of its own,
+    /// its domain in reverse, as in `com.example.notes:/oauth2redirect` (RFC 8252 §7.1); for a web app
+    /// an https URL. What comes to it, or its query alone, is an
+    /// [`Event::Redirected`](crate::Event::Redirected). A web app hands in only what comes from the
+    /// browser session that it sent away.
     pub redirect_uri: Option<String>,
-    /// How long a person may take in the browser, in seconds. Default 600: a second factor, a password
+    /// How long a person may take, in the browser or with a code, in seconds. Default 600: a second factor, a password
     /// that must be looked up, or a colleague who has to consent takes minutes. Who comes later is
     /// told to start again.
     pub login_timeout_seconds: u64,
+
+    /// Whether a person is shown a code to enter on another device (RFC 8628), instead of a browser
+    /// here.
+    pub device_grant: DeviceGrant,
 
     /// A token to send as is: no discovery, no login.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
@@ -231,6 +241,7 @@ impl Default for Config {
             callback_port: None,
             redirect_uri: None,
             login_timeout_seconds: 600,
+            device_grant: DeviceGrant::default(),
             bearer_token: None,
             bearer_token_from: Vec::new(),
             refresh_ahead_seconds: 30,
@@ -315,11 +326,10 @@ impl Config {
         }
         headers::read(&self.headers).map_err(ErrorKind::InvalidSetting)?;
         if let Some(uri) = &self.redirect_uri
-            && !url::Url::parse(uri).is_ok_and(|url| {
-                (url.scheme() != "http" || address::is_loopback(&url)) && url.fragment().is_none()
-            })
+            && !url::Url::parse(uri).is_ok_and(|url| comes_back(&url))
         {
-            return bad("redirect_uri", "an https, loopback http or custom-scheme URI", uri);
+            let expected = "an https, loopback http or custom-scheme URI without a fragment";
+            return bad("redirect_uri", expected, uri);
         }
         if let Some(token) = &self.bearer_token
             && !usable_token(token.expose())
@@ -380,6 +390,16 @@ impl Config {
     pub(crate) fn client_home(&self) -> Option<&str> {
         self.client_issuer.as_deref().or(self.issuer.as_deref())
     }
+}
+
+/// Whether a browser could bring somebody back there, and not run or open something of its own.
+fn comes_back(url: &url::Url) -> bool {
+    let own = ["javascript", "vbscript", "data", "blob", "file", "about", "ftp", "ws", "wss"];
+    let fits = match url.scheme() {
+        "http" => address::is_loopback(url),
+        scheme => !own.contains(&scheme),
+    };
+    fits && url.fragment().is_none()
 }
 
 /// One text, as OAuth has it, or a list, as people and ToolHive have it.

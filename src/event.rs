@@ -149,6 +149,13 @@ pub struct Challenged {
 }
 
 impl Challenged {
+    /// Whether an answer with this status may be a refusal: for transports that make an error of it and
+    /// keep its header fields to themselves. What was refused was not done, so it may be asked again to
+    /// have them [`read`](Self::read).
+    pub fn is_possible(status: http::StatusCode) -> bool {
+        matches!(status.as_u16(), 401 | 403)
+    }
+
     /// From the refusal's status and header fields.
     ///
     /// `generation` is that of the [`Grant`](crate::Grant) which the request carried, `None` if it
@@ -161,11 +168,9 @@ impl Challenged {
         need: &Need,
     ) -> Option<Self> {
         let challenge = BearerChallenge::from_headers(headers);
-        let counts = match status.as_u16() {
-            401 => true,
-            403 => challenge.as_ref().is_some_and(BearerChallenge::is_insufficient_scope),
-            _ => false,
-        };
+        let counts = Self::is_possible(status)
+            && (status != http::StatusCode::FORBIDDEN
+                || challenge.as_ref().is_some_and(BearerChallenge::is_insufficient_scope));
         let operation = need.operation.clone();
         counts.then_some(Self {
             generation,
@@ -238,6 +243,7 @@ pub(crate) enum AnswerContent {
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),
+    CodeShown(Result<(), HostError>),
 }
 
 /// What a host's signer says.

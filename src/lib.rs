@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!             Event ──────────────▶ ┌─────────────┐ ──────────▶ Output
-//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Save Secret Http Listen Browse
+//!   answers, demands, challenges,   │ AuthMachine │   Do(Action): Load Save Secret Http Listen Browse ShowCode
 //!   redirects, cancel, tick         └─────────────┘   Tell(Notice), Wait(deadline), …
 //! ```
 //!
@@ -31,6 +31,7 @@
 //!             }
 //!             Output::Do(Action::Listen(call)) => call.answer(Err(HostError::new("no listener"))),
 //!             Output::Do(Action::Browse(call)) => call.answer(Err(HostError::new("no browser"))),
+//!             Output::Do(Action::ShowCode(call)) => call.answer(Err(HostError::new("no screen"))),
 //!             Output::Tell(notice) => { println!("{notice}"); continue }
 //!             Output::Wait(_deadline) => return, // sleep until then, send Event::Tick
 //!             _ => continue,
@@ -55,7 +56,7 @@
 //!
 //! - **Total.** No event in any state panics; a failure is a state that can be read.
 //! - **Linear.** An action is answered once, by consuming it. At most one exchange (store or
-//!   network) and one prompt (listener or browser) are unanswered, and what is pending has a
+//!   network) and one prompt (listener, browser or code) are unanswered, and what is pending has a
 //!   deadline.
 //! - **Save before lend.** New tokens are lent only after their save was answered, yes or no.
 //! - **A grant once sent is seen through.** A cancelled or timed-out token request still counts
@@ -96,7 +97,9 @@ mod time;
 pub mod toolhive;
 pub mod wire;
 
-pub use config::{AssertionAudience, ClientCertificate, Config, DpopUse, Retry, SendResource};
+pub use config::{
+    AssertionAudience, ClientCertificate, Config, DeviceGrant, DpopUse, Retry, SendResource,
+};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};

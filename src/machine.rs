@@ -23,6 +23,7 @@ mod judge;
 mod lane;
 mod leave;
 mod overtake;
+mod prompt;
 mod pump;
 mod renewal;
 mod save;
@@ -107,6 +108,7 @@ pub struct AuthMachine {
     exchange: Option<InFlight>,
     /// The one unanswered prompt.
     prompt: Option<Prompt>,
+    /// The host has something open for the person: a listener, or a code that is shown.
     listening: bool,
     /// Nobody came back in time; until then who comes late is told so.
     lingers: Option<Mono>,

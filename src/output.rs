@@ -2,8 +2,10 @@
 //!
 //! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
 //! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save,
-//! secret, key, signature, HTTP) and one *prompt* (listen, browse) are unanswered at a time.
+//! secret, key, signature, HTTP) and one *prompt* (listen, browse, show a code) are unanswered at a
+//! time.
 
+mod code;
 mod secrets;
 mod signer;
 mod store;
@@ -20,6 +22,8 @@ use crate::reach::{PeerAddress, Reach, Witness};
 use crate::text::{printable, printable_at_length, printable_url};
 use crate::time::Mono;
 
+pub use code::ShowCodeCall;
+pub(crate) use code::UserCode;
 pub(crate) use secrets::SECRET_DEADLINE;
 pub use secrets::{FoundSecret, SecretCall};
 pub(crate) use signer::SIGNER_DEADLINE;
@@ -40,7 +44,7 @@ pub enum Output {
         /// What to show.
         page: Page,
     },
-    /// The prompt is over: close the listener. No answer is due.
+    /// The prompt is over: close the listener, take the code away. No answer is due.
     Dismiss,
     /// Release the store's lock, taken by a [`LoadCall`]. No answer is due.
     Release,
@@ -71,6 +75,8 @@ pub enum Action {
     Listen(ListenCall),
     /// Take a person to a URL.
     Browse(BrowseCall),
+    /// Show a code that a person enters on another device.
+    ShowCode(ShowCodeCall),
 }
 
 /// Names an action; answers carry it.
@@ -91,7 +97,9 @@ pub enum Purpose {
     Registration,
     /// An authorization request is pushed (RFC 9126).
     PushedAuthorization,
-    /// Code exchange or refresh at the token endpoint (RFC 6749).
+    /// A code for another device is asked for (RFC 8628 §3.1).
+    DeviceAuthorization,
+    /// Code exchange, refresh or poll at the token endpoint (RFC 6749, RFC 8628).
     Token,
     /// The end of a token at the revocation endpoint (RFC 7009).
     Revocation,
@@ -109,6 +117,7 @@ impl fmt::Display for Purpose {
             Purpose::ServerMetadata => "authorization server metadata",
             Purpose::Registration => "client registration",
             Purpose::PushedAuthorization => "pushed authorization request",
+            Purpose::DeviceAuthorization => "device authorization",
             Purpose::Token => "token request",
             Purpose::Revocation => "token revocation",
             Purpose::Management => "client registration management",
@@ -136,7 +145,9 @@ impl Limits {
         let (seconds, max_body, head_only) = match purpose {
             Purpose::Probe => (10, 64 << 10, true),
             Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
-            Purpose::Registration | Purpose::PushedAuthorization => (30, 64 << 10, false),
+            Purpose::Registration | Purpose::PushedAuthorization | Purpose::DeviceAuthorization => {
+                (30, 64 << 10, false)
+            }
             Purpose::Token => (60, 64 << 10, false),
             // The store's lock is held meanwhile, and perhaps for a refresh after it. But the answer
             // may hold a new secret.
@@ -244,6 +255,17 @@ pub enum CallbackHost {
     Localhost,
 }
 
+impl CallbackHost {
+    /// As it stands in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "127.0.0.1",
+            Self::V6 => "[::1]",
+            Self::Localhost => "localhost",
+        }
+    }
+}
+
 /// Which port a callback listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallbackPort {
@@ -289,6 +311,9 @@ impl BrowseCall {
 
     /// `Ok` once the person has the URL, however it was handed over. Their return is an
     /// [`Event::Redirected`].
+    ///
+    /// [`HostError::headless`] lets the login go on by a code, where settings and server do
+    /// ([`Config::device_grant`](crate::Config::device_grant)).
     pub fn answer(self, result: Result<(), HostError>) -> Event {
         answer(self.id, AnswerContent::Browsed(result))
     }
@@ -334,6 +359,7 @@ enum Weight {
     Busy,
     Conflict,
     Required,
+    Headless,
 }
 
 impl HostError {
@@ -364,6 +390,17 @@ impl HostError {
     /// With any other error, a program that goes on refreshes, and keeps its tokens in memory.
     pub fn required(why: impl fmt::Display) -> Self {
         Self { weight: Weight::Required, ..Self::new(why) }
+    }
+
+    /// No browser can be opened here, and this host can show a code instead: the answer to a
+    /// [`BrowseCall`].
+    pub fn headless(why: impl fmt::Display) -> Self {
+        Self { weight: Weight::Headless, ..Self::new(why) }
+    }
+
+    /// Whether it was made by [`headless`](Self::headless).
+    pub fn is_headless(&self) -> bool {
+        self.weight == Weight::Headless
     }
 
     /// Whether it was made by [`busy`](Self::busy).

@@ -95,3 +95,20 @@ impl Default for Retry {
         }
     }
 }
+
+/// When the device authorization grant is used (RFC 8628): a code is shown, and the person enters it in
+/// a browser on another device. It needs no browser and no listener here; but whoever is shown a code by
+/// somebody else can be made to log that one in (RFC 8628 §5.4), so a browser here comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceGrant {
+    /// Never.
+    Never,
+    /// Where the host says that it can open no browser and show a code
+    /// ([`HostError::headless`](crate::HostError::headless)), and the server's metadata names a
+    /// `device_authorization_endpoint`.
+    #[default]
+    Auto,
+    /// In place of the browser. A server that doesn't offer it is an error.
+    Always,
+}

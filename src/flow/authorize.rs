@@ -189,21 +189,37 @@ impl Stray {
     }
 }
 
-/// Reads a redirect, given as a whole URL or as a path and query, if it is one to `redirect_uri`.
+/// Reads a redirect, given as a whole URL, as a path and query, or as a query with or without its `?`, if
+/// it is one to `redirect_uri`.
 pub(crate) fn parse_at(redirect_uri: &str, url: &Secret) -> Result<AuthorizationResponse, Stray> {
     let text = url.expose().trim().trim_matches(['"', '\'', '<', '>']);
     let (Ok(ours), false) = (Url::parse(redirect_uri), text.is_empty()) else {
         return Err(Stray::Empty);
     };
-    let theirs = match Url::parse(text) {
-        Ok(theirs) => theirs,
-        Err(_) => ours.join(text).map_err(|_| Stray::NoUrl)?,
-    };
-    // A bare query is joined to our own path; all else must have it.
-    let same = (theirs.scheme(), theirs.host_str(), theirs.port_or_known_default(), theirs.path())
-        == (ours.scheme(), ours.host_str(), ours.port_or_known_default(), ours.path());
-    if !same {
-        return Err(Stray::Elsewhere);
+    if !is_query(text) {
+        let theirs = match Url::parse(text) {
+            Ok(theirs) => theirs,
+            Err(_) => ours.join(text).map_err(|_| Stray::NoUrl)?,
+        };
+        if place(&theirs) != place(&ours) {
+            return Err(Stray::Elsewhere);
+        }
     }
     AuthorizationResponse::parse(text).map_err(|_| Stray::Bare)
+}
+
+/// Whether only the parameters were handed over, as web frameworks do; nobody else but the host could
+/// have had them.
+fn is_query(text: &str) -> bool {
+    let name = text.split('=').next().unwrap_or_default();
+    text.starts_with('?')
+        || text.contains('=') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// What has to agree. Of a native app's own scheme (RFC 8252 §7.1), systems write the host in lower
+/// case, and a slash behind it.
+fn place(url: &Url) -> (&str, Option<String>, Option<u16>, &str) {
+    let path = if url.path().is_empty() { "/" } else { url.path() };
+    let host = url.host_str().map(str::to_ascii_lowercase);
+    (url.scheme(), host, url.port_or_known_default(), path)
 }

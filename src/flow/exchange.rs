@@ -52,6 +52,8 @@ pub(crate) enum PaidWith {
         redirect_uri: String,
         verifier: Secret,
     },
+    /// Asked with again and again (RFC 8628 §3.4).
+    DeviceCode(Secret),
     /// The scopes are named only where they have to be.
     RefreshToken {
         token: Secret,
@@ -147,6 +149,12 @@ impl Exchange {
         self
     }
 
+    /// What was signed for the last request is of no use for the next.
+    pub(crate) fn spend(&mut self) {
+        self.assertion.iter_mut().for_each(Jwt::spend);
+        self.binding.iter_mut().for_each(Binding::spend);
+    }
+
     /// Whether a request was sent before the one that is about to be.
     pub(crate) fn was_sent(&self) -> bool {
         self.sent
@@ -167,6 +175,7 @@ impl Exchange {
                 redirect_uri,
                 code_verifier: verifier.expose(),
             },
+            PaidWith::DeviceCode(code) => Grant::DeviceCode { device_code: code.expose() },
             PaidWith::RefreshToken { token, scope } => {
                 Grant::RefreshToken { refresh_token: token.expose(), scope: scope.as_ref() }
             }
@@ -346,7 +355,7 @@ impl Exchange {
         }
         let kept = match &self.paid_with {
             PaidWith::RefreshToken { token, .. } => Some(token),
-            PaidWith::Code { .. } => None,
+            PaidWith::Code { .. } | PaidWith::DeviceCode(_) => None,
         };
         // The same one stays good where none comes (RFC 6749 §6).
         let reply = reply.map(|reply| TokenReply {
@@ -359,6 +368,13 @@ impl Exchange {
                 Trouble::Passing { what: error.to_string(), retry_after: None }
             }
             Failure::Refused { error, .. } => Trouble::Refused(error),
+            // Here these are words for the flow, whatever status they come with (RFC 8628 §3.5).
+            Failure::Passing { error: Some(error), .. }
+                if matches!(self.paid_with, PaidWith::DeviceCode(_))
+                    && matches!(error.error.as_str(), "slow_down" | "authorization_pending") =>
+            {
+                Trouble::Refused(error)
+            }
             // A proxy's word must not cost a login that lives; a new one has a way to go on.
             Failure::Unauthorized { .. } if self.is_refresh() => {
                 Trouble::Passing { what: failure.to_string(), retry_after: None }
@@ -400,7 +416,7 @@ impl Exchange {
     fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
         let (first, second) = match &self.paid_with {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
-            PaidWith::RefreshToken { token, .. } => (token, None),
+            PaidWith::RefreshToken { token, .. } | PaidWith::DeviceCode(token) => (token, None),
         };
         let assertion = self.assertion.as_ref().and_then(Jwt::token);
         let proof = self.binding.as_ref().and_then(Binding::proof);

@@ -165,6 +165,8 @@ pub(crate) enum Choice {
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
     pub(crate) config: &'a Config,
+    /// The person is shown a code: no browser comes back, and the client must be one for codes.
+    pub(crate) by_code: bool,
     pub(crate) registration: Option<&'a Registration>,
     pub(crate) document_rejected: bool,
     pub(crate) client_home: Option<&'a ClientHome>,
@@ -187,7 +189,7 @@ pub(crate) fn choose(
     redirect_uri: &str,
     now: UnixTime,
 ) -> Result<Choice, ErrorKind> {
-    let Known { config, registration, document_rejected, .. } = known;
+    let Known { config, registration, document_rejected, by_code, .. } = known;
     let server = &found.server;
     let refuse = |why: &str| {
         Err(ErrorKind::NoClient { issuer: printable_url(&found.issuer), why: why.to_owned() })
@@ -218,12 +220,12 @@ pub(crate) fn choose(
     }
     // A server may insist on the very port that was registered.
     match registration {
-        Some(known) if is_good(known, redirect_uri, now) => {
+        Some(known) if known.serves(redirect_uri, by_code) && is_good(known, now) => {
             Ok(Choice::Use(registered(known, ClientSource::Remembered)))
         }
         _ if server.registration_endpoint().is_some() => Ok(Choice::Register),
         // A doubtful one is better than none.
-        Some(known) if known.redirect_uri == redirect_uri && !known.is_expired(now) => {
+        Some(known) if known.serves(redirect_uri, by_code) && !known.is_expired(now) => {
             Ok(Choice::Use(registered(known, ClientSource::Remembered)))
         }
         _ => {
@@ -233,8 +235,8 @@ pub(crate) fn choose(
     }
 }
 
-fn is_good(known: &Registration, redirect_uri: &str, now: UnixTime) -> bool {
-    known.redirect_uri == redirect_uri && !known.suspect && !known.expires_soon(now)
+fn is_good(known: &Registration, now: UnixTime) -> bool {
+    !known.suspect && !known.expires_soon(now)
 }
 
 /// The client that tokens were issued to, as it is known now; `None` if it isn't any more, or has a

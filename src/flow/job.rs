@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::{Config, SendResource};
+use crate::config::{Config, DeviceGrant, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::flow::identity::{self, Choice, Identity, Known};
@@ -19,6 +19,8 @@ use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Purchase;
 use crate::text::printable;
 use crate::time::UnixTime;
+use crate::wire::device;
+use crate::wire::registration::ClientMetadata;
 use crate::wire::scope::ScopeSet;
 
 /// A login needs a person, and there is none here.
@@ -38,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) inspect: bool,
     /// A person wants to log in, also where the server lets everybody in.
     pub(crate) wanted_all_the_same: bool,
+    /// The person is shown a code instead of a browser.
+    pub(crate) by_code: bool,
     /// Registered clients are in doubt.
     pub(crate) new_client: bool,
     /// Another program asked its person when the store was last read.
@@ -65,6 +69,7 @@ impl Job {
     pub(crate) fn new(site: Arc<Site>, config: Arc<Config>, entropy: Entropy) -> Self {
         Self {
             site,
+            by_code: config.device_grant == DeviceGrant::Always,
             config,
             entropy,
             browser_welcome: false,
@@ -110,6 +115,7 @@ impl Job {
         let issuer = &found.issuer;
         Known {
             config: &self.config,
+            by_code: self.by_code,
             registration: self.registrations.get(issuer),
             document_rejected: self.document_rejected_by.contains(issuer),
             client_home: self.client_home.as_ref(),
@@ -129,7 +135,7 @@ impl Job {
             return None;
         }
         let known = self.registrations.get(&found.issuer)?;
-        Errand::before_login(known, now).filter(|_| known.redirect_uri == redirect_uri)?;
+        Errand::before_login(known, now).filter(|_| known.serves(redirect_uri, self.by_code))?;
         let (issuer, client_id) = (found.issuer.clone(), known.client_id.clone());
         let wish = Wish { issuer, client_id, doubtful: known.suspect };
         (!std::mem::replace(&mut self.looked_after, true)).then_some(wish)
@@ -157,6 +163,31 @@ impl Job {
             (Some(port), _) => CallbackPort::Prefer(port),
             (None, Some(kept)) => CallbackPort::Prefer(kept),
             (None, None) => CallbackPort::Free,
+        }
+    }
+
+    /// What a client that is registered for codes gives for its redirect URI: the one that a browser
+    /// is likely to have later.
+    pub(super) fn likely_redirect_uri(&self, found: &Discovery) -> String {
+        if let Some(known) = self.registrations.get(&found.issuer) {
+            return known.redirect_uri.clone();
+        }
+        let port = self.config.callback_port.filter(|port| *port != 0);
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("http://{}{port}/callback", self.config.callback_host.as_str())
+    }
+
+    /// What a client is registered for: the device grant where it is used, now or before.
+    pub(super) fn grants(&self, found: &Discovery) -> &'static [&'static str] {
+        let known = self.registrations.get(&found.issuer);
+        let by_code = self.by_code || known.is_some_and(|known| known.by_code);
+        let listed = found.server.grant_types_supported.as_ref();
+        let refreshes = listed.is_none_or(|list| list.iter().any(|name| name == "refresh_token"));
+        match (by_code, refreshes) {
+            (false, true) => ClientMetadata::GRANTS,
+            (false, false) => &["authorization_code"],
+            (true, true) => &["authorization_code", "refresh_token", device::GRANT_TYPE],
+            (true, false) => &["authorization_code", device::GRANT_TYPE],
         }
     }
 
@@ -202,6 +233,31 @@ impl Job {
             SendResource::Auto | SendResource::Always => {}
         }
         Some(self.config.resource.as_ref().unwrap_or(&found.resource).clone())
+    }
+
+    /// What tokens are bought for.
+    pub(super) fn purchase(
+        &self,
+        found: &Discovery,
+        identity: &Identity,
+        requested: ScopeSet,
+        resource: Option<String>,
+        now: UnixTime,
+    ) -> Purchase {
+        let earlier = self.earlier_of(found);
+        Purchase {
+            scope_on_refresh: self.config.scope_on_refresh
+                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
+            issuer: found.issuer.clone(),
+            token_endpoint: identity.sees(&found.server).token_endpoint.unwrap_or_default(),
+            client_id: identity.client_id.clone(),
+            client_source: identity.source.kind(),
+            requested,
+            logged_in_at: now,
+            resource,
+            auth_method: None,
+            dpop: None,
+        }
     }
 
     /// Whether a refused resource indicator may be left out: once.

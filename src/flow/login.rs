@@ -3,14 +3,17 @@
 
 mod ask;
 mod client;
+mod device;
 mod pay;
 mod restore;
+mod signed;
 
 use restore::Restore;
 
 use crate::error::{Error, ErrorKind};
 use crate::flow::authorize::{Authorize, Landing};
 use crate::flow::detect::{Detect, Detected};
+use crate::flow::device::{Device, Request};
 use crate::flow::discover::{Discover, Discovered, Evidence};
 use crate::flow::exchange::Exchange;
 use crate::flow::identity::{self, Choice, Identity, registered};
@@ -18,7 +21,7 @@ use crate::flow::job::Job;
 use crate::flow::prepare::Prepare;
 use crate::flow::register::Register;
 use crate::flow::secret::{FindSecret, SecretResult};
-use crate::flow::sign::{Jwt, SignerResult};
+use crate::flow::sign::Jwt;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Notice};
 use crate::output::{ListenSpec, Page};
@@ -51,6 +54,8 @@ enum Stage {
     RehearseKey(Box<Jwt>, Identity, Place),
     Prepare(Box<Prepare>),
     Authorize(Box<Authorize>),
+    AskForCode(Box<Request>, Place),
+    Device(Box<Device>, Place),
     Exchange(Box<Exchange>, Place),
     Restore(Box<Restore>),
 }
@@ -110,6 +115,9 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Some(((**exchange).clone(), self.job.learned_with(&place.found)))
             }
+            Stage::Device(device, place) => {
+                Some((device.exchange()?.clone(), self.job.learned_with(&place.found)))
+            }
             Stage::Restore(restore) => Self::restoring(restore, &self.job),
             _ => None,
         }
@@ -119,6 +127,7 @@ impl Login {
     pub(crate) fn must_be_seen_through(&self) -> bool {
         match &self.stage {
             Stage::Register(..) | Stage::Keep(..) | Stage::Exchange(..) => true,
+            Stage::Device(device, _) => device.exchange().is_some(),
             Stage::Restore(restore) => restore.exchange().is_some(),
             _ => false,
         }
@@ -164,6 +173,10 @@ impl Login {
             Stage::Exchange(exchange, place) => {
                 Self::exchanged(job, *exchange, place, now, reply, notes)
             }
+            Stage::AskForCode(request, place) => {
+                Self::code_came(job, *request, place, now, reply, notes)
+            }
+            Stage::Device(device, place) => Self::polled(job, *device, place, now, reply, notes),
             Stage::Restore(restore) => Self::restored(job, *restore, now, reply, notes),
             _ => Err(stray("http")),
         }
@@ -175,12 +188,17 @@ impl Login {
                 Self::restored_secret(self.job, *restore, result, now, notes)
             }
             Stage::Rehearse(find, identity, place) => {
-                // What was found is dropped again: a person may take minutes.
-                match identity.clone().on_secret(find, result, notes)? {
+                let mut proven = identity.clone();
+                match proven.on_secret(find, result, notes)? {
                     Some((find, ask)) => {
                         let stage = Stage::Rehearse(find, identity, place);
                         Ok(Step::Ask(Self { job: self.job, stage }, ask))
                     }
+                    // A code is asked for, and polled with, as this client.
+                    None if self.job.by_code => {
+                        Self::ask_person(self.job, proven, place, now, notes)
+                    }
+                    // What was found is dropped again: a person may take minutes.
                     None => Self::ask_person(self.job, identity, place, now, notes),
                 }
             }
@@ -197,30 +215,6 @@ impl Login {
                 ))
             }
             _ => Err(stray("secret")),
-        }
-    }
-
-    pub(crate) fn on_signer(self, now: UnixTime, result: SignerResult, notes: &mut Notes) -> Turn {
-        match self.stage {
-            Stage::RehearseKey(mut jwt, identity, place) => {
-                jwt.on_signer(result)?;
-                jwt.rehearse(identity.key.as_ref().and_then(|key| key.taken.as_deref()))?;
-                Self::ask_person(self.job, identity, place, now, notes)
-            }
-            Stage::Prepare(prepare) => {
-                let (back, url) = (prepare.authorize.back(), prepare.url());
-                let prepared = prepare.on_signer(&self.job.config, result, now);
-                Self::prepared(self.job, prepared, back, url, now, notes)
-            }
-            Stage::Exchange(exchange, place) => {
-                let (exchange, ask) = exchange.on_signer(result, now)?;
-                Ok(Step::Ask(
-                    Self { job: self.job, stage: Stage::Exchange(Box::new(exchange), place) },
-                    ask,
-                ))
-            }
-            Stage::Restore(restore) => Self::restored_signer(self.job, *restore, result, now),
-            _ => Err(stray("sign")),
         }
     }
 
@@ -276,6 +270,7 @@ impl Login {
                     ask,
                 ))
             }
+            Stage::Device(device, place) => Self::poll(self.job, *device, place, now),
             Stage::Restore(restore) => Self::restore_again(self.job, *restore, now),
             _ => Err(stray("tick")),
         }
@@ -377,13 +372,14 @@ impl Login {
         }
         if job.cached.is_none() {
             job.needs_person()?;
+            device::is_possible(&job, &found)?;
         }
         Ok(Step::Ask(Self { job, stage: Stage::Claim(found) }, Ask::Claim))
     }
 
     fn listen(job: Job, found: Box<Discovery>, now: UnixTime, notes: &mut Notes) -> Turn {
-        if let Some(uri) = &job.config.redirect_uri {
-            let redirect_uri = uri.clone();
+        let by_code = job.by_code.then(|| job.likely_redirect_uri(&found));
+        if let Some(redirect_uri) = job.config.redirect_uri.clone().or(by_code) {
             return Self::identify(job, Place { found, redirect_uri }, now, notes);
         }
         let (host, port) = (job.config.callback_host, job.callback_port(&found, now));
@@ -407,7 +403,9 @@ impl Login {
             }
             Choice::Register => {
                 let scope = job.scopes(&place.found);
-                let step = Register::start(&place.found, &job.config, &place.redirect_uri, scope)?;
+                let grants = job.grants(&place.found);
+                let uri = &place.redirect_uri;
+                let step = Register::start(&place.found, &job.config, uri, grants, scope)?;
                 Ok(Self::registered(job, place, step, notes))
             }
         }

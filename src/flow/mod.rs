@@ -8,6 +8,8 @@
 //!              ▼          ▼         ▼                    └── client rejected ───┴────────────┘
 //!         not required  inspected  adopted
 //!
+//! by code:  … ─▶ claim ─▶ register ─▶ (keep) ─▶ device authorization ─▶ show the code ─▶ poll
+//!
 //! refresh:  read (under the lock) ─▶ (freshen) ─▶ exchange
 //!              │
 //!              ▼
@@ -24,6 +26,7 @@
 pub(crate) mod authorize;
 pub(crate) mod binding;
 pub(crate) mod detect;
+pub(crate) mod device;
 pub(crate) mod discover;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
@@ -48,7 +51,7 @@ use crate::config::ClientCertificate;
 use crate::flow::sign::SignerAsk;
 use crate::flow::upkeep::Wish;
 use crate::notice::Notice;
-use crate::output::{ListenSpec, Purpose, TransportError};
+use crate::output::{ListenSpec, Purpose, TransportError, UserCode};
 use crate::secret::SecretRef;
 use crate::session::record::{ClientHome, Discovery, Record, Registration};
 
@@ -71,6 +74,8 @@ pub(crate) enum Ask {
     Claim,
     Listen(ListenSpec),
     Browse(Url),
+    /// Show a code; then the same as a pause of this length.
+    ShowCode(Box<UserCode>, Duration),
     Pause(Duration),
     /// See to a registered client first.
     LookAfter(Wish),

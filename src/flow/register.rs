@@ -11,6 +11,7 @@ use crate::output::Purpose;
 use crate::session::record::{Discovery, Registration};
 use crate::text::printable_url;
 use crate::time::UnixTime;
+use crate::wire::device;
 use crate::wire::failure::{Failure, OAuthError, describe};
 use crate::wire::registration::{
     self, ApplicationType, ClientMetadata, Registered, RegistrationReply,
@@ -35,6 +36,7 @@ impl Register {
         found: &Discovery,
         config: &Config,
         redirect_uri: &str,
+        grants: &'static [&'static str],
         scope: ScopeSet,
     ) -> Result<Step<Self, Registration>, Error> {
         let server = &found.server;
@@ -46,9 +48,7 @@ impl Register {
         client.client_uri.clone_from(&config.client_uri);
         client.token_endpoint_auth_method =
             method(server.token_endpoint_auth_methods_supported.as_deref());
-        if server.grant_types_supported.as_ref().is_some_and(|g| !lists(g, "refresh_token")) {
-            client.grant_types = &["authorization_code"];
-        }
+        client.grant_types = grants;
         client.scope = scope;
         let (without_scope, other_type) = (!client.scope.is_empty(), true);
         let redirect_uri = redirect_uri.to_owned();
@@ -155,6 +155,7 @@ impl Register {
             unrenewed: None,
             suspect: false,
             confirmed: false,
+            by_code: self.client.grant_types.contains(&device::GRANT_TYPE),
         };
         Ok(registration.without_needless_metadata())
     }

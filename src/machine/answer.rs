@@ -2,20 +2,19 @@
 //! the answer to a token request.
 
 use crate::error::{Error, ErrorKind};
-use crate::event::{Answer, AnswerContent, HttpReply, Redirected};
-use crate::flow::authorize::parse_at;
+use crate::event::{Answer, AnswerContent, HttpReply};
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
+use crate::machine::AuthMachine;
 use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
 use crate::machine::store::{Again, Loaded};
 use crate::machine::upkeep::Then;
-use crate::machine::{Answered, AuthMachine};
 use crate::notice::{ClientSource, Leniency, Notice};
-use crate::output::{Output, Page};
+use crate::output::Output;
 use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::pending::Ended::Obtained;
@@ -28,7 +27,9 @@ impl AuthMachine {
     pub(super) fn on_answer(&mut self, now: Now, answer: Answer) {
         let Answer { call, content } = answer;
         match content {
-            AnswerContent::Listening(_) | AnswerContent::Browsed(_) => {
+            AnswerContent::Listening(_)
+            | AnswerContent::Browsed(_)
+            | AnswerContent::CodeShown(_) => {
                 // A listener that comes after its time is nobody's.
                 let prompt = self.prompt.take_if(|prompt| prompt.call == call);
                 if prompt.is_some() || !self.listening {
@@ -286,7 +287,7 @@ impl AuthMachine {
                     return self.settle(&lane, Ok(()));
                 }
                 lane.work = Work::Login(Box::new(login));
-                lane.state = ready(now, ask);
+                lane.wait_for(now, ask);
                 self.login = Some(lane);
             }
             Ok(Step::Done(Ended::NotRequired)) => {
@@ -361,82 +362,6 @@ impl AuthMachine {
                 self.chores.push_back(change);
             }
         }
-    }
-
-    fn on_prompted(&mut self, now: Now, abandoned: bool, content: AnswerContent) {
-        let mut notes = Notes::new();
-        match content {
-            AnswerContent::Listening(Ok(_)) if abandoned => self.outputs.push_back(Output::Dismiss),
-            _ if abandoned => {}
-            AnswerContent::Listening(result) => {
-                let Some(mut lane) = self.login.take_if(|l| matches!(l.state, State::Listening))
-                else {
-                    return;
-                };
-                let uri = match result {
-                    Ok(uri) => uri,
-                    Err(error) => {
-                        return self.settle(&lane, Err(ErrorKind::Listener(error).into()));
-                    }
-                };
-                self.listening = true;
-                if let Work::Login(login) = std::mem::replace(&mut lane.work, Work::Over) {
-                    let turn = login.on_listening(now.wall, uri, &mut notes);
-                    self.take_notes(notes);
-                    self.login_turned(now, lane, turn);
-                }
-            }
-            AnswerContent::Browsed(Err(error)) => {
-                if let Some(lane) = self.login.take_if(|l| matches!(l.state, State::Person(_))) {
-                    self.settle(&lane, Err(ErrorKind::Browser(error).into()));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn on_redirected(&mut self, now: Now, redirected: Redirected) {
-        let Redirected { ticket, url } = redirected;
-        let mut notes = Notes::new();
-        let waits = |lane: &mut Lane| matches!(lane.state, State::Person(_));
-        let page = match self.login.take_if(waits) {
-            Some(mut lane) => match std::mem::replace(&mut lane.work, Work::Over) {
-                Work::Login(mut login) => {
-                    login.adopt(&self.session.record.registrations);
-                    let state = login.request().map(|(uri, state)| (uri.to_owned(), state.clone()));
-                    match login.on_redirect(&url, now.wall, &mut notes) {
-                        Ok((page, turn)) => {
-                            self.answered = state.map(|(uri, state)| Answered {
-                                uri,
-                                state,
-                                page: page.clone(),
-                            });
-                            self.take_notes(notes);
-                            self.login_turned(now, lane, turn);
-                            page
-                        }
-                        Err((login, page)) => {
-                            self.take_notes(notes);
-                            lane.work = Work::Login(login);
-                            self.login = Some(lane);
-                            page
-                        }
-                    }
-                }
-                _ => Page::NotForUs,
-            },
-            // Browsers repeat requests: the second one gets the page of the first.
-            None => match &self.answered {
-                Some(Answered { uri, state, page })
-                    if parse_at(uri, &url).is_ok_and(|r| r.state.as_ref() == Some(state)) =>
-                {
-                    page.clone()
-                }
-                _ => Page::NotForUs,
-            },
-        };
-        // Before anything else that came of it: somebody's browser waits.
-        self.outputs.push_front(Output::Show { ticket, page });
     }
 
     pub(super) fn take_lane(&mut self, name: LaneName) -> Option<Lane> {

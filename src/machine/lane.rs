@@ -1,5 +1,7 @@
 //! Work on its way: an attempt, what it is doing, and what it waits for.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
@@ -11,6 +13,7 @@ use crate::flow::upkeep::{Upkeep, Wish};
 use crate::flow::{Ask, Learned};
 use crate::logout;
 use crate::machine::Answered;
+use crate::machine::answer::ready;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
 use crate::output::{CallId, HostError, Page, Purpose};
@@ -46,6 +49,8 @@ pub(super) struct Lane {
     pub(super) lockless: bool,
     pub(super) work: Work,
     pub(super) state: State,
+    /// The person has a code, which is good until this moment; for so long in all.
+    pub(super) code: Option<(Mono, Duration)>,
 }
 
 pub(super) enum Work {
@@ -289,6 +294,7 @@ impl Lane {
             lockless,
             work,
             state,
+            code: None,
         }
     }
 
@@ -305,6 +311,14 @@ impl Lane {
         }
         self.set_welcome(self.demand.browser_welcome);
         self.attempt
+    }
+
+    /// What this asks for; no pause is longer than a code is good.
+    pub(super) fn wait_for(&mut self, now: Now, ask: Ask) {
+        self.state = ready(now, ask);
+        if let (State::Paused(at), Some((end, _))) = (&mut self.state, self.code) {
+            *at = end.min(*at);
+        }
     }
 
     pub(super) fn set_welcome(&mut self, welcome: bool) {

@@ -7,27 +7,19 @@ use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::flow::sign::SignerAsk;
+use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
-use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
-use crate::machine::{AuthMachine, Prompt};
-use crate::notice::Notice;
+use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::output::{
-    Action, BrowseCall, CallId, HostError, KeyCall, ListenCall, LoadCall, Output, Purpose,
-    SECRET_DEADLINE, SIGNER_DEADLINE, STORE_DEADLINE, SecretCall, SignCall, TransportError,
-    TransportErrorKind,
+    Action, CallId, HostError, KeyCall, LoadCall, Output, Purpose, SECRET_DEADLINE,
+    SIGNER_DEADLINE, STORE_DEADLINE, SecretCall, SignCall, TransportError, TransportErrorKind,
 };
-use crate::text::printable;
 use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
 const GRACE: Duration = Duration::from_secs(5);
 /// Token requests that were given up on and may still be answered.
 const MAX_ORPHANS: usize = 4;
-/// How long the listener stays for who comes too late: a browser tab that was left open answers within
-/// minutes, or never.
-const LATE: Duration = Duration::from_secs(300);
-/// How long a host may take to bind a port.
-const LISTEN_DEADLINE: Duration = Duration::from_secs(30);
 
 impl AuthMachine {
     /// Acts on every deadline that has passed.
@@ -91,6 +83,11 @@ impl AuthMachine {
     }
 
     fn resume(&mut self, now: Now, mut lane: Lane) {
+        if let Some((end, within)) = lane.code
+            && end <= now.mono
+        {
+            return self.settle(&lane, Err(ErrorKind::CodeExpired { within }.into()));
+        }
         match std::mem::replace(&mut lane.work, Work::Over) {
             Work::Login(login) => {
                 let turn = login.on_pause_over(now.wall);
@@ -126,42 +123,15 @@ impl AuthMachine {
         }
     }
 
-    fn nobody_came(&mut self, now: Now, mut lane: Lane) {
-        self.answered = lane.expired().or(self.answered.take());
-        // A port that others may need is given back at once.
-        let shared = self.config.callback_port.is_some();
-        if !shared && std::mem::take(&mut self.listening) {
-            self.lingers = Some(now.mono.plus(LATE));
-        }
-        let within = Duration::from_secs(self.config.login_timeout_seconds);
-        let sent = match &lane.work {
-            Work::Login(login) => login.sent().map(|(_, client)| client),
-            _ => None,
-        };
-        let client = sent.map(|client| client.source);
-        let earlier = lane.earlier_client();
-        let earlier_client = earlier.as_ref().map(|earlier| printable(&earlier.client_id));
-        let error = ErrorKind::NobodyCame { within, earlier_client, client }.into();
-        let Some(earlier) = earlier else { return self.settle(&lane, Err(error)) };
-        self.end_turn(None);
-        lane.work = Work::Over;
-        lane.state = State::Ready(Want::Save(Change::Suspect(earlier), After::Failed(error)));
-        self.put_lane(lane);
-    }
-
-    /// Closes the listener that stayed for who comes late.
-    pub(super) fn stop_lingering(&mut self) {
-        if self.lingers.take().is_some() {
-            self.outputs.push_back(Output::Dismiss);
-        }
-    }
-
     /// Turns wants into actions, one exchange and one prompt at a time.
     pub(super) fn pump(&mut self, now: Now) {
         // What needs no exchange after all leaves it to the next.
         while self.exchange.is_none() && self.pump_exchange(now) {}
         let wants_prompt = self.login.as_ref().is_some_and(|lane| {
-            matches!(lane.state, State::Ready(Want::Ask(Ask::Listen(_) | Ask::Browse(_))))
+            matches!(
+                lane.state,
+                State::Ready(Want::Ask(Ask::Listen(_) | Ask::Browse(_) | Ask::ShowCode(..)))
+            )
         });
         if self.prompt.is_none() && wants_prompt {
             self.pump_prompt(now);
@@ -236,28 +206,6 @@ impl AuthMachine {
         true
     }
 
-    fn pump_prompt(&mut self, now: Now) {
-        let Some(lane) = &mut self.login else { return };
-        let patience = Duration::from_secs(self.config.login_timeout_seconds);
-        let person = now.mono.plus(patience);
-        match std::mem::replace(&mut lane.state, State::Listening) {
-            State::Ready(Want::Ask(Ask::Listen(spec))) => {
-                // The port may be the same.
-                self.stop_lingering();
-                let id = self.prompt(now.mono.plus(LISTEN_DEADLINE));
-                self.act(Action::Listen(ListenCall { id, spec }));
-            }
-            State::Ready(Want::Ask(Ask::Browse(url))) => {
-                lane.state = State::Person(person);
-                self.turn.sent(lane.earlier_client());
-                let id = self.prompt(person);
-                self.tell(Notice::Browsing);
-                self.act(Action::Browse(BrowseCall { id, url }));
-            }
-            other => lane.state = other,
-        }
-    }
-
     pub(super) fn fly(
         &mut self,
         now: Now,
@@ -268,12 +216,6 @@ impl AuthMachine {
         let call = CallId(self.next_id());
         let deadline = now.mono.plus(deadline + GRACE);
         self.exchange = Some(InFlight { call, deadline, lane, what });
-        call
-    }
-
-    fn prompt(&mut self, deadline: Mono) -> CallId {
-        let call = CallId(self.next_id());
-        self.prompt = Some(Prompt { call, deadline, abandoned: false });
         call
     }
 

@@ -48,6 +48,12 @@ impl Registration {
         (self.changes, self.registered_at) > (other.changes, other.registered_at)
     }
 
+    /// Whether it was registered for what a login is about to do. A server may insist on the very port
+    /// that was registered; where a code is shown, no browser comes back.
+    pub(crate) fn serves(&self, redirect_uri: &str, by_code: bool) -> bool {
+        if by_code { self.by_code } else { self.redirect_uri == redirect_uri }
+    }
+
     /// Whether it has a secret that the server accepts no more.
     pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
         self.secret_end().is_some_and(|at| at <= now)
@@ -134,6 +140,7 @@ mod tests {
             unrenewed: None,
             suspect: false,
             confirmed: false,
+            by_code: false,
         }
     }
 

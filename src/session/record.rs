@@ -103,6 +103,9 @@ pub(crate) struct Registration {
     /// more. The next login asks the server, or registers afresh.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) suspect: bool,
+    /// It may use the device authorization grant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) by_code: bool,
     /// The server was asked then, and knew it. Once is enough.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) confirmed: bool,

@@ -8,6 +8,7 @@ pub mod authorization;
 pub mod cache;
 pub mod challenge;
 pub(crate) mod date;
+pub mod device;
 pub mod dpop;
 pub mod failure;
 pub mod headers;

@@ -32,6 +32,9 @@ pub struct ServerMetadata {
     /// Where tokens are revoked (RFC 7009).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation_endpoint: Option<String>,
+    /// Where codes for other devices are given (RFC 8628 §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_authorization_endpoint: Option<String>,
     /// The scopes that the server knows; far more than a client should ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes_supported: Option<ScopeSet>,
@@ -137,9 +140,9 @@ impl ServerMetadata {
     /// # Errors
     ///
     /// [`Malformed`] if the body isn't a JSON object, has no issuer, or names an authorization, token
-    /// or registration endpoint that isn't a URL to use. A useless revocation endpoint is dropped:
-    /// one can log in without; so is one to push requests to, and where they must be pushed the login says
-    /// that it is missing.
+    /// or registration endpoint that isn't a URL to use. A useless revocation or device authorization
+    /// endpoint is dropped: one can log in without; so is one to push requests to, and where they must be
+    /// pushed the login says that it is missing.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::json(DOCUMENT, body)?;
         Ok(Self {
@@ -148,6 +151,8 @@ impl ServerMetadata {
             token_endpoint: endpoint(&mut fields, "token_endpoint")?,
             registration_endpoint: endpoint(&mut fields, "registration_endpoint")?,
             revocation_endpoint: endpoint(&mut fields, "revocation_endpoint").unwrap_or_default(),
+            device_authorization_endpoint: endpoint(&mut fields, "device_authorization_endpoint")
+                .unwrap_or_default(),
             scopes_supported: fields.scopes("scopes_supported"),
             code_challenge_methods_supported: fields.texts("code_challenge_methods_supported"),
             token_endpoint_auth_methods_supported: fields
@@ -184,6 +189,7 @@ impl ServerMetadata {
             token_endpoint: Some(format!("{issuer}/token")),
             registration_endpoint: Some(format!("{issuer}/register")),
             revocation_endpoint: None,
+            device_authorization_endpoint: None,
             scopes_supported: None,
             code_challenge_methods_supported: Some(vec![String::from("S256")]),
             token_endpoint_auth_methods_supported: None,
@@ -212,6 +218,7 @@ impl ServerMetadata {
         fill(&mut self.token_endpoint, &other.token_endpoint);
         fill(&mut self.registration_endpoint, &other.registration_endpoint);
         fill(&mut self.revocation_endpoint, &other.revocation_endpoint);
+        fill(&mut self.device_authorization_endpoint, &other.device_authorization_endpoint);
         fill(&mut self.scopes_supported, &other.scopes_supported);
         fill(&mut self.code_challenge_methods_supported, &other.code_challenge_methods_supported);
         fill(
@@ -271,6 +278,11 @@ impl ServerMetadata {
     /// The parsed `pushed_authorization_request_endpoint`.
     pub fn pushed_authorization_request_endpoint(&self) -> Option<Url> {
         parsed(&self.pushed_authorization_request_endpoint)
+    }
+
+    /// The parsed `device_authorization_endpoint`.
+    pub fn device_authorization_endpoint(&self) -> Option<Url> {
+        parsed(&self.device_authorization_endpoint)
     }
 
     /// The parsed `revocation_endpoint`.
@@ -381,10 +393,12 @@ mod tests {
     }
 
     #[test]
-    fn a_useless_revocation_endpoint_does_not_stop_a_login() {
-        for url in [r#""/revoke""#, "[]", r#""http://a.example/revoke""#] {
-            let metadata = parse(&format!(r#"{{"issuer":"i","revocation_endpoint":{url}}}"#));
-            assert_eq!(metadata.revocation_endpoint, None);
+    fn a_useless_endpoint_that_one_can_do_without_does_not_stop_a_login() {
+        for url in [r#""/there""#, "[]", r#""http://a.example/there""#] {
+            for name in ["revocation_endpoint", "device_authorization_endpoint"] {
+                let metadata = parse(&format!(r#"{{"issuer":"i","{name}":{url}}}"#));
+                assert_eq!(metadata, parse(r#"{"issuer":"i"}"#));
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 //! The token request and its reply: RFC 6749 §4.1.3, §5 and §6, client authentication §2.3.1,
-//! resource indicators RFC 8707 §2.2.
+//! resource indicators RFC 8707 §2.2, device codes RFC 8628 §3.4.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::device;
 use super::failure::{Failure, Fields, is_page};
 use super::scope::ScopeSet;
 use super::{Malformed, assertion};
@@ -99,6 +100,11 @@ pub enum Grant<'a> {
         /// The PKCE verifier (RFC 7636 §4.5).
         code_verifier: &'a str,
     },
+    /// A device code (RFC 8628 §3.4).
+    DeviceCode {
+        /// The code, which is not the one that the person enters.
+        device_code: &'a str,
+    },
     /// A refresh token (RFC 6749 §6).
     RefreshToken {
         /// The token.
@@ -144,6 +150,9 @@ impl TokenRequest<'_> {
                 ("redirect_uri", redirect_uri),
                 ("code_verifier", code_verifier),
             ],
+            Grant::DeviceCode { device_code } => {
+                vec![("grant_type", device::GRANT_TYPE), ("device_code", device_code)]
+            }
             Grant::RefreshToken { refresh_token, scope: wanted } => {
                 scope = wanted.map(ScopeSet::to_string).unwrap_or_default();
                 let mut params =

@@ -84,6 +84,8 @@ const stats = {
   authorizationErrors: 0, // a person's refusal is one
   tokenRequests: 0,
   codeGrants: 0,
+  deviceGrants: 0,
+  pendingPolls: 0, // with a code that nobody had entered yet, or too soon
   refreshGrants: 0,
   invalidGrants: 0,
   refreshReuse: 0, // of those: a rotated refresh token came again
@@ -126,6 +128,7 @@ const provider = new Provider(issuer, {
       enabled: options.dpop,
       ...(options.dpop && { nonceSecret: randomBytes(32), requireNonce: () => true }),
     },
+    deviceFlow: { enabled: true },
     introspection: { enabled: true },
     registration: {
       enabled: true,
@@ -173,12 +176,14 @@ for (const [event, count] of Object.entries(counted)) {
   });
 }
 provider.on('grant.success', (ctx) => {
-  stats[ctx.oidc.params.grant_type === 'refresh_token' ? 'refreshGrants' : 'codeGrants'] += 1;
+  const counts = { refresh_token: 'refreshGrants', authorization_code: 'codeGrants' };
+  stats[counts[ctx.oidc.params.grant_type] ?? 'deviceGrants'] += 1;
   keepRefresh(ctx, 'granted', ctx.body.access_token);
 });
 provider.on('grant.error', (ctx, error) => {
   const reused = error.error_detail === 'refresh token already used';
   if (error.error === 'invalid_grant') stats.invalidGrants += 1;
+  if (['authorization_pending', 'slow_down'].includes(error.error)) stats.pendingPolls += 1;
   if (reused) stats.refreshReuse += 1;
   keepRefresh(ctx, reused ? 'reused' : 'refused');
 });

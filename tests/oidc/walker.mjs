@@ -1,4 +1,5 @@
-// A person with a browser: opens a URL, logs in, agrees, and ends at the program's callback.
+// A person with a browser: opens a URL, logs in, agrees, and ends at the program's callback, or at the
+// end of what a code for another device began.
 //
 //   node walker.mjs URL
 //
@@ -89,7 +90,7 @@ function act(url, html) {
   if (consent && WALKER_DENY === '1') {
     const way = cancel(html);
     if (!way) throw new Error(`no way to refuse at ${url}`);
-    return { url: new URL(way, url), method: 'GET' };
+    return { url: new URL(way, url), method: 'GET', refused: true };
   }
   const target = new URL(filled.action, url);
   if (filled.method === 'POST') return { url: target, method: 'POST', body: filled.fields };
@@ -100,7 +101,7 @@ function act(url, html) {
 async function walk(start) {
   const jar = new Jar();
   let next = { url: new URL(start), method: 'GET' };
-  let arrived = false;
+  let [arrived, refused] = [false, false];
   for (let step = 0; step < STEPS; step += 1) {
     const { url, method, body } = next;
     const cookie = jar.header(url);
@@ -123,8 +124,11 @@ async function walk(start) {
       continue;
     }
     if (response.status >= 400) throw new Error(`${response.status} at ${url}`);
-    if (arrived) return;
+    if (arrived || refused) return;
     next = act(url, html);
+    refused ||= next?.refused === true;
+    // A code that was entered comes back to nobody: the page says so (RFC 8628, 3.3).
+    if (!next && /success/i.test(html)) return;
     if (!next) throw new Error(`nothing to do at ${url}`);
   }
   throw new Error(`no callback after ${STEPS} steps`);

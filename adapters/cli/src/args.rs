@@ -15,6 +15,7 @@ Examples:
   mcp-auth inspect https://mcp.example.com/mcp      what does this server want?
   mcp-auth login https://mcp.example.com/mcp        log in with the browser
   mcp-auth login --paste https://mcp.example.com/mcp   the same over SSH
+  mcp-auth login --device https://mcp.example.com/mcp  the same with a code for another device
   curl -H \"Authorization: Bearer $(mcp-auth token https://mcp.example.com/mcp)\" …
   mcp-auth request https://mcp.example.com/mcp --data @call.json
   mcp-auth status
@@ -291,6 +292,10 @@ pub struct PersonArgs {
     /// Print the URL, and read the address that the browser ends at from the terminal: for SSH
     #[arg(long)]
     pub paste: bool,
+    /// Print a code to enter in the browser of another device, where the server gives one [default:
+    /// where no browser can be opened here]
+    #[arg(long, conflicts_with_all = ["paste", "no_browser"])]
+    pub device: bool,
 }
 
 /// A server's URL in the one spelling that its login is kept under.

@@ -97,6 +97,7 @@ impl Failure {
         match error.kind() {
             ErrorKind::Denied(said)
             | ErrorKind::TokenRefused { error: said, .. }
+            | ErrorKind::DeviceRefused { error: said, .. }
             | ErrorKind::RegistrationRefused { error: said, .. } => Some(said),
             _ => None,
         }

@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use mcp_auth::Notice;
+use mcp_auth::output::ShowCodeCall;
 use mcp_auth_host::browser::{Browser, BrowserError, SystemBrowser};
+use mcp_auth_host::system::has_terminal;
 use mcp_auth_ureq::Session;
 
 use crate::args::PersonArgs;
@@ -22,17 +24,20 @@ const WAITING: &str = "Waiting for you to finish there (Ctrl-C to give up) …";
 pub struct Prompt {
     report: Report,
     way: Way,
+    /// Has the redirect read from the terminal, beside the listener.
+    paste: Option<Sender<()>>,
 }
 
 enum Way {
     Open(SystemBrowser),
     Print,
-    Paste(Sender<()>),
 }
 
-/// The other end of a prompt with `--paste`.
+/// The other end of a prompt that reads from the terminal.
 pub struct Paste {
     report: Report,
+    /// The browser is elsewhere: without the terminal nothing comes.
+    alone: bool,
     asked: Receiver<()>,
     verdicts: Receiver<Verdict>,
 }
@@ -50,15 +55,29 @@ pub struct Verdicts(Option<Sender<Verdict>>);
 
 impl Prompt {
     pub fn new(args: &PersonArgs, report: Report) -> (Self, Verdicts, Option<Paste>) {
-        if args.paste {
-            let (ask, asked) = channel();
-            let (judge, verdicts) = channel();
-            let paste = Paste { report, asked, verdicts };
-            return (Self { report, way: Way::Paste(ask) }, Verdicts(Some(judge)), Some(paste));
+        let print = args.no_browser || args.paste;
+        let way = if print { Way::Print } else { Way::Open(SystemBrowser::new()) };
+        if !args.paste && !has_terminal() {
+            return (Self { report, way, paste: None }, Verdicts(None), None);
         }
-        let way = if args.no_browser { Way::Print } else { Way::Open(SystemBrowser::new()) };
-        (Self { report, way }, Verdicts(None), None)
+        let (ask, asked) = channel();
+        let (judge, verdicts) = channel();
+        let paste = Paste { report, alone: args.paste, asked, verdicts };
+        (Self { report, way, paste: Some(ask) }, Verdicts(Some(judge)), Some(paste))
     }
+}
+
+/// Shows a code, and where to enter it.
+pub fn show_code(report: Report, code: &ShowCodeCall) {
+    let (page, user_code) = (code.verification_uri(), code.user_code());
+    report
+        .say(format_args!("Open this address on any device:\n{page}\nEnter the code: {user_code}"));
+    if let Some(complete) = code.verification_uri_complete() {
+        report
+            .say(format_args!("Or open this one, and see that the code is the same:\n{complete}"));
+    }
+    let minutes = code.expires_in().as_secs().div_ceil(60);
+    report.say(format_args!("The code is good for {minutes} min. {WAITING}"));
 }
 
 impl Browser for Prompt {
@@ -67,19 +86,19 @@ impl Browser for Prompt {
             Way::Open(browser) => {
                 browser.open(url)?;
                 self.report.say("Your browser opens; if it doesn't, try again with --no-browser.");
-                self.report.say(WAITING);
             }
-            Way::Print => {
-                self.report.say(format_args!("Open this address in a browser:\n{url}\n{WAITING}"));
-            }
-            Way::Paste(ask) => {
-                self.report.say(format_args!(
-                    "Open this address in a browser:\n{url}\nThe browser ends at a page that may \
-                     not load. Paste that page's address here:"
-                ));
+            Way::Print => self.report.say(format_args!("Open this address in a browser:\n{url}")),
+        }
+        match &self.paste {
+            Some(read) => {
+                self.report.say(
+                    "Should the browser end at a page that doesn't load, paste that page's address \
+                     here:",
+                );
                 // The reader is there for as long as the command is.
-                let _ = ask.send(());
+                let _ = read.send(());
             }
+            None => self.report.say(WAITING),
         }
         Ok(())
     }
@@ -102,12 +121,16 @@ impl Verdicts {
 
 impl Paste {
     /// Reads lines from the terminal whenever the person has been asked, until one of them is the
-    /// redirect. The end of the input is the end of the login.
+    /// redirect, or the browser was faster. Where the browser is elsewhere, the end of the input is
+    /// the end of the login.
     pub fn read_for(self, session: Weak<Session>) -> Result<(), Failure> {
         let read = move || {
             let mut lines = io::stdin().lock().take(MAX_INPUT).lines();
             while self.asked.recv().is_ok() {
                 if !self.read_redirect(&mut lines, &session) {
+                    if !self.alone {
+                        return;
+                    }
                     self.report.say("The input ended before the address came.");
                     return if let Some(session) = session.upgrade() {
                         session.cancel()

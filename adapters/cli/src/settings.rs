@@ -6,7 +6,7 @@ use std::{fmt, fs, io};
 
 use mcp_auth::toolhive::{BEARER_TOKEN_ENV_VAR_NAME, RemoteConfig};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{CachedLogin, ClientCertificate, Config, DpopUse, Need, SecretRef};
+use mcp_auth::{CachedLogin, ClientCertificate, Config, DeviceGrant, DpopUse, Need, SecretRef};
 use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
 use mcp_auth_host::signer::{PemSigner, Signer as _, generate};
@@ -71,6 +71,9 @@ impl SettingsArgs {
         config.assume_s256 |= self.assume_s256;
         config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
+        if person.device {
+            config.device_grant = DeviceGrant::Always;
+        }
         config.check()?;
         if config.bearer_token.is_none() {
             config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV.to_owned()));

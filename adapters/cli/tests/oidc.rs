@@ -7,8 +7,9 @@
 mod real;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use mcp_auth::SecretRef;
@@ -43,6 +44,31 @@ fn a_denial_is_told_and_a_later_login_works() {
     assert!(text(&denied).contains("access_denied"), "{}", text(&denied));
     world.logs_in();
     world.is_served();
+}
+
+#[test]
+fn a_code_is_entered_on_another_device() {
+    let world = World::start("oidc", &["--access-ttl", "3"]);
+    let login = world.by_code(&[]);
+    assert_eq!(login.status.code(), Some(0), "{}", text(&login));
+    assert!(world.server.stat("pendingPolls") >= 1, "{}", text(&login));
+    assert_eq!(world.server.stat("deviceGrants"), 1);
+    world.is_served();
+    std::thread::sleep(Duration::from_secs(4));
+    world.is_served();
+    assert_eq!(world.server.stat("refreshGrants"), 1);
+    // The same client serves the next time, and whoever says no is heard.
+    let denied = world.by_code(&[("WALKER_DENY", "1")]);
+    assert_eq!(denied.status.code(), Some(1), "{}", text(&denied));
+    assert!(text(&denied).contains("access_denied"), "{}", text(&denied));
+    for (what, count) in
+        [("registrations", 1), ("codeGrants", 0), ("deviceGrants", 1), ("invalidGrants", 0)]
+    {
+        assert_eq!(world.server.stat(what), count, "{what}");
+    }
+    let output = world.command(&["logout"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(world.server.stat("registrationsDeleted"), 1);
 }
 
 #[test]
@@ -81,6 +107,28 @@ fn a_logout_ends_tokens_and_registration_at_the_server() {
 }
 
 impl World {
+    /// A login by a code, which a person enters after the first poll.
+    fn by_code(&self, person: &[(&str, &str)]) -> Output {
+        let mut login =
+            self.command(&["login", "--device"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut stderr = BufReader::new(login.stderr.take().unwrap());
+        let (mut page, mut polled) = (None, false);
+        while stderr.read_line(&mut said).unwrap() > 0 {
+            let line = said.lines().last().unwrap_or_default();
+            if line.contains("user_code=") {
+                page = Some(line.to_owned());
+            }
+            polled |= line.contains("token request: 400");
+            if polled && let Some(page) = page.take() {
+                let browser = self.dir.path().join("browser");
+                let walked = Command::new(browser).arg(page).envs(person.to_vec()).status();
+                assert!(walked.unwrap().success(), "{said}");
+            }
+        }
+        Output { status: login.wait().unwrap(), stdout: Vec::new(), stderr: said.into() }
+    }
+
     /// What the MCP server says to a call with this token.
     fn serves(&self, token: &str) -> u16 {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build();

@@ -1,6 +1,6 @@
 //! The arguments that the core takes instead of asking for: time and randomness.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,6 +24,23 @@ pub fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     Ok(seed)
+}
+
+/// Whether a person at a terminal can be read from: standard input is one, and this program is in its
+/// foreground. One in the background would be stopped for reading it.
+pub fn has_terminal() -> bool {
+    io::stdin().is_terminal() && is_in_foreground()
+}
+
+#[cfg(unix)]
+fn is_in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(rustix::stdio::stdin())
+        .is_ok_and(|foreground| foreground == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn is_in_foreground() -> bool {
+    true
 }
 
 #[cfg(test)]

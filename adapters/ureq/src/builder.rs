@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_auth::{CachedLogin, Config, Error, Notice};
+use mcp_auth::output::ShowCodeCall;
+use mcp_auth::{CachedLogin, Config, Error, HostError, Notice};
 use mcp_auth_host::browser::{Browser, SystemBrowser};
 use mcp_auth_host::secrets::SecretProvider;
 use mcp_auth_host::signer::Signer;
 use mcp_auth_host::store::{MemoryStore, Store};
 use mcp_auth_host::tokens::{ClientCredentialsPersister, Hooks, TokenPersister};
 
+use crate::hands::ShowCode;
 use crate::network::{Lookup, Road};
 use crate::session::Session;
 
@@ -21,6 +23,7 @@ pub struct Builder {
     pub(crate) config: Config,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) show_code: Option<ShowCode>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) signer: Option<Box<dyn Signer>>,
     pub(crate) cached: Option<CachedLogin>,
@@ -41,6 +44,7 @@ impl Builder {
             config: Config::default(),
             store: Box::new(MemoryStore::new()),
             browser: Box::new(SystemBrowser::new()),
+            show_code: None,
             secrets: None,
             signer: None,
             cached: None,
@@ -71,6 +75,25 @@ impl Builder {
     #[must_use]
     pub fn browser(self, browser: impl Browser + 'static) -> Self {
         Self { browser: Box::new(browser), ..self }
+    }
+
+    /// Shows the person a code to enter on another device (RFC 8628), and where, and returns: where no
+    /// browser can be opened, or always, as [`device_grant`](Config::device_grant) says. Default:
+    /// nothing does.
+    ///
+    /// ```
+    /// # let builder = mcp_auth_ureq::Session::builder("https://mcp.example.com/mcp");
+    /// let builder = builder.show_code(|code| {
+    ///     println!("Open {} and enter {}", code.verification_uri(), code.user_code());
+    ///     Ok(())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn show_code(
+        self,
+        show: impl Fn(&ShowCodeCall) -> Result<(), HostError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { show_code: Some(Box::new(show)), ..self }
     }
 
     /// What keeps the secrets that the settings [name](mcp_auth::SecretRef::Name). Default: nothing;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use mcp_auth::output::{ListenSpec, LoadCall};
+use mcp_auth::output::{ListenSpec, LoadCall, Page};
 use mcp_auth::{Action, HostError, Mono, Notice};
 use mcp_auth_host::listener::{self, CallbackAddress, CallbackListener};
 
@@ -188,6 +188,10 @@ impl Office {
                 let shown = self.hands.browse(&call);
                 call.answer(shown)
             }
+            Action::ShowCode(call) => {
+                let shown = self.hands.show_code(&call);
+                call.answer(shown)
+            }
             // An action that this host doesn't know runs into its deadline.
             _ => return,
         };
@@ -221,14 +225,18 @@ impl Office {
 
     /// A redirect came to the listener: the page for whoever sent it.
     fn on_redirect(self: &Arc<Self>, target: String) -> listener::Page {
+        listener::Page::of(self.page_for(target), self.hands.program.as_deref())
+    }
+
+    /// What whoever sent this redirect is to be shown.
+    pub(crate) fn page_for(self: &Arc<Self>, target: String) -> Page {
         let page = self.wait(
             now().mono.plus(PAGE_PATIENCE),
             |desk| desk.redirected(target, true),
             |desk, ticket| desk.has_page(ticket),
             |desk, ticket, _| desk.take_page(ticket),
         );
-        let program = self.hands.program.as_deref();
-        page.map_or(listener::Page::NotForUs, |page| listener::Page::of(page, program))
+        page.unwrap_or(Page::NotForUs)
     }
 }
 

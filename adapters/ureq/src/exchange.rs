@@ -54,6 +54,20 @@ pub(crate) fn exchange(
     Ok(Response::from_parts(parts, bytes))
 }
 
+/// The same without bounds but the agent's own, and with the body left to be read.
+pub(crate) fn stream(
+    network: &Network,
+    request: &Request<Vec<u8>>,
+) -> Result<Response<Body>, ureq::Error> {
+    let deadline = network.config().timeouts().global.unwrap_or(LONGEST);
+    let (answered, peer) = witness(|| dial(network, request, deadline, &Reach::anywhere(), None));
+    let mut response = answered?;
+    if let Some(peer) = peer {
+        response.extensions_mut().insert(PeerAddress(peer));
+    }
+    Ok(response)
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| value.to_ascii_lowercase().starts_with("application/json"))

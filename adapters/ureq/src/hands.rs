@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mcp_auth::output::{
-    BrowseCall, FoundSecret, HttpCall, KeyCall, LoadCall, SaveCall, SecretCall,
+    BrowseCall, FoundSecret, HttpCall, KeyCall, LoadCall, SaveCall, SecretCall, ShowCodeCall,
 };
 use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
 use mcp_auth::{HostError, Revision, SecretRef, TransportError, TransportErrorKind};
@@ -16,11 +16,15 @@ use crate::certificate::client_certificate;
 use crate::exchange::exchange;
 use crate::network::Network;
 
+/// Shows a person a code.
+pub(crate) type ShowCode = Box<dyn Fn(&ShowCodeCall) -> Result<(), HostError> + Send + Sync>;
+
 /// The outside world, as one session uses it. Every method may block.
 pub(crate) struct Hands {
     pub(crate) network: Network,
     pub(crate) store: Box<dyn Store>,
     pub(crate) browser: Box<dyn Browser>,
+    pub(crate) show_code: Option<ShowCode>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
     pub(crate) signer: Option<Box<dyn Signer>>,
     pub(crate) program: Option<String>,
@@ -74,7 +78,17 @@ impl Hands {
     }
 
     pub(crate) fn browse(&self, call: &BrowseCall) -> Result<(), HostError> {
-        contain(panicked, || self.browser.open(call.url().as_str()).map_err(HostError::new))
+        // Whether that ends the login is for the machine to say.
+        let otherwise = match self.show_code {
+            Some(_) => HostError::headless,
+            None => HostError::new,
+        };
+        contain(panicked, || self.browser.open(call.url().as_str()).map_err(otherwise))
+    }
+
+    pub(crate) fn show_code(&self, call: &ShowCodeCall) -> Result<(), HostError> {
+        let nowhere = || HostError::new("this program shows no codes");
+        contain(panicked, || self.show_code.as_ref().ok_or_else(nowhere)?(call))
     }
 
     pub(crate) fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {

@@ -71,6 +71,7 @@ mod error;
 mod exchange;
 mod handler;
 mod hands;
+mod middleware;
 mod network;
 mod session;
 mod source;
@@ -78,6 +79,7 @@ mod source;
 pub use builder::Builder;
 pub use error::SendError;
 pub use handler::Handler;
+pub use middleware::Authentication;
 pub use session::{Asking, Session};
 pub use source::SessionTokenSource;
 

@@ -49,6 +49,11 @@ impl Network {
         Self { config, names, road, open }
     }
 
+    /// The settings of its agents.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The agent for a request to `uri`; `alone`: on a connection that no other request has.
     pub(crate) fn agent(&self, reach: &Reach, uri: &Uri, alone: bool) -> Agent {
         match uri.authority() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
-use mcp_auth::output::Limits;
+use mcp_auth::output::{Limits, Page};
 use mcp_auth::toolhive::CachedSession;
 use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
@@ -16,10 +16,12 @@ use mcp_auth::{
     TransportErrorKind, Verdict,
 };
 
+use ureq::Body;
+
 use crate::builder::Builder;
 use crate::driver::Office;
 use crate::error::SendError;
-use crate::exchange::{default_config, exchange};
+use crate::exchange::{default_config, exchange, stream};
 use crate::hands::Hands;
 use crate::network::Network;
 use crate::source::SessionTokenSource;
@@ -77,8 +79,8 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, browser, secrets, signer, program, agent, max_body, .. } =
-            builder;
+        let Builder { server, config, browser, show_code, secrets, signer, .. } = builder;
+        let Builder { program, agent, max_body, .. } = builder;
         let hooks = Arc::new(builder.hooks);
         let store = Box::new(HookedStore::new(builder.store, hooks.clone()));
         let person = Duration::from_secs(config.login_timeout_seconds);
@@ -86,7 +88,7 @@ impl Session {
         let machine = AuthMachine::new(&server, Arc::new(config), entropy()?)?;
         let config = agent.map_or_else(default_config, |agent| agent.config().clone());
         let network = Network::new(config, builder.resolver, builder.road);
-        let hands = Hands { network, store, browser, secrets, signer, program };
+        let hands = Hands { network, store, browser, show_code, secrets, signer, program };
         let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
         if let Some(cached) = builder.cached {
             office.desk().feed(Event::Restore(cached));
@@ -221,10 +223,23 @@ impl Session {
     /// it in the end; [`SendError::Transport`] where there is no whole response.
     pub fn send(
         &self,
-        mut request: Request<Vec<u8>>,
+        request: Request<Vec<u8>>,
         need: &Need,
         asking: Asking,
     ) -> Result<Response<Vec<u8>>, SendError> {
+        let until = self.deadline();
+        self.converse(request, need, asking, |request| self.exchange(until, request))
+    }
+
+    /// The same, by whatever sends a request once. It is bounded by itself; this, where it waits for a
+    /// token.
+    pub(crate) fn converse<T, E: From<Error>>(
+        &self,
+        mut request: Request<Vec<u8>>,
+        need: &Need,
+        asking: Asking,
+        mut send: impl FnMut(&Request<Vec<u8>>) -> Result<Response<T>, E>,
+    ) -> Result<Response<T>, E> {
         let until = self.deadline();
         self.0.office.desk().machine.prepare(&mut request)?;
         let mut grant = self.first_grant(until, need, asking)?;
@@ -236,7 +251,7 @@ impl Session {
                 None if sends > 1 => drop(request.headers_mut().remove(AUTHORIZATION)),
                 None => {}
             }
-            let response = self.exchange(until, &request)?;
+            let response = send(&request)?;
             if sends == MAX_SENDS {
                 return Ok(response);
             }
@@ -275,10 +290,45 @@ impl Session {
         grant.authorize_with(request, &proof, &signature)
     }
 
-    fn judge(
+    /// The same for what can be sent only once: a refusal counts for the next request.
+    pub(crate) fn say<T, E: From<Error>>(
+        &self,
+        mut request: Request<Vec<u8>>,
+        need: &Need,
+        asking: Asking,
+        send: impl FnOnce(&Request<Vec<u8>>) -> Result<Response<T>, E>,
+    ) -> Result<Response<T>, E> {
+        self.0.office.desk().machine.prepare(&mut request)?;
+        // Its answer would come too late to find out by: this asks first.
+        let grant = self.token_until(self.deadline(), need, asking)?;
+        if let Some(grant) = &grant {
+            self.authorize(&mut request, grant)?;
+        }
+        let response = send(&request)?;
+        if let Verdict::Refused(challenged) = self.judge(&request, &response, grant.as_ref(), need)
+        {
+            self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+        }
+        Ok(response)
+    }
+
+    /// Whether a request to `uri` is one to this session's server.
+    pub(crate) fn is_home(&self, uri: &http::Uri) -> bool {
+        self.0.office.desk().machine.check_home(uri).is_ok()
+    }
+
+    /// Sends a request as it is, and leaves the body to be read.
+    pub(crate) fn send_again(
         &self,
         request: &Request<Vec<u8>>,
-        response: &Response<Vec<u8>>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        stream(&self.0.office.hands.network, request)
+    }
+
+    fn judge<T>(
+        &self,
+        request: &Request<Vec<u8>>,
+        response: &Response<T>,
         grant: Option<&Grant>,
         need: &Need,
     ) -> Verdict {
@@ -289,6 +339,15 @@ impl Session {
     /// the login.
     pub fn redirected(&self, url: String) {
         self.0.office.at_desk(|desk| desk.redirected(url, false));
+    }
+
+    /// The same for a program that serves the redirect URI itself
+    /// ([`redirect_uri`](mcp_auth::Config::redirect_uri)): takes the URL that the person's browser came
+    /// back with, or its query, and tells what that is to be shown.
+    ///
+    /// A web app does so only for the browser session that it sent away.
+    pub fn came_back(&self, url: String) -> Page {
+        self.0.office.page_for(url)
     }
 
     /// Ends every attempt that is being waited for, with [`ErrorKind::Cancelled`]. A token request

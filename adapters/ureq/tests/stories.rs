@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, header};
+use mcp_auth::output::Page;
 use mcp_auth::{
     Config, Ending, ErrorKind, HostError, Need, Notice, Revision, SecretRef, TransportErrorKind,
 };
@@ -16,7 +17,7 @@ use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::browser::{Browser, BrowserError};
 use mcp_auth_ureq::store::{FileStore, Lock, MemoryStore, Store};
 use mcp_auth_ureq::{Asking, SendError, Session};
-use mcp_auth_world::{Canned, Fault, RequiresLogin, ResourceMetadata, What};
+use mcp_auth_world::{Canned, Fault, Person, RequiresLogin, ResourceMetadata, Visit, What};
 use town::{Town, Visitor, eventually, redirect_of};
 
 fn need() -> Need {
@@ -351,6 +352,27 @@ fn a_forged_redirect_does_not_end_the_login() {
 }
 
 #[test]
+fn a_web_app_hands_in_the_query_and_is_told_what_to_show() {
+    let town = Town::new();
+    let visitor = Visitor::default();
+    visitor.leave();
+    let redirect_uri = Some("https://app.example.com/oauth/back".to_owned());
+    let config = Config { redirect_uri, ..Config::default() };
+    let session = town.session().config(config).browser(visitor.clone()).build().unwrap();
+    let caller = session.clone();
+    let caller = thread::spawn(move || caller.token(&need(), Asking::Welcome));
+    eventually("a browser", || visitor.times_opened() == 1);
+    let back = redirect_of(&visitor.opened.lock().unwrap()[0]);
+    let (place, query) = back.split_once('?').unwrap();
+    assert_eq!(place, "https://app.example.com/oauth/back");
+    assert_eq!(session.came_back("code=stolen&state=guessed".to_owned()), Page::NotForUs);
+    assert_eq!(session.came_back(query.to_owned()), Page::Success);
+    assert!(caller.join().unwrap().unwrap().is_some());
+    assert_eq!(session.came_back(query.to_owned()), Page::Success, "browsers repeat themselves");
+    assert_eq!(town.count(What::CodeExchanges), 1);
+}
+
+#[test]
 fn a_callback_port_in_use_is_named_in_the_error() {
     let town = Town::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -378,6 +400,44 @@ fn a_browser_that_cannot_open_is_an_error() {
     let session = town.session().browser(None).build().unwrap();
     let error = session.login().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Browser(_)), "{error}");
+}
+
+/// No browser can be opened here.
+struct NoBrowser;
+
+impl Browser for NoBrowser {
+    fn open(&self, _: &str) -> Result<(), BrowserError> {
+        Err(BrowserError::Headless)
+    }
+}
+
+#[test]
+fn without_a_browser_a_code_is_shown_and_without_a_screen_it_is_an_error() {
+    let town = Town::new();
+    town.world().authorization[0].device = true;
+    town.world().authorization[0].poll_interval = Some(1);
+    let session = town.session().browser(NoBrowser).build().unwrap();
+    let error = session.token(&need(), Asking::Welcome).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Browser(_)), "{error}");
+    assert_eq!(town.count(What::DeviceAuthorizations), 0);
+
+    let codes = Arc::new(Mutex::new(Vec::new()));
+    let shown = codes.clone();
+    let session = town.session().browser(NoBrowser).show_code(move |code| {
+        shown.lock().unwrap().push(code.user_code().to_owned());
+        Ok(())
+    });
+    let session = session.build().unwrap();
+    let caller = session.clone();
+    let caller = thread::spawn(move || caller.token(&need(), Asking::Welcome));
+    eventually("a poll", || town.count(What::Polls) > 0);
+    let code = codes.lock().unwrap().pop().unwrap();
+    let visit = town.world().enter_code(town::unix_now(), &code, &Person::Approves);
+    assert!(matches!(visit, Visit::Page(_)), "{visit:?}");
+    assert!(caller.join().unwrap().unwrap().is_some());
+    let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(town.world().leaks().is_empty());
 }
 
 #[test]

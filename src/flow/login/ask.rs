@@ -24,12 +24,15 @@ impl Login {
     ) -> Turn {
         // Again: who welcomed a browser may have left since.
         job.needs_person()?;
-        let Place { found, redirect_uri } = place;
-        let requested = job.scopes(&found);
-        let resource = job.resource(&found);
+        let resource = job.resource(&place.found);
         if resource.is_none() {
             notes.push(Notice::Lenient(Leniency::ResourceOmitted));
         }
+        if job.by_code {
+            return Self::ask_for_code(job, identity, place, now);
+        }
+        let Place { found, redirect_uri } = place;
+        let requested = job.scopes(&found);
         let authorize =
             Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
         let back = authorize.back();

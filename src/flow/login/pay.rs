@@ -7,30 +7,17 @@ use crate::flow::binding::Binding;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::Identity;
 use crate::flow::job::Job;
-use crate::flow::{HttpResult, Notes, Step};
+use crate::flow::{HttpResult, Learned, Notes, Step};
 use crate::notice::ClientSource;
 use crate::secret::Secret;
-use crate::session::record::ClientHome;
+use crate::session::record::{ClientHome, Discovery};
 use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 
 impl Login {
     pub(super) fn pay(mut job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
-        let earlier = job.earlier_of(&found);
-        let purchase = Purchase {
-            scope_on_refresh: job.config.scope_on_refresh
-                || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
-            issuer: found.issuer.clone(),
-            token_endpoint: identity.sees(&found.server).token_endpoint.unwrap_or_default(),
-            client_id: identity.client_id.clone(),
-            client_source: identity.source.kind(),
-            requested,
-            logged_in_at: now,
-            resource,
-            auth_method: None,
-            dpop: None,
-        };
+        let purchase = job.purchase(&found, &identity, requested, resource, now);
         let binding = Binding::wanted(&job.config, &found);
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
@@ -61,17 +48,7 @@ impl Login {
                 Ok(Step::Ask(Self { job, stage: Stage::Exchange(Box::new(exchange), place) }, ask))
             }
             Ok(Step::Done(Bought { reply, purchase })) => {
-                let mut learned = job.learned_with(&place.found);
-                learned.client_home = home(&identity, &purchase);
-                // Also one that was registered earlier: another program may have put its own in the
-                // record since, and only this one can renew these tokens.
-                if identity.source.kind() == ClientSource::Registered {
-                    let mut client = job.registrations.get(&purchase.issuer).cloned();
-                    if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
-                        client.auth_method = method;
-                    }
-                    learned.registered = client;
-                }
+                let learned = Self::learned_by_paying(&job, &place.found, &identity, &purchase);
                 Ok(Step::Done(Ended::Obtained {
                     reply: Box::new(reply),
                     purchase: Box::new(purchase),
@@ -89,6 +66,26 @@ impl Login {
             }
             Err(failed) => Err(failed.into_error(url)),
         }
+    }
+
+    pub(super) fn learned_by_paying(
+        job: &Job,
+        found: &Discovery,
+        identity: &Identity,
+        purchase: &Purchase,
+    ) -> Learned {
+        let mut learned = job.learned_with(found);
+        learned.client_home = home(identity, purchase);
+        // Also one that was registered earlier: another program may have put its own in the record
+        // since, and only this one can renew these tokens.
+        if identity.source.kind() == ClientSource::Registered {
+            let mut client = job.registrations.get(&purchase.issuer).cloned();
+            if let (Some(client), Some(method)) = (&mut client, purchase.auth_method) {
+                client.auth_method = method;
+            }
+            learned.registered = client;
+        }
+        learned
     }
 }
 

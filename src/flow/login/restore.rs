@@ -11,7 +11,7 @@
 use super::{Ended, Login, Stage as LoginStage, Turn, rejects_client, stray};
 use crate::error::ErrorKind;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
-use crate::flow::identity::{self, Identity, registered};
+use crate::flow::identity::{self, registered};
 use crate::flow::job::Job;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::SignerResult;
@@ -20,7 +20,6 @@ use crate::notice::{ClientSource, Notice};
 use crate::restore::{CachedClient, CachedLogin, CachedRegistration};
 use crate::secret::{Secret, SecretSource};
 use crate::session::record::{Discovery, Provenance, Registration};
-use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 use crate::toolhive::CachedSession;
 use crate::wire::token::AuthMethod;
@@ -219,8 +218,8 @@ impl Login {
             );
         };
         notes.push(super::tell(&identity));
-        let endpoint = identity.sees(&found.server).token_endpoint.unwrap_or_default();
-        let purchase = purchase(&job, found, &identity, now, endpoint);
+        let (requested, resource) = (job.scopes(found), job.resource(found));
+        let purchase = job.purchase(found, &identity, requested, resource, now);
         let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
         let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };
         let (exchange, ask) = Exchange::start(
@@ -313,27 +312,6 @@ fn is_home(job: &Job, cached: &CachedRegistration, found: &Discovery) -> bool {
         || kept.zip(origin(&found.issuer)).is_some_and(|(a, b)| address::same_origin(&a, &b))
 }
 
-fn purchase(
-    job: &Job,
-    found: &Discovery,
-    identity: &Identity,
-    now: UnixTime,
-    token_endpoint: String,
-) -> Purchase {
-    Purchase {
-        scope_on_refresh: job.config.scope_on_refresh,
-        issuer: found.issuer.clone(),
-        token_endpoint,
-        client_id: identity.client_id.clone(),
-        client_source: identity.source.kind(),
-        requested: job.scopes(found),
-        logged_in_at: now,
-        resource: job.resource(found),
-        auth_method: None,
-        dpop: None,
-    }
-}
-
 fn registration(
     job: &Job,
     cached: &CachedRegistration,
@@ -370,5 +348,6 @@ fn registration(
         unrenewed: None,
         suspect: false,
         confirmed: false,
+        by_code: false,
     }
 }

@@ -21,8 +21,8 @@ use op::Op;
 use play::Play;
 
 pub use wire::{
-    challenge, claims, reach, redirect, registration_reply, resource_metadata, server_metadata,
-    token_reply,
+    challenge, claims, device_reply, reach, redirect, registration_reply, resource_metadata,
+    server_metadata, token_reply,
 };
 
 /// Whole machines: the first byte picks the settings, and each four bytes are something that

@@ -26,6 +26,10 @@ pub enum What {
     TokenRequests,
     /// Token requests with an authorization code.
     CodeExchanges,
+    /// Requests for a code for another device (RFC 8628), granted or not.
+    DeviceAuthorizations,
+    /// Token requests with a device code.
+    Polls,
     /// Token requests with a refresh token.
     Refreshes,
     /// Revocation requests.
@@ -45,6 +49,10 @@ pub enum SecretKind {
     RefreshToken,
     /// An authorization code.
     Code,
+    /// A device code (RFC 8628).
+    DeviceCode,
+    /// The code that a person enters: in the browser, and to be shown by no log.
+    UserCode,
     /// A client's secret.
     ClientSecret,
     /// The identifier of a client that registered itself: no secret, but of use nowhere else.
@@ -77,6 +85,10 @@ impl Exchange {
             What::Authorizations => matches!(self.detail, Detail::Authorization(_)),
             What::TokenRequests => matches!(self.detail, Detail::Token(_)),
             What::CodeExchanges => grant("authorization_code"),
+            What::DeviceAuthorizations => {
+                matches!(self.detail, Detail::DeviceAuthorization { .. })
+            }
+            What::Polls => grant("urn:ietf:params:oauth:grant-type:device_code"),
             What::Refreshes => grant("refresh_token"),
             What::RegistrationUpdates => {
                 matches!(self.detail, Detail::Management { .. })

@@ -80,6 +80,11 @@ pub enum Detail {
     Pushed,
     /// A token request (RFC 6749 §3.2).
     Token(TokenRequest),
+    /// A code for another device was asked for (RFC 8628 §3.1).
+    DeviceAuthorization {
+        /// Was it given?
+        granted: bool,
+    },
     /// A token was given back (RFC 7009).
     Revocation {
         /// Did this end a token that was known?

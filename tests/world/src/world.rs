@@ -140,6 +140,14 @@ impl World {
         }
     }
 
+    /// The person enters a code that they were shown, on a device of theirs: what its page says.
+    pub fn enter_code(&mut self, now: u64, user_code: &str, person: &Person) -> Visit {
+        match self.authorization.iter().find_map(|server| server.page_for(user_code)) {
+            Some(page) => self.visit(now, &page, person),
+            None => Visit::Nothing,
+        }
+    }
+
     fn exchange(
         &mut self,
         now: u64,

@@ -143,13 +143,14 @@ fn data(server: &str, found: Option<&Discovery>, told: &Told) -> Value {
     })
 }
 
-fn endpoints(found: &Discovery) -> [(&'static str, Option<&str>); 4] {
+fn endpoints(found: &Discovery) -> [(&'static str, Option<&str>); 5] {
     let server = &found.server;
     [
         ("authorization", server.authorization_endpoint.as_deref()),
         ("token", server.token_endpoint.as_deref()),
         ("registration", server.registration_endpoint.as_deref()),
         ("revocation", server.revocation_endpoint.as_deref()),
+        ("device", server.device_authorization_endpoint.as_deref()),
     ]
 }
 

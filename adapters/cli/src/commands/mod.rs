@@ -25,7 +25,7 @@ use crate::args::{Args, Command, StoreArgs, Target};
 use crate::demo;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
-use crate::prompt::Prompt;
+use crate::prompt::{Prompt, show_code};
 use crate::report::Report;
 use crate::settings::Chosen;
 
@@ -95,6 +95,7 @@ impl Call {
         prompt: Option<Prompt>,
         tell: impl Fn(&Notice) + Send + Sync + 'static,
     ) -> Result<Open, Failure> {
+        let report = self.report;
         let (life, ended) = channel::<()>();
         let renews = Arc::new(AtomicBool::new(false));
         let renewing = renews.clone();
@@ -114,7 +115,10 @@ impl Call {
             builder = builder.restore(cached);
         }
         if let Some(prompt) = prompt {
-            builder = builder.browser(prompt);
+            builder = builder.browser(prompt).show_code(move |code| {
+                show_code(report, code);
+                Ok(())
+            });
         }
         if let Some(left) = self.left() {
             builder = builder.timeout(left);

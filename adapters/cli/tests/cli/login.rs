@@ -90,6 +90,55 @@ fn a_paste_from_a_pipe_that_closes_at_once_counts() {
 }
 
 #[test]
+fn the_browser_may_be_faster_than_the_paste() {
+    let stage = Stage::new();
+    let mut login = stage.start(&["login", "--paste", stage.url()]);
+    let address = login.address();
+    // Nothing is typed, and the input stays open.
+    let terminal = login.child.stdin.take().unwrap();
+    assert_eq!(walk(&address).unwrap(), 200);
+    login.ends().exits_with(0).says("Logged in");
+    drop(terminal);
+    assert_eq!(stage.count(What::CodeExchanges), 1);
+}
+
+/// At a terminal, of the program `script`.
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_the_address_may_be_pasted_without_having_been_asked_for() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let stage = Stage::new();
+    for pasted in [true, false] {
+        let words = stage.command(&["login", "--no-browser", stage.url()]);
+        let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
+        let line: Vec<_> =
+            [words.get_program()].into_iter().chain(words.get_args()).map(quoted).collect();
+        let mut terminal = Command::new("script")
+            .args(["-qefc", &line.join(" "), "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("util-linux has `script`");
+        let mut typed = terminal.stdin.take().unwrap();
+        let mut shown = BufReader::new(terminal.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let address = shown.find(|line| line.contains("/authorize?")).expect("an address");
+        assert!(shown.any(|line| line.contains("paste that page's address")));
+        if pasted {
+            let visit = stage.servers.world().visit(now(), address.trim(), &Person::Approves);
+            let Visit::Redirect(redirect) = visit else { panic!("{visit:?}") };
+            writeln!(typed, "{redirect}").unwrap();
+        } else {
+            assert_eq!(walk(address.trim()).unwrap(), 200);
+        }
+        assert!(shown.any(|line| line.contains("Logged in")));
+        assert!(terminal.wait().unwrap().success());
+    }
+    assert_eq!(stage.count(What::CodeExchanges), 2);
+}
+
+#[test]
 fn when_nothing_is_pasted_the_login_ends() {
     let stage = Stage::new();
     let start = Instant::now();

@@ -10,6 +10,7 @@ mod stage;
 mod walker;
 
 mod demo;
+mod device;
 mod inspect;
 #[cfg(all(target_os = "linux", feature = "keyring"))]
 mod keyring;

@@ -199,6 +199,11 @@ impl Ran {
 }
 
 impl Running {
+    /// This command, started.
+    pub fn of(command: &mut Command) -> Self {
+        start(command)
+    }
+
     /// Reads stderr up to a line that holds `text`, and returns that line.
     #[track_caller]
     pub fn hear(&mut self, text: &str) -> String {

@@ -8,6 +8,7 @@ use mcp_auth::wire::jws::PublicKey;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
+use super::device;
 use super::refusal::Refusal;
 use super::{AuthorizationServer, Cimd, Redirects};
 use crate::laws::SecretKind;
@@ -107,7 +108,9 @@ impl Client {
             secret_expires_at: 0,
             authentication: Some(ClientAuthentication::None),
             redirect_uris: Vec::new(),
-            grant_types: vec!["authorization_code".to_owned(), "refresh_token".to_owned()],
+            grant_types: ["authorization_code", "refresh_token", device::GRANT_TYPE]
+                .map(str::to_owned)
+                .to_vec(),
             registration_token: None,
             metadata: Map::new(),
             old_secret: None,

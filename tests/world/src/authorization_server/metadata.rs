@@ -57,6 +57,7 @@ impl AuthorizationServer {
         if self.revocation {
             add("revocation_endpoint", json!(self.url("revoke")));
         }
+        self.announce_devices(&mut add);
         if !self.scopes_supported.is_empty() {
             add("scopes_supported", json!(self.scopes_supported));
         }

@@ -2,6 +2,7 @@
 
 mod authorize;
 mod clients;
+mod device;
 mod manage;
 mod metadata;
 mod push;
@@ -37,6 +38,9 @@ pub(crate) enum Endpoint {
     /// The registration of this client.
     Manage(String),
     Revoke,
+    DeviceAuthorization,
+    /// Where codes are entered.
+    Device,
 }
 
 impl Endpoint {
@@ -50,6 +54,8 @@ impl Endpoint {
             Endpoint::Register => Detail::Registration { client_id: None },
             Endpoint::Manage(id) => Detail::Management { client_id: id.clone() },
             Endpoint::Revoke => Detail::Revocation { revoked: false },
+            Endpoint::DeviceAuthorization => Detail::DeviceAuthorization { granted: false },
+            Endpoint::Device => Detail::Other,
         }
     }
 }
@@ -82,6 +88,12 @@ impl AuthorizationServer {
         }
         if self.revocation && serves("revocation_endpoint", "revoke") {
             return Some(Endpoint::Revoke);
+        }
+        if self.device && serves("device_authorization_endpoint", "device_authorization") {
+            return Some(Endpoint::DeviceAuthorization);
+        }
+        if self.device && at(&self.url("device")) {
+            return Some(Endpoint::Device);
         }
         let managed = self.url("register/");
         let id = path.strip_prefix(text::path(&managed))?;
@@ -119,6 +131,8 @@ impl AuthorizationServer {
             (Endpoint::Register, &Method::POST) => self.register(now, request),
             (Endpoint::Manage(id), method) => (self.manage(now, id, method, request), detail),
             (Endpoint::Revoke, &Method::POST) => self.answer_revocation(now, request),
+            (Endpoint::DeviceAuthorization, &Method::POST) => self.authorize_device(now, request),
+            (Endpoint::Device, &Method::GET) => (self.enter_code(now, request, person), detail),
             _ => (text::empty(405), detail),
         };
         (response, detail, None)

@@ -65,7 +65,7 @@ impl AuthorizationServer {
         }
         let code_alone = || vec!["authorization_code".to_owned()];
         let mut grant_types = strings(members.get("grant_types")).unwrap_or_else(code_alone);
-        grant_types.retain(|grant| self.grant_types.contains(grant));
+        grant_types.retain(|grant| self.has_grant(grant));
         let echoed = ["client_name", "client_uri", "application_type", "scope"];
         members.retain(|name, _| echoed.contains(&name.as_str()));
         Ok(Application { redirect_uris, grant_types, authentication, echoed: members })

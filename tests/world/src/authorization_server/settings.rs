@@ -104,6 +104,17 @@ pub struct AuthorizationServer {
     pub id_token: Option<Value>,
     /// Is there a revocation endpoint (RFC 7009)?
     pub revocation: bool,
+    /// Does it give codes for other devices (RFC 8628)? It has the grant then, whatever
+    /// [`grant_types`](Self::grant_types) says.
+    pub device: bool,
+    /// For how many seconds such a code is good.
+    pub code_lifetime: u64,
+    /// How many seconds it wants between two polls; `None` says nothing, and means five.
+    pub poll_interval: Option<u64>,
+    /// Does it give a `verification_uri_complete`?
+    pub completes_uri: bool,
+    /// Members that replace those of the answer with the code.
+    pub device_changes: Map<String, Value>,
     pub(super) state: State,
 }
 
@@ -311,6 +322,11 @@ impl AuthorizationServer {
             reply: TokenReply::Json,
             id_token: None,
             revocation: true,
+            device: false,
+            code_lifetime: 300,
+            poll_interval: Some(5),
+            completes_uri: true,
+            device_changes: Map::new(),
             state: State::default(),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clients::Client;
+use super::device::Device;
 use super::{AuthorizationServer, RefreshTokens};
 use crate::laws::SecretKind;
 use crate::log::Lineage;
@@ -37,6 +38,7 @@ pub(crate) struct State {
     /// Of assertions and proofs.
     pub(super) seen_ids: BTreeSet<String>,
     pub(super) codes: BTreeMap<String, Code>,
+    pub(super) devices: BTreeMap<String, Device>,
     access_tokens: BTreeMap<String, AccessToken>,
     pub(super) refresh_tokens: BTreeMap<String, RefreshToken>,
     revoked_families: BTreeSet<u64>,
@@ -213,6 +215,10 @@ impl AuthorizationServer {
         all(SecretKind::AccessToken, &self.state.access_tokens)
             .chain(all(SecretKind::RefreshToken, &self.state.refresh_tokens))
             .chain(all(SecretKind::Code, &self.state.codes))
+            .chain(all(SecretKind::DeviceCode, &self.state.devices))
+            .chain(
+                self.state.devices.values().map(|d| (SecretKind::UserCode, d.user_code.as_str())),
+            )
             .chain(self.state.clients.values().flat_map(Client::secrets))
     }
 }

@@ -6,6 +6,7 @@ use http::Request;
 use serde_json::{Map, Value, json};
 
 use super::clients::{Client, ClientAuthentication};
+use super::device;
 use super::refusal::{Refusal, check_form};
 use super::state::{Grant, RefreshToken};
 use super::{AuthorizationServer, ExpiresIn, RefreshTokens, TokenReply};
@@ -14,7 +15,7 @@ use crate::signer::Jwt;
 use crate::text::{self, Form, Response};
 
 /// The tokens of a reply.
-struct Issued {
+pub(super) struct Issued {
     access: String,
     refresh: Option<String>,
     /// A person has just logged in.
@@ -73,7 +74,7 @@ impl AuthorizationServer {
         record.client_id.clone_from(&client.id);
         record.authentication = Some(method);
         let grant_type = record.grant_type.as_str();
-        if !self.grant_types.iter().any(|known| known == grant_type) {
+        if !self.has_grant(grant_type) {
             return Err(Refusal::new("unsupported_grant_type", "not a grant of this server"));
         }
         if !client.may(grant_type) {
@@ -83,6 +84,7 @@ impl AuthorizationServer {
             "authorization_code" => self.redeem_code(now, &client, form, record),
             "refresh_token" => self.refresh(now, &client, form, record),
             "client_credentials" => self.trust_client(now, &client, method, form),
+            device::GRANT_TYPE => self.poll(now, &client, form, record),
             _ => Err(Refusal::new("unsupported_grant_type", "not a grant of this server")),
         }
     }
@@ -112,6 +114,11 @@ impl AuthorizationServer {
             }
             _ => Ok(Some(jkt)),
         }
+    }
+
+    pub(super) fn has_grant(&self, grant_type: &str) -> bool {
+        self.grant_types.iter().any(|known| known == grant_type)
+            || self.device && grant_type == device::GRANT_TYPE
     }
 
     fn redeem_code(
@@ -241,7 +248,7 @@ impl AuthorizationServer {
         Ok(Issued { access, refresh: None, login: false, scopes: grant.scopes })
     }
 
-    fn issue(&mut self, now: u64, client: &Client, grant: &Grant) -> Issued {
+    pub(super) fn issue(&mut self, now: u64, client: &Client, grant: &Grant) -> Issued {
         let asked = !self.refresh_needs_offline_access
             || grant.scopes.iter().any(|scope| scope == "offline_access");
         let refreshable = asked

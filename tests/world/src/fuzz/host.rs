@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::Request;
 use mcp_auth::output::{
-    BrowseCall, CallbackHost, CallbackPort, HttpCall, KeyCall, ListenCall, LoadCall, Purpose,
-    SaveCall, SecretCall, SignCall,
+    BrowseCall, CallbackPort, HttpCall, KeyCall, ListenCall, LoadCall, Purpose, SaveCall,
+    SecretCall, ShowCodeCall, SignCall,
 };
 use mcp_auth::{
     AttemptId, AuthMachine, Event, HostError, Mono, PeerAddress, TransportError, TransportErrorKind,
@@ -74,6 +74,7 @@ pub(super) enum Exchange {
 pub(super) enum Prompt {
     Listen(ListenCall),
     Browse(BrowseCall),
+    ShowCode(ShowCodeCall),
 }
 
 /// An answer, and what is known about it.
@@ -162,6 +163,7 @@ impl Prompt {
         match self {
             Prompt::Listen(_) => LISTEN_DEADLINE,
             Prompt::Browse(_) => person,
+            Prompt::ShowCode(call) => call.expires_in(),
         }
     }
 }
@@ -210,14 +212,9 @@ pub(super) fn ask(world: &mut World, now: u64, call: &HttpCall) -> Option<Respon
 /// The address that a listener is bound to.
 pub(super) fn bound(call: &ListenCall) -> String {
     let spec = call.spec();
-    let host = match spec.host {
-        CallbackHost::V4 => "127.0.0.1",
-        CallbackHost::V6 => "[::1]",
-        CallbackHost::Localhost => "localhost",
-    };
     let port = match spec.port {
         CallbackPort::Fixed(port) | CallbackPort::Prefer(port) => port,
         CallbackPort::Free => 49152,
     };
-    format!("http://{host}:{port}{}", spec.path)
+    format!("http://{}:{port}{}", spec.host.as_str(), spec.path)
 }

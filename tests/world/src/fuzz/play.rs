@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use mcp_auth::output::{Output, Purpose};
 use mcp_auth::{
-    AttemptId, AuthMachine, Challenged, Config, Demand, Entropy, Event, Mono, Need, Now,
-    Redirected, TokenState, UnixTime, Verdict,
+    AttemptId, AuthMachine, Challenged, Config, Demand, DeviceGrant, Entropy, Event, Mono, Need,
+    Now, Redirected, TokenState, UnixTime, Verdict,
 };
 
 use super::host::{self, Exchange, Pending, Program};
@@ -96,6 +96,8 @@ impl Play {
         play.secrets.configured(&play.config);
         settings::plant(&play.config, &mut play.secrets);
         settings::introduce(&play.config, &mut play.world);
+        let by_code = play.config.device_grant == DeviceGrant::Always;
+        play.world.authorization.iter_mut().for_each(|server| server.device = by_code);
         Some(play)
     }
 

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, header};
 use mcp_auth::output::Purpose;
+use mcp_auth::wire::device::DeviceAuthorization;
 use mcp_auth::wire::registration::RegistrationReply;
 use mcp_auth::wire::server_metadata::ServerMetadata;
 use mcp_auth::wire::token::TokenReply;
@@ -27,7 +28,10 @@ pub(super) enum Home {
     OfIssuer(String),
     /// To the token endpoint of whoever has its authorization endpoint at this origin.
     OfAuthorization(String),
-    /// To the token or revocation endpoint of whoever has its registration endpoint at this origin.
+    /// To the token endpoint of whoever gives device codes at this origin.
+    OfDevice(String),
+    /// To the token, device authorization or revocation endpoint of whoever has its registration
+    /// endpoint at this origin.
     OfRegistration(String),
     /// To the revocation endpoint of whoever has its token endpoint at this origin, to be revoked.
     Revoked(String),
@@ -99,6 +103,12 @@ impl Secrets {
                     self.add(token.expose(), Some(Home::Managed(origin)));
                 }
             }
+            Purpose::DeviceAuthorization => {
+                let Ok(reply) = DeviceAuthorization::parse(status, headers, body, now) else {
+                    return;
+                };
+                self.add(reply.device_code.expose(), Some(Home::OfDevice(origin)));
+            }
             Purpose::Token => {
                 let Ok(reply) = TokenReply::parse(status, headers, body, now) else { return };
                 self.add_tokens(
@@ -167,6 +177,7 @@ impl Secrets {
                             &server.token_endpoint,
                             &server.revocation_endpoint,
                             &server.pushed_authorization_request_endpoint,
+                            &server.device_authorization_endpoint,
                         ])
                 })
         };
@@ -184,10 +195,14 @@ impl Secrets {
                                 &server.registration_endpoint,
                                 &server.pushed_authorization_request_endpoint,
                                 &server.revocation_endpoint,
+                                &server.device_authorization_endpoint,
                             ])
                     })
             }
             Home::OfAuthorization(at) => of(at, |s| &s.authorization_endpoint),
+            Home::OfDevice(at) => {
+                purpose == Purpose::Token && of(at, |s| &s.device_authorization_endpoint)
+            }
             Home::OfRegistration(at) => of(at, |s| &s.registration_endpoint),
             Home::Revoked(at) => purpose == Purpose::Revocation && of(at, |s| &s.token_endpoint),
             Home::Managed(at) => {

@@ -1,12 +1,12 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{ClientCertificate, Config, DpopUse, Secret, SecretRef, SendResource};
+use mcp_auth::{ClientCertificate, Config, DeviceGrant, DpopUse, Secret, SecretRef, SendResource};
 
 use super::secrets::{Home, Secrets};
 use crate::{World, signer, text};
 
 /// How many configurations there are.
-pub(super) const MANY: u8 = 11;
+pub(super) const MANY: u8 = 12;
 
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
@@ -58,7 +58,7 @@ pub(super) fn pick(which: u8) -> Config {
             client_issuer: auth(),
             ..base
         },
-        10 => Config {
+        11 => Config {
             client_id: Some("configured-client".to_owned()),
             client_key: Some(SecretRef::Name("client".to_owned())),
             dpop: DpopUse::Auto,
@@ -66,6 +66,7 @@ pub(super) fn pick(which: u8) -> Config {
             issuer: auth(),
             ..base
         },
+        10 => Config { device_grant: DeviceGrant::Always, ..base },
         _ => Config {
             assume_s256: true,
             legacy_fallback: false,

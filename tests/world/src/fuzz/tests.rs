@@ -23,10 +23,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_seed_keeps_the_laws() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 11] = [
+    let targets: [(&str, Target); 12] = [
         ("challenge", super::challenge),
         ("claims", super::claims),
         ("config", super::config),
+        ("device_reply", super::device_reply),
         ("machine", super::machine),
         ("reach", super::reach),
         ("record", super::record),
@@ -93,6 +94,50 @@ fn a_story_renews_a_secret_once_for_two_programs() {
     }
     assert_eq!(play.world.count(What::RegistrationUpdates), 1);
     assert_eq!(play.world.registrations(), 1);
+    play.end();
+}
+
+#[test]
+fn a_story_shows_a_code_to_one_of_two_programs() {
+    let mut play = Play::new(super::settings::pick(10)).unwrap();
+    play.perform(0, Op::World(25));
+    for at in [0, 1] {
+        play.perform(at, DEMAND);
+        play.perform(at, Op::Run);
+    }
+    play.perform(0, Op::World(42));
+    for _ in 0..40 {
+        play.perform(0, Op::ToDeadline);
+        play.perform(0, Op::Run);
+    }
+    assert_eq!(play.world.count(What::DeviceAuthorizations), 1);
+    assert!((3..30).contains(&play.world.count(What::Polls)), "slower and slower");
+    // The code ends without having been entered; the next one is.
+    play.perform(0, Op::World(23));
+    for _ in 0..2 {
+        for _ in 0..80 {
+            play.perform(0, Op::Run);
+            play.perform(0, Op::ToDeadline);
+        }
+        play.perform(0, DEMAND);
+    }
+    play.perform(0, Op::Call(0));
+    assert_eq!(play.world.count(What::CodeExchanges), 0);
+    assert!(play.world.newest_access_token().is_some());
+    play.end();
+}
+
+#[test]
+fn a_story_goes_on_by_code_where_no_browser_can_be_opened() {
+    let mut play = Play::new(Config::default()).unwrap();
+    play.perform(0, Op::World(40));
+    assert!(play.wait_for_person().is_some());
+    play.perform(0, Op::Prompt(2));
+    for op in [Op::Run, Op::ToDeadline, Op::Run, Op::ToDeadline, Op::Run] {
+        play.perform(0, op);
+    }
+    assert_eq!(play.world.registrations(), 2);
+    assert!(play.world.count(What::Polls) > 0 && play.world.newest_access_token().is_some());
     play.end();
 }
 

@@ -54,7 +54,7 @@ pub(super) fn instead(how: u8, detail: u8) -> Option<Response> {
         1 => with(text::empty(429), "retry-after", pick(&waits)),
         2 => with(text::empty(302), "location", pick(&redirects)),
         3 => page(),
-        4 => error(400, "invalid_grant"),
+        4 => error(400, pick(&["invalid_grant", "slow_down", "expired_token", "access_denied"])),
         5 => error(401, "invalid_client"),
         6 => error(400, pick(&["invalid_target", "invalid_client_metadata", "invalid_scope"])),
         7 => text::empty(200 + u16::from(detail)),
@@ -131,6 +131,10 @@ fn members() -> Vec<(&'static str, Value)> {
         ("registration_client_uri", json!(format!("{auth}/register/elsewhere"))),
         ("registration_access_token", Value::Null),
         ("client_secret", Value::Null),
+        ("interval", json!(-1)),
+        ("user_code", json!("\u{1b}[2J")),
+        ("verification_uri", json!("javascript:alert(1)")),
+        ("device_authorization_endpoint", json!("https://stray.example/device_authorization")),
     ]
 }
 
@@ -173,7 +177,7 @@ pub(super) fn change_world(world: &mut World, which: u8) {
         server.metadata_cache_control = Some("no-store".to_owned());
         return;
     }
-    match which % 40 {
+    match which % 44 {
         0 => server.token_lifetime = 30,
         1 => server.token_lifetime = 3600,
         2 => server.refresh_tokens = RefreshTokens::Omitted,
@@ -211,6 +215,9 @@ pub(super) fn change_world(world: &mut World, which: u8) {
         36 => server.registration.keeps_old_secrets = true,
         37 => server.registration.manages_at = Some("https://stray.example/register/c".to_owned()),
         38 => server.registration.manages_at = None,
+        40 | 41 => server.device = true,
+        42 => server.slow_down(7),
+        43 => server.code_lifetime = 20,
         _ => server.forget_clients(),
     }
 }

@@ -9,6 +9,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mcp_auth::wire::authorization::AuthorizationResponse;
 use mcp_auth::wire::challenge::{BearerChallenge, Challenge};
+use mcp_auth::wire::device::DeviceAuthorization;
 use mcp_auth::wire::failure::Failure;
 use mcp_auth::wire::registration::{Registered, RegistrationReply, UpdateRequest};
 use mcp_auth::wire::resource_metadata::ResourceMetadata;
@@ -131,6 +132,26 @@ pub fn server_metadata(data: &[u8]) {
         panic!("metadata that can't be stored")
     };
     assert_eq!(stored, found);
+}
+
+/// The answer to a device authorization request, after two bytes for its status.
+pub fn device_reply(data: &[u8]) {
+    let Some((status, headers, body)) = response(data) else { return };
+    match DeviceAuthorization::parse(status, &headers, body, NOW) {
+        Ok(reply) => {
+            // Laws: a person is sent to the web, by one line of text; and no poll comes at once.
+            assert!(status.is_success());
+            assert_safe(&reply.verification_uri);
+            let hostile = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+            assert!(!reply.user_code.is_empty() && !reply.user_code.contains(hostile));
+            assert!(reply.interval.as_secs() >= 1);
+            let complete = reply.verification_uri_complete.as_ref();
+            assert!(complete.is_none_or(|uri| address::same_origin(uri, &reply.verification_uri)));
+            let shown = format!("{:?}", reply.device_code);
+            assert_hidden(&shown, body, [&reply.device_code].into_iter());
+        }
+        Err(failure) => assert_failure(&failure),
+    }
 }
 
 /// The answer to a registration, or to its renewal, after two bytes for its status. There `CLIENT`

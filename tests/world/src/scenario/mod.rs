@@ -50,7 +50,7 @@ use crate::{Person, World};
 use program::Program;
 
 pub use caller::{Answer, need};
-pub use program::{Held, Stepped};
+pub use program::{Code, Held, Stepped};
 pub use store::Store;
 
 /// A story: a world, a store, a person, a clock, and one or more programs.
@@ -86,6 +86,10 @@ pub struct Scenario {
     pub secrets_read: Vec<SecretRef>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
+    /// The programs can show codes; without a browser they say so.
+    pub codes_can_be_shown: bool,
+    /// Every code that a person was shown.
+    pub codes: Vec<Code>,
     /// The programs' hosts say which address answered. On.
     pub peers_are_told: bool,
     /// Every authorization URL that a person was taken to.
@@ -136,6 +140,8 @@ impl Scenario {
             exposed: BTreeSet::new(),
             secrets_read: Vec::new(),
             browser_is_missing: false,
+            codes_can_be_shown: true,
+            codes: Vec::new(),
             peers_are_told: true,
             browsed: Vec::new(),
             notices: Vec::new(),
@@ -179,6 +185,7 @@ impl Scenario {
             started: self.mono,
             open: Vec::new(),
             listening: None,
+            shows_code: false,
             untold: BTreeSet::new(),
             handled: None,
         });

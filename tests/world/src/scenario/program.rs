@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::Uri;
-use mcp_auth::output::{CallbackPort, HttpCall, ListenSpec, Page};
+use mcp_auth::output::{CallbackPort, HttpCall, ListenSpec, Page, ShowCodeCall};
 use mcp_auth::{
     Action, AuthMachine, Event, HostError, Mono, Notice, PeerAddress, Redirected, SecretRef,
     TransportError, TransportErrorKind,
@@ -24,10 +24,36 @@ pub(super) struct Program {
     pub(super) open: Vec<Open>,
     /// The redirect URI that is listened at.
     pub(super) listening: Option<String>,
+    /// A code is shown.
+    pub(super) shows_code: bool,
     /// Redirects whose page has not been shown yet.
     pub(super) untold: BTreeSet<u64>,
     /// When it was last handed an event.
     pub(super) handled: Option<Mono>,
+}
+
+/// What a person was shown to enter on another device (RFC 8628).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code {
+    /// The code itself.
+    pub user_code: String,
+    /// Where to enter it.
+    pub verification_uri: String,
+    /// The same with the code in it.
+    pub verification_uri_complete: Option<String>,
+    /// How long the person has, in seconds.
+    pub expires_in: u64,
+}
+
+impl Code {
+    pub(super) fn of(call: &ShowCodeCall) -> Self {
+        Self {
+            user_code: call.user_code().to_owned(),
+            verification_uri: call.verification_uri().to_string(),
+            verification_uri_complete: call.verification_uri_complete().map(ToString::to_string),
+            expires_in: call.expires_in().as_secs(),
+        }
+    }
 }
 
 /// Something between the program and the world that is not over yet.
@@ -117,6 +143,7 @@ impl Open {
             }
             Action::Listen(_) => ("listen".to_owned(), Kind::Prompt, Duration::from_secs(30)),
             Action::Browse(_) => ("browse".to_owned(), Kind::Prompt, login_timeout),
+            Action::ShowCode(call) => ("code".to_owned(), Kind::Prompt, call.expires_in()),
             other => panic!("the scenario doesn't know {other:?}"),
         };
         Self {
@@ -209,12 +236,7 @@ pub(super) fn bind(
         *next = next.wrapping_add(1).max(49152);
         *next
     });
-    let host = match spec.host {
-        mcp_auth::output::CallbackHost::V4 => "127.0.0.1",
-        mcp_auth::output::CallbackHost::V6 => "[::1]",
-        mcp_auth::output::CallbackHost::Localhost => "localhost",
-    };
-    Ok(format!("http://{host}:{port}{}", spec.path))
+    Ok(format!("http://{}:{port}{}", spec.host.as_str(), spec.path))
 }
 
 /// Whether a browser that is sent to `url` arrives at `redirect_uri`.
@@ -223,7 +245,7 @@ pub(super) fn arrives(url: &str, redirect_uri: &str) -> bool {
         let url = Url::parse(url).ok()?;
         Some((
             url.scheme().to_owned(),
-            url.host_str()?.to_owned(),
+            url.host_str().map(str::to_owned),
             url.port(),
             url.path().to_owned(),
         ))

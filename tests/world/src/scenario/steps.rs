@@ -8,11 +8,10 @@ use url::Url;
 
 use super::Scenario;
 use super::program::{
-    Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
+    Code, Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
 };
-use crate::Presented;
-use crate::person::Visit;
-use crate::signer;
+use crate::person::{Person, Visit};
+use crate::{Presented, signer};
 
 /// No story is longer.
 const MAX_STEPS: usize = 10_000;
@@ -42,8 +41,10 @@ impl Scenario {
                 Stepped::Showed(ticket, page)
             }
             Output::Dismiss => {
-                let was = self.program().listening.take();
-                assert!(was.is_some(), "the listener was dismissed, and there was none");
+                let program = self.program();
+                let was = program.listening.take().is_some();
+                let was = std::mem::take(&mut program.shows_code) || was;
+                assert!(was, "the prompt was dismissed, and there was none");
                 Stepped::Dismissed
             }
             Output::Release => {
@@ -323,7 +324,10 @@ impl Scenario {
             }
             Action::Browse(call) => {
                 if self.browser_is_missing {
-                    return call.answer(Err(HostError::new("there is no browser")));
+                    return call.answer(Err(match self.codes_can_be_shown {
+                        true => HostError::headless("there is no browser"),
+                        false => HostError::new("there is no browser"),
+                    }));
                 }
                 self.browsed.push(call.url().clone());
                 let visit = self.world.visit(self.wall, call.url().as_str(), &self.person.clone());
@@ -336,6 +340,17 @@ impl Scenario {
                 }
                 call.answer(Ok(()))
             }
+            Action::ShowCode(call) => {
+                self.program().shows_code = true;
+                if !self.codes_can_be_shown {
+                    return call.answer(Err(HostError::new("there is no screen")));
+                }
+                let code = Code::of(&call);
+                let (wall, person) = (self.wall, self.person.clone());
+                let _ = self.world.enter_code(wall, &code.user_code, &person);
+                self.codes.push(code);
+                call.answer(Ok(()))
+            }
             other => panic!("the scenario doesn't know {other:?}"),
         }
     }
@@ -345,6 +360,21 @@ impl Scenario {
             return Err(HostError::new(why));
         }
         self.keys.get(place).cloned().ok_or_else(|| HostError::new("there is no such key"))
+    }
+
+    /// The person enters the code that was shown last, and does what this one does.
+    ///
+    /// # Panics
+    ///
+    /// If none was shown.
+    pub fn enter_code(&mut self, person: &Person) -> Visit {
+        let Some(code) = self.codes.last().cloned() else { panic!("no code was shown") };
+        self.world.enter_code(self.wall, &code.user_code, person)
+    }
+
+    /// Whether the current program shows a code.
+    pub fn shows_code(&mut self) -> bool {
+        self.program().shows_code
     }
 
     fn find_secret(&self, place: &SecretRef) -> Result<Option<FoundSecret>, HostError> {

@@ -86,6 +86,11 @@ impl Play {
                 }
                 (call.answer(Ok(())), Said::Prompted)
             }
+            Prompt::ShowCode(call) => {
+                let person = self.world.person.clone();
+                let _ = self.world.enter_code(wall, call.user_code(), &person);
+                (call.answer(Ok(())), Said::Prompted)
+            }
         }))
     }
 
@@ -214,6 +219,13 @@ impl Play {
                 (call.answer(failed()), Said::Prompted)
             }
             Prompt::Listen(call) => (call.answer(Ok("nonsense".to_owned())), Said::Prompted),
+            Prompt::Browse(call) if how % 4 == 2 => {
+                (call.answer(Err(HostError::headless("no screen"))), Said::Prompted)
+            }
+            Prompt::ShowCode(call) if how.is_multiple_of(2) => {
+                (call.answer(failed().map(|_: String| ())), Said::Prompted)
+            }
+            Prompt::ShowCode(call) => (call.answer(Ok(())), Said::Prompted),
             Prompt::Browse(call) if how.is_multiple_of(2) => {
                 (call.answer(failed().map(|_: String| ())), Said::Prompted)
             }

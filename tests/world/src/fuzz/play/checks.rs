@@ -115,6 +115,12 @@ impl Play {
                 program.opened = Some(url);
                 return self.prompted(at, Prompt::Browse(call));
             }
+            Action::ShowCode(call) => {
+                self.secrets.add(call.user_code(), None);
+                let known = program.has_turn || program.misled;
+                assert!(known, "a code that the other program doesn't know of");
+                return self.prompted(at, Prompt::ShowCode(call));
+            }
             other => panic!("an action that nobody knows: {other:?}"),
         };
         self.calls += 1;
