@@ -2,11 +2,15 @@
 
 use mcp_auth::output::Purpose;
 use mcp_auth::wire::jws::PublicKey;
-use mcp_auth::{AssertionAudience, Config, Demand, ErrorKind, Fault as Whose, Need, SecretRef};
+use mcp_auth::{
+    AssertionAudience, Config, Demand, DeviceGrant, DpopUse, ErrorKind, Fault as Whose, Need,
+    SecretRef,
+};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::signer::public_key;
 use mcp_auth_world::{
-    Canned, Cimd, ClientAuthentication, Fault, NetworkError, What, World, assert_fails,
+    Canned, Cimd, ClientAuthentication, Fault, NetworkError, Person, Visit, What, World,
+    assert_fails,
 };
 use serde_json::json;
 
@@ -232,4 +236,32 @@ fn a_key_needs_a_client() {
     let error = s.try_start().unwrap_err();
     assert!(error.to_string().contains("client_key"), "{error}");
     assert_eq!(PublicKey::ed25519(&[7; 32]).algorithms()[0].as_str(), "EdDSA");
+}
+
+#[test]
+fn a_code_for_another_device_is_asked_for_and_polled_with_by_the_key_each_time_anew() {
+    let mut s = with_key();
+    s.world.authorization[0].device = true;
+    s.world.authorization[0].dpop = true;
+    s.config.device_grant = DeviceGrant::Always;
+    s.config.dpop = DpopUse::Auto;
+    s.config.dpop_key = Some(place());
+    let person = std::mem::replace(&mut s.person, Person::Ignores);
+    let attempt = s.demand(Demand::interactive(Need::default()));
+    s.run();
+    assert!(s.shows_code());
+    for _ in 0..2 {
+        s.wait();
+        s.run();
+    }
+    assert!(matches!(s.enter_code(&person), Visit::Page(_)));
+    s.settle(attempt).unwrap();
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    let mut all = jwts(&s);
+    // The code, two polls in vain, and the one that brought the tokens.
+    assert_eq!(all.len(), 4);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 4);
+    assert_eq!(s.browser_opened(), 0);
 }

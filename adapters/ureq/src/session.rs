@@ -305,7 +305,8 @@ impl Session {
             self.authorize(&mut request, grant)?;
         }
         let response = send(&request)?;
-        if let Verdict::Refused(challenged) = self.judge(&request, &response, grant.as_ref(), need)
+        if let Verdict::Refused(challenged) | Verdict::Again(challenged) =
+            self.judge(&request, &response, grant.as_ref(), need)
         {
             self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
         }
