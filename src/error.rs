@@ -256,6 +256,9 @@ pub enum ErrorKind {
     /// The system's generator failed: no secret can be drawn.
     #[error("the system has no randomness to give: {0}")]
     NoRandomness(HostError),
+    /// The host has no HTTP client.
+    #[error("there is no HTTP client: {0}")]
+    NoHttpClient(HostError),
     /// A secret that the settings name could not be read.
     #[error("{what} could not be had from {place}: {source}")]
     SecretUnavailable {
@@ -309,7 +312,7 @@ impl Error {
             K::Store(_) | K::Listener(_) | K::Browser(_) | K::Unanswered { .. } => Fault::Host,
             K::ProofMissing => Fault::Host,
             K::ForeignRequest { .. } | K::TimedOut(_) | K::NoRandomness(_) => Fault::Host,
-            K::CodeNotShown(_) => Fault::Host,
+            K::CodeNotShown(_) | K::NoHttpClient(_) => Fault::Host,
             K::LoginRequired { .. } | K::Cancelled | K::Denied(_) => Fault::User,
             K::NobodyCame { .. } | K::CodeExpired { .. } | K::DeniedElsewhere => Fault::User,
             K::ProbeFailed { .. } | K::ResourceMismatch { .. } => Fault::ResourceServer,

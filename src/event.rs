@@ -42,6 +42,9 @@ pub enum Event {
     /// There is a login that another program has made: it is taken up by the next demand for a
     /// token, unless the record has tokens by then.
     Restore(CachedLogin),
+    /// The host is about to end: what could not be saved is tried again at once, not when its time
+    /// has come. What is under way goes on.
+    Flush,
     /// Time has passed: a deadline of [`Output::Wait`](crate::Output::Wait) may be due.
     Tick,
     /// The answer to an action; made by the action's `answer`.

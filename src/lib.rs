@@ -11,7 +11,8 @@
 //!   redirects, cancel, tick         └─────────────┘   Tell(Notice), Wait(deadline), …
 //! ```
 //!
-//! Most programs use an adapter, such as the blocking `mcp-auth-ureq`. A host of one's own is a loop:
+//! Most programs use an adapter: the blocking `mcp-auth-ureq`, the async `mcp-auth-tokio`. A host of
+//! one's own is a loop:
 //!
 //! ```
 //! use mcp_auth::{Action, AuthMachine, Event, HostError, Now, Output, TransportError, TransportErrorKind};

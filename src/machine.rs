@@ -224,6 +224,7 @@ impl AuthMachine {
             Event::Logout => self.on_logout(now),
             Event::Forget => self.on_forget(),
             Event::Restore(cached) => self.cached = Some(Box::new(cached)),
+            Event::Flush => self.store.hasten(now.mono),
             Event::Tick => {}
             Event::Answer(answer) => self.on_answer(now, answer),
         }

@@ -157,6 +157,15 @@ impl Limits {
         };
         Self { deadline: Duration::from_secs(seconds), max_body, head_only }
     }
+
+    /// Whether the body of an answer with these header fields is read at all: with
+    /// [`head_only`](Self::head_only), JSON alone is, for an event stream may never end.
+    pub fn want_body(&self, headers: &http::HeaderMap) -> bool {
+        let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_json =
+            kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
+        is_json || !self.head_only
+    }
 }
 
 /// Send one HTTP request: follow no redirect, keep no cookie, treat no status as an error.
@@ -291,7 +300,7 @@ impl ListenCall {
     }
 
     /// The redirect URI, e.g. `http://127.0.0.1:49152/callback`. Requests that come to it are
-    /// [`Event::Redirected`], until [`Output::Dismiss`].
+    /// [`Event::Redirected`], until [`Output::Dismiss`]. See also [`HostError::headless`].
     pub fn answer(self, result: Result<String, HostError>) -> Event {
         answer(self.id, AnswerContent::Listening(result))
     }
@@ -393,7 +402,8 @@ impl HostError {
     }
 
     /// No browser can be opened here, and this host can show a code instead: the answer to a
-    /// [`BrowseCall`].
+    /// [`BrowseCall`], or, where that is known before, to a [`ListenCall`]; then no client is registered
+    /// for a browser first.
     pub fn headless(why: impl fmt::Display) -> Self {
         Self { weight: Weight::Headless, ..Self::new(why) }
     }

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use mcp_auth::{Demand, ErrorKind, Event};
+use mcp_auth::{Demand, DeviceGrant, ErrorKind, Event};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{ClientAuthentication, What, assert_fails};
 use serde_json::Value;
@@ -123,10 +123,24 @@ struct Flow {
     promise: &'static [Row],
 }
 
-const FLOWS: [Flow; 7] = [
+const FLOWS: [Flow; 8] = [
     Flow {
         name: "login",
         begin: |s| {
+            s.demand(Demand::interactive(need("whoami")));
+        },
+        promise: &[
+            ("before load", Disk::Nothing, Next::Registers),
+            ("save unanswered", Disk::Mark, Next::WaitsAndRegisters),
+            ("save 2 unanswered", Disk::Client, Next::WaitsAndLogsIn),
+            ("save 3 unanswered", Disk::New, Next::UsesIt),
+        ],
+    },
+    Flow {
+        name: "login by a code for another device",
+        begin: |s| {
+            s.world.authorization[0].device = true;
+            s.config.device_grant = DeviceGrant::Always;
             s.demand(Demand::interactive(need("whoami")));
         },
         promise: &[
@@ -260,6 +274,14 @@ fn killed(flow: &Flow, server: Server, number: usize) -> Option<Killed> {
     let point = loop {
         s.drain();
         let open = s.open();
+        // Between two polls nothing is under way.
+        let pauses = |s: &mut Scenario| {
+            let attempt = s.machine().last_attempt();
+            attempt.is_some_and(|attempt| s.machine().is_running(attempt)) && s.wait()
+        };
+        if open.is_empty() && pauses(&mut s) {
+            continue;
+        }
         let Some(action) = open.first() else {
             break is_here().then(|| "at the end".to_owned())?;
         };
@@ -330,7 +352,8 @@ impl Killed {
         let s = &mut self.s;
         let count = |s: &Scenario| {
             let refreshes = s.world.count(What::Refreshes);
-            (refreshes, s.world.registrations(), s.browser_opened())
+            let asked = s.browser_opened() + s.codes.len();
+            (refreshes, s.world.registrations(), asked)
         };
         let (refreshes, registrations, browsers) = count(s);
         s.take_log();
@@ -347,7 +370,10 @@ impl Killed {
             assert_eq!(count(s).2, browsers, "a browser that nobody welcomed");
             let began = s.now().mono;
             assert_eq!(s.call_tool("whoami").status(), 200);
-            let (now, waited) = (count(s), began.until(s.now().mono).as_secs());
+            // The first poll comes after five seconds.
+            let polled = 5 * s.world.count(What::DeviceAuthorizations).min(1) as u64;
+            let waited = began.until(s.now().mono).as_secs().saturating_sub(polled);
+            let now = count(s);
             assert_eq!(now.2, browsers + 1, "one login");
             assert!(waited <= 60, "{waited} s for the mark of a program that was killed");
             match (now.0 - refreshes, now.1 - registrations, waited > 0) {

@@ -101,6 +101,23 @@ mod where_no_browser_can_be_opened {
     }
 
     #[test]
+    fn and_that_is_known_before_no_client_is_registered_for_a_browser() {
+        let mut s = headless();
+        s.absence_is_known = true;
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!((s.world.registrations(), s.codes.len()), (1, 1));
+        assert!(!s.shows_code());
+        // Nor for a code that the server doesn't give.
+        let mut s = headless();
+        (s.absence_is_known, s.world.authorization[0].device) = (true, false);
+        let failed = s.call_tool("whoami");
+        assert_fails!(failed, ErrorKind::Browser(_));
+        assert!(failed.error().advice().contains("--paste"));
+        assert_eq!(s.world.registrations(), 0);
+        s.check_secrets();
+    }
+
+    #[test]
     fn it_is_an_error_as_before_where_the_server_offers_none_or_nobody_could_show_it() {
         let cases: [fn(&mut Scenario); 3] = [
             |s| s.world.authorization[0].device = false,

@@ -162,10 +162,10 @@ mod a_damaged_record {
     #[test]
     fn is_set_aside_and_the_login_goes_on() {
         let valid = logged_in().store.text();
-        let newer = valid.replace("\"version\":2", "\"version\":99");
-        assert_ne!(newer, valid);
+        let ancient = valid.replace("\"version\":2", "\"version\":0");
+        assert_ne!(ancient, valid);
         let torn = valid.split_at(valid.len() / 2).0;
-        for damaged in [torn, &newer, "", "null", "{}", "\u{0}\u{1}", "[[[["] {
+        for damaged in [torn, &ancient, "", "null", "{}", "\u{0}\u{1}", "[[[["] {
             let mut s = Scenario::new();
             s.store.overwrite(damaged);
             s.eavesdrop();
@@ -184,7 +184,7 @@ mod a_damaged_record {
     fn is_erased_by_a_logout_and_not_set_aside() {
         for loaded in [true, false] {
             let mut s = Scenario::new();
-            s.store.overwrite(r#"{"version":99,"tokens":{"refresh_token":"alive"}}"#);
+            s.store.overwrite(r#"{"version":0,"tokens":{"refresh_token":"alive"}}"#);
             if loaded {
                 s.demanded(Demand::load()).unwrap();
                 assert_eq!(s.told(|notice| matches!(notice, Notice::RecordDamaged { .. })), 1);
@@ -220,9 +220,49 @@ mod a_damaged_record {
     #[test]
     fn is_not_touched_before_there_is_something_better() {
         let mut s = Scenario::new();
-        s.store.overwrite("{\"version\":99}");
+        s.store.overwrite("{\"version\":0}");
         assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
-        assert_eq!((s.store.text().as_str(), s.store.saves), ("{\"version\":99}", 0));
+        assert_eq!((s.store.text().as_str(), s.store.saves), ("{\"version\":0}", 0));
+    }
+}
+
+/// It may hold what this program can't know of, and its tokens are good: nothing is spent, and nothing
+/// put in its place.
+mod a_record_of_a_newer_version {
+    use super::*;
+
+    fn is_refused(answer: Result<(), mcp_auth::Error>) {
+        let ErrorKind::Store(why) = answer.unwrap_err().kind().clone() else { panic!() };
+        assert!(why.to_string().contains("update"), "{why}");
+    }
+
+    #[test]
+    fn is_left_alone() {
+        let mut s = logged_in();
+        let newer = s.store.text().replace("\"version\":2", "\"version\":99");
+        s.store.overwrite(&newer);
+        s.restart();
+        for demand in [Demand::background, Demand::interactive] {
+            is_refused(s.demanded(demand(need("whoami"))));
+        }
+        is_refused(s.log_in());
+        assert_eq!((s.store.text(), s.store.set_aside.len()), (newer, 0));
+        assert_eq!((s.browser_opened(), s.store.locked_by), (1, None));
+        // Who logs out means whatever is there.
+        s.handle(Event::Forget);
+        s.run();
+        assert_eq!(s.store.bytes, None);
+    }
+
+    #[test]
+    fn that_has_come_meanwhile_ends_the_spending_of_what_is_in_memory() {
+        let mut s = logged_in();
+        let newer = s.store.text().replace("\"version\":2", "\"version\":99");
+        s.store.overwrite(&newer);
+        s.sleep(4000);
+        is_refused(s.demanded(Demand::background(need("whoami"))));
+        assert_eq!((s.world.count(What::Refreshes), s.store.text()), (0, newer));
+        assert_eq!(s.store.locked_by, None);
     }
 }
 
@@ -303,6 +343,23 @@ mod a_failing_disk {
     fn saves_failed(s: &Scenario) -> (usize, usize) {
         let failed = s.told(|notice| matches!(notice, Notice::SaveFailed(_)));
         (failed, s.told(|notice| matches!(notice, Notice::SaveRecovered)))
+    }
+
+    #[test]
+    fn is_tried_again_at_once_by_a_host_that_is_about_to_end() {
+        let mut s = Scenario::new();
+        s.store.fail_saves(true);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        s.store.fail_saves(false);
+        s.handle(Event::Flush);
+        s.run();
+        assert!(s.machine().status().unwrap().saved && s.store.bytes.is_some());
+        assert_eq!(saves_failed(&s), (1, 1));
+        // Nothing is left to be saved, and nothing is.
+        let saves = s.store.saves;
+        s.handle(Event::Flush);
+        s.run();
+        assert_eq!(s.store.saves, saves);
     }
 
     #[test]

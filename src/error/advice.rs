@@ -37,6 +37,7 @@ impl Error {
             }
             K::TimedOut(_) => "Try again, or allow more time.".into(),
             K::NoRandomness(_) => "Mend the system's random generator, then try again.".into(),
+            K::NoHttpClient(_) => "Mend what the HTTP client needs, or give another.".into(),
             K::Unreachable { .. } => "Check the network and the URL, then try again.".into(),
             K::AddressRefused { .. } => {
                 "If that is where it should lead, add the host or its address to `allow_private_addresses`; otherwise tell the server's operator, and don't log in.".into()

@@ -41,8 +41,6 @@ pub(crate) struct Exchange {
     /// What binds the tokens to a key, if anything does.
     binding: Option<Binding>,
     ids: Identifiers,
-    /// A request was sent.
-    sent: bool,
 }
 
 #[derive(Clone)]
@@ -138,7 +136,6 @@ impl Exchange {
             assertion,
             binding,
             ids: Identifiers::new(entropy),
-            sent: false,
         };
         exchange.ask(now)
     }
@@ -155,11 +152,6 @@ impl Exchange {
         self.binding.iter_mut().for_each(Binding::spend);
     }
 
-    /// Whether a request was sent before the one that is about to be.
-    pub(crate) fn was_sent(&self) -> bool {
-        self.sent
-    }
-
     fn ask(mut self, now: UnixTime) -> Result<(Self, Ask), Error> {
         if let Some((find, ask)) = self.identity.find_secret() {
             self.finding = Some(find);
@@ -168,7 +160,6 @@ impl Exchange {
         if let Some(ask) = self.prove(now)? {
             return Ok((self, ask));
         }
-        self.sent = true;
         let grant = match &self.paid_with {
             PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
                 code: code.expose(),

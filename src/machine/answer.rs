@@ -1,6 +1,9 @@
 //! Answers: each goes to the lane that waits for it; one that nobody waits for is ignored, except
 //! the answer to a token request.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply};
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
@@ -14,12 +17,13 @@ use crate::machine::lane::{
 use crate::machine::store::{Again, Loaded};
 use crate::machine::upkeep::Then;
 use crate::notice::{ClientSource, Leniency, Notice};
-use crate::output::Output;
+use crate::output::{HostError, Output};
 use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::pending::Ended::Obtained;
+use crate::session::record::Record;
 use crate::session::tokens::Tokens;
-use crate::session::trouble::MOST_UNRESOLVED;
+use crate::session::trouble::{MOST_UNRESOLVED, Mark};
 use crate::time::Now;
 use crate::wire::failure::OAuthError;
 
@@ -53,6 +57,18 @@ impl AuthMachine {
     /// The exchange is over, by an answer or by its deadline.
     pub(super) fn on_exchanged(&mut self, now: Now, out: InFlight, content: AnswerContent) {
         match (out.what, content) {
+            (what, AnswerContent::Loaded(Ok(Some(bytes))))
+                if Record::is_of_newer_version(bytes.expose()) =>
+            {
+                if matches!(what, Flight::Read | Flight::Lock(..)) {
+                    self.outputs.push_back(Output::Release);
+                }
+                let out = InFlight { what, ..out };
+                let error = HostError::required(
+                    "the login was saved by a newer version of this program: update this one",
+                );
+                self.on_exchanged(now, out, AnswerContent::Loaded(Err(error)));
+            }
             (Flight::Load, AnswerContent::Loaded(loaded)) => self.on_loaded(now, loaded),
             (Flight::Read, AnswerContent::Loaded(loaded)) => {
                 self.store.locked = loaded.is_ok();
@@ -111,7 +127,11 @@ impl AuthMachine {
     fn on_read(&mut self, now: Now, mut lane: Lane, loaded: Loaded) {
         lane.lockless = false;
         let loaded = match loaded {
-            Err(error) if error.is_busy() => return self.waited_in_vain(now, lane, error),
+            Err(error) if error.is_busy() => {
+                // A login goes on with the client as it is.
+                self.take_wish();
+                return self.waited_in_vain(now, lane, error);
+            }
             loaded => loaded,
         };
         let wish = self.take_wish();
@@ -133,7 +153,8 @@ impl AuthMachine {
     }
 
     /// Under the lock, and with a client that is as good as it gets.
-    pub(super) fn refresh(&mut self, now: Now, lane: Lane) {
+    pub(super) fn refresh(&mut self, now: Now, mut lane: Lane) {
+        lane.mark = None;
         if let Some(left) = self.session.retry_in(now.mono) {
             return self.rest_too(now, lane, left);
         }
@@ -157,7 +178,8 @@ impl AuthMachine {
         }
         if tokens.renewal.sent >= MOST_UNRESOLVED {
             let why = "refreshes were sent, and their senders crashed before an answer was saved";
-            return self.give_up(lane, tokens.generation, why.to_owned());
+            let by = tokens.renewal.mark.map(|mark| mark.by);
+            return self.give_up(lane, tokens.generation, by, why.to_owned());
         }
         let refresh_token = tokens.refresh_token.clone().filter(|_| tokens.is_refreshable());
         let Some(refresh_token) = refresh_token else {
@@ -183,7 +205,8 @@ impl AuthMachine {
         }
     }
 
-    /// Saved first that a request is sent: whoever finds that after a crash tries once more.
+    /// Saved first that a request is sent: whoever finds that after a crash tries once more. One that is
+    /// sent again is not another, and the store is read before it.
     pub(super) fn refresh_asks(
         &mut self,
         now: Now,
@@ -192,10 +215,16 @@ impl AuthMachine {
         tokens: Tokens,
         ask: Ask,
     ) {
-        let change = Change::Sent { of: tokens.generation, lockless: false };
+        let generation = tokens.generation;
         lane.work = Work::Refreshing(Box::new(exchange), Box::new(tokens));
         lane.state = match ask {
-            ask @ Ask::Http(_) => State::Ready(Want::Save(change, After::Send(ask))),
+            ask @ Ask::Http(_) if lane.mark.is_some() => State::Ready(Want::Resend(ask)),
+            ask @ Ask::Http(_) => {
+                let by = URL_SAFE_NO_PAD.encode(&self.entropy.draw()[..9]);
+                lane.mark = Some(by.clone());
+                let mark = Mark { by, at: now.wall, lockless: false };
+                State::Ready(Want::Save(Change::Sent(generation, mark), After::Send(ask)))
+            }
             ask => ready(now, ask),
         };
         self.renewal = Some(lane);
@@ -215,9 +244,7 @@ impl AuthMachine {
                 self.take_notes(notes);
                 match result {
                     Ok(Step::Ask(exchange, ask)) => {
-                        lane.work = Work::Refreshing(Box::new(exchange), previous);
-                        lane.state = ready(now, ask);
-                        self.renewal = Some(lane);
+                        self.refresh_asks(now, lane, exchange, *previous, ask);
                     }
                     Ok(Step::Done(Bought { reply, purchase })) => {
                         let learned = Learned::default();

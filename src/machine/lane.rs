@@ -21,7 +21,7 @@ use crate::secret::Secret;
 use crate::session::pending::EarlierClient;
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
-use crate::session::trouble::{Renewal, Trouble};
+use crate::session::trouble::{Mark, Renewal, Trouble};
 use crate::time::{Mono, Now, UnixTime};
 use crate::wire::token::TokenReply;
 
@@ -47,6 +47,8 @@ pub(super) struct Lane {
     pub(super) for_client: bool,
     /// It goes on without the lock, for whoever holds that hangs.
     pub(super) lockless: bool,
+    /// How it has marked its refresh.
+    pub(super) mark: Option<String>,
     pub(super) work: Work,
     pub(super) state: State,
     /// The person has a code, which is good until this moment; for so long in all.
@@ -98,6 +100,8 @@ pub(super) enum State {
 pub(super) enum Want {
     Ask(Ask),
     Read,
+    /// To send a refresh again, unless another program has taken it over meanwhile.
+    Resend(Ask),
     /// The turn to ask a person.
     Claim,
     /// Does another program still ask its own?
@@ -115,16 +119,17 @@ pub(super) enum Change {
     /// New tokens, in the place of these and of no others.
     Tokens(Base, Box<Tokens>, Box<Learned>),
     /// A refresh with this generation's refresh token is about to be sent, perhaps without the lock.
-    Sent {
-        of: Generation,
-        lockless: bool,
-    },
-    /// It failed, and nothing was decided.
-    Trouble(Generation, Box<Trouble>),
+    Sent(Generation, Mark),
+    /// The same once more.
+    Resent,
+    /// The lock is waited for in vain since.
+    Awaited(Generation, UnixTime),
+    /// The one that was marked so failed, and nothing was decided.
+    Trouble(Generation, Option<String>, Box<Trouble>),
     /// The same, but its refresh token was replaced by this one.
-    Rotated(Generation, Secret, Box<Trouble>),
-    /// It isn't tried again.
-    GiveUp(Generation),
+    Rotated(Generation, Option<String>, Secret, Box<Trouble>),
+    /// It isn't tried again, if nobody else has marked another.
+    GiveUp(Generation, Option<String>),
     /// What has become of a client.
     Client(Box<Registration>),
     /// A browser never came back with this client.
@@ -155,7 +160,7 @@ pub(super) enum Base {
 impl Change {
     pub(super) fn apply(self, record: &mut Record) {
         match self {
-            Change::None | Change::Void => {}
+            Change::None | Change::Void | Change::Resent => {}
             Change::Forget => *record = record.emptied(),
             Change::Learn(learned) => learned.apply(record),
             Change::Tokens(base, tokens, learned) => {
@@ -179,32 +184,52 @@ impl Change {
                     record.tokens.take_if(|_| refused);
                 }
             }
-            Change::Sent { of, lockless } => {
+            Change::Sent(of, mark) => {
                 if let Some(tokens) = tokens_of(record, of) {
-                    tokens.renewal.sent = tokens.renewal.sent.saturating_add(1);
-                    tokens.renewal.lockless = lockless;
+                    tokens.renewal.mark(mark);
                 }
             }
-            Change::Trouble(generation, trouble) => {
-                if let Some(tokens) = tokens_of(record, generation) {
+            Change::Awaited(of, since) => {
+                if let Some(tokens) = tokens_of(record, of) {
+                    tokens.renewal.awaited.get_or_insert(since);
+                }
+            }
+            Change::Trouble(generation, by, trouble) => {
+                if let Some(tokens) = idle_tokens_of(record, generation, by.as_deref()) {
                     tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
                 }
             }
-            Change::Rotated(generation, token, trouble) => {
+            Change::Rotated(generation, by, token, trouble) => {
                 if let Some(tokens) = tokens_of(record, generation) {
                     tokens.refresh_token = Some(token);
-                    tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
                 }
+                Change::Trouble(generation, by, trouble).apply(record);
             }
-            Change::GiveUp(generation) => {
-                if let Some(tokens) = tokens_of(record, generation) {
+            Change::GiveUp(generation, by) => {
+                if let Some(tokens) = idle_tokens_of(record, generation, by.as_deref()) {
                     tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
                 }
             }
-            Change::Client(client) => record.update(*client),
+            Change::Client(client) => {
+                record.update(*client);
+                if let Some(tokens) = &mut record.tokens {
+                    tokens.renewal.awaited = None;
+                }
+            }
             Change::Suspect(client) => record.suspect(&client),
         }
     }
+}
+
+/// The same, unless another program says that it renews them.
+fn idle_tokens_of<'a>(
+    record: &'a mut Record,
+    generation: Generation,
+    by: Option<&str>,
+) -> Option<&'a mut Tokens> {
+    let tokens = tokens_of(record, generation)?;
+    let another = tokens.renewal.mark.as_ref().is_some_and(|mark| Some(mark.by.as_str()) != by);
+    (!another).then_some(tokens)
 }
 
 fn tokens_of(record: &mut Record, generation: Generation) -> Option<&mut Tokens> {
@@ -281,7 +306,7 @@ impl Lane {
     pub(super) fn new(name: LaneName, attempt: AttemptId, demand: Demand, work: Work) -> Self {
         let state = State::Ready(Want::Read);
         let (detached, after_refusal) = (false, false);
-        let (for_client, lockless) = (false, false);
+        let (for_client, lockless, mark) = (false, false, None);
         let welcome = demand.browser_welcome;
         Self {
             name,
@@ -292,6 +317,7 @@ impl Lane {
             after_refusal,
             for_client,
             lockless,
+            mark,
             work,
             state,
             code: None,

@@ -14,19 +14,22 @@
 
 use std::time::Duration;
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::machine::AuthMachine;
-use crate::machine::lane::{Change, Lane, Work};
+use crate::machine::answer::ready;
+use crate::machine::lane::{After, Change, Lane, LaneName, Work};
 use crate::machine::store::{Again, Loaded};
-use crate::output::{HostError, Revision};
+use crate::output::HostError;
+use crate::secret::Secret;
 use crate::session::tokens::Tokens;
-use crate::time::{Mono, Now};
+use crate::session::trouble::{Mark, Renewal};
+use crate::time::{Mono, Now, UnixTime};
 
 /// A lock, or another program's refresh without it, that is waited for in vain.
 #[derive(Debug)]
 pub(super) struct Vain {
-    /// What was stored then.
-    there: Revision,
+    /// The tokens that were stored then, and what was known of their renewal.
+    there: Option<(Secret, Renewal)>,
     since: Mono,
     times: u8,
 }
@@ -35,10 +38,13 @@ pub(super) struct Vain {
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 /// And for so many waits: a machine that sleeps makes a single one long.
 const HANGS_AFTER_WAITS: u8 = 4;
+/// The same as the record has it, for programs that end with their first wait: by a clock that may be
+/// set.
+const HANGS_AFTER_BY_CLOCK: Duration = Duration::from_secs(600);
 
 impl Vain {
     /// Counts another wait; whether the holder hangs.
-    fn count(vain: &mut Option<Self>, there: Revision, now: Mono) -> bool {
+    fn count(vain: &mut Option<Self>, there: Option<(Secret, Renewal)>, now: Mono) -> bool {
         let same = vain.take().filter(|vain| vain.there == there);
         let vain = vain.insert(same.unwrap_or(Self { there, since: now, times: 0 }));
         vain.times = vain.times.saturating_add(1);
@@ -65,17 +71,36 @@ impl AuthMachine {
                 return self.log_in_instead(now, lane, "the login was ended elsewhere");
             }
             Ok(Again::Same | Again::Doomed(_)) => {
-                let there = self.store.revision.unwrap_or(Revision::NOTHING);
-                Vain::count(&mut self.store.vain, there, now.mono)
+                let awaited = self.session.record.tokens.as_ref().and_then(|t| t.renewal.awaited);
+                self.waits_in_vain(now) | awaited.is_some_and(|since| is_long_ago(since, now))
             }
             Err(_) => false,
         };
-        if !hangs || (lane.for_client && lane.detached) {
-            self.session.acquit();
-            return self.settle(&lane, Err(ErrorKind::Store(busy).into()));
+        if hangs && !(lane.for_client && lane.detached) {
+            lane.lockless = true;
+            return self.refresh(now, lane);
         }
-        lane.lockless = true;
-        self.refresh(now, lane);
+        self.session.acquit();
+        let error = Error::from(ErrorKind::Store(busy));
+        match self.session.record.tokens.as_ref().filter(|t| t.renewal.awaited.is_none()) {
+            // Told to those who come after this program.
+            Some(tokens) => {
+                let change = Change::Awaited(tokens.generation, now.wall);
+                let name = Some(lane.name);
+                self.put_lane(lane);
+                self.write(now, name, change, Some(After::Failed(error)));
+            }
+            None => self.settle(&lane, Err(error)),
+        }
+    }
+
+    fn waits_in_vain(&mut self, now: Now) -> bool {
+        let tokens = self.session.record.tokens.as_ref();
+        let there = tokens.map(|tokens| {
+            let renewal = Renewal { awaited: None, ..tokens.renewal.clone() };
+            (tokens.access_token.clone(), renewal)
+        });
+        Vain::count(&mut self.store.vain, there, now.mono)
     }
 
     /// Whether nobody else is at it without the lock: then its mark is there, and nothing follows.
@@ -86,30 +111,32 @@ impl AuthMachine {
         tokens: &Tokens,
     ) -> Result<(), HostError> {
         self.is_not_in_vain();
-        if tokens.renewal.lockless && !lane.lockless {
-            let there = self.store.revision.unwrap_or(Revision::NOTHING);
-            if !Vain::count(&mut self.store.vain, there, now.mono) {
-                return Err(elsewhere());
-            }
-        }
-        Ok(())
+        let mark = tokens.renewal.mark.as_ref().filter(|mark| mark.lockless && !lane.lockless);
+        let Some(mark) = mark else { return Ok(()) };
+        let long_ago = mark.at > now.wall || mark.at.until(now.wall) >= HANGS_AFTER;
+        if self.waits_in_vain(now) || long_ago { Ok(()) } else { Err(elsewhere()) }
     }
 
     /// The lock was to be had, and nobody goes on without it: whoever had it does not hang.
     pub(super) fn is_not_in_vain(&mut self) {
         let tokens = self.session.record.tokens.as_ref();
-        if self.store.locked && !tokens.is_some_and(|tokens| tokens.renewal.lockless) {
+        let lockless = |mark: &Mark| mark.lockless;
+        let elsewhere =
+            tokens.and_then(|tokens| tokens.renewal.mark.as_ref()).is_some_and(lockless);
+        if self.store.locked && !elsewhere {
             self.store.vain = None;
         }
     }
 
-    /// Before a refresh is marked as sent: whether another program has marked its own meanwhile. Then
-    /// nothing is sent.
+    /// Before a refresh is marked as sent, or sent again: whether another program has marked its own
+    /// meanwhile. Then nothing is sent.
     pub(super) fn is_elsewhere(&mut self) -> bool {
         let there = self.session.record.tokens.as_ref();
         let marked = |lane: &mut Lane| match (&lane.work, there) {
-            (Work::Refreshing(_, tokens), Some(there)) => {
-                there.generation == tokens.generation && there.renewal.sent != tokens.renewal.sent
+            (Work::Refreshing(_, tokens), Some(there)) if there.generation == tokens.generation => {
+                let own = |mark: &&Mark| Some(&mark.by) != lane.mark.as_ref();
+                let theirs = there.renewal.mark.as_ref().filter(own);
+                theirs.is_some() && theirs != tokens.renewal.mark.as_ref()
             }
             _ => false,
         };
@@ -118,9 +145,59 @@ impl AuthMachine {
         self.settle(&lane, Err(ErrorKind::Store(elsewhere()).into()));
         true
     }
+
+    /// Whether the mark that is to be saved, or that a refresh is sent again under, is the one that is
+    /// stored.
+    pub(super) fn is_marked(&self, change: &Change) -> bool {
+        if !matches!(change, Change::Sent(..) | Change::Resent) {
+            return false;
+        }
+        let by = self.renewal.as_ref().and_then(|lane| lane.mark.as_deref());
+        let there = self.session.record.tokens.as_ref();
+        by.zip(there).is_some_and(|(by, there)| there.renewal.is_marked_by(by))
+    }
+
+    /// Its mark is gone, or can't be seen: another program has renewed the tokens, or is at it.
+    pub(super) fn is_not_resent(&mut self, why: HostError) {
+        let refreshes = |lane: &mut Lane| matches!(lane.work, Work::Refreshing(..));
+        let Some(lane) = self.renewal.take_if(refreshes) else { return };
+        let there = self.session.record.generation();
+        let same =
+            matches!(&lane.work, Work::Refreshing(_, tokens) if Some(tokens.generation) == there);
+        self.session.acquit();
+        let failed = |why| Err(ErrorKind::Store(why).into());
+        self.settle(&lane, if same { failed(why) } else { Ok(()) });
+    }
+
+    /// The refresh is marked: it is sent, unless the store has held newer tokens.
+    pub(super) fn spend(&mut self, now: Now, name: Option<LaneName>, after: Option<After>) {
+        let Some(mut lane) = name.and_then(|name| self.take_lane(name)) else { return };
+        let there = self.session.record.tokens.as_ref();
+        let good = match &lane.work {
+            Work::Refreshing(_, tokens) => there.is_some_and(|there| {
+                there.generation == tokens.generation
+                    && there.same(tokens)
+                    && there.is_refreshable()
+            }),
+            _ => false,
+        };
+        match after {
+            Some(After::Send(ask)) if good => {
+                lane.state = ready(now, ask);
+                self.put_lane(lane);
+            }
+            _ => self.settle(&lane, Ok(())),
+        }
+    }
 }
 
-fn elsewhere() -> HostError {
+/// Whether that was so long ago that whoever has the lock hangs. A moment that is still to come says
+/// nothing: a clock was set.
+fn is_long_ago(since: UnixTime, now: Now) -> bool {
+    since.until(now.wall) >= HANGS_AFTER_BY_CLOCK
+}
+
+pub(super) fn elsewhere() -> HostError {
     HostError::busy("another program is renewing the tokens")
 }
 
@@ -134,8 +211,8 @@ mod tests {
 
     /// After how many waits, of so many seconds each, the holder counts as one that hangs.
     fn waits(each: u64) -> usize {
-        let (mut vain, there) = (None, Revision::NOTHING);
-        (1..100).find(|n| Vain::count(&mut vain, there, at(each * *n as u64))).unwrap_or(100)
+        let mut vain = None;
+        (1..100).find(|n| Vain::count(&mut vain, None, at(each * *n as u64))).unwrap_or(100)
     }
 
     #[test]
@@ -147,8 +224,8 @@ mod tests {
     fn one_that_saves_something_does_not() {
         let mut vain = None;
         for n in 0..100_u64 {
-            let there = Revision::of(Some(&(n / 3).to_le_bytes()));
-            assert!(!Vain::count(&mut vain, there, at(90 * n)));
+            let there = (Secret::from((n / 3).to_string().as_str()), Renewal::default());
+            assert!(!Vain::count(&mut vain, Some(there), at(90 * n)));
         }
     }
 }

@@ -71,18 +71,21 @@ impl AuthMachine {
                 else {
                     return;
                 };
-                let uri = match result {
-                    Ok(uri) => uri,
+                let Work::Login(login) = std::mem::replace(&mut lane.work, Work::Over) else {
+                    return;
+                };
+                let turn = match result {
+                    Ok(uri) => {
+                        self.listening = true;
+                        login.on_listening(now.wall, uri, &mut notes)
+                    }
+                    Err(why) if why.is_headless() => login.on_no_browser(why, now.wall, &mut notes),
                     Err(error) => {
                         return self.settle(&lane, Err(ErrorKind::Listener(error).into()));
                     }
                 };
-                self.listening = true;
-                if let Work::Login(login) = std::mem::replace(&mut lane.work, Work::Over) {
-                    let turn = login.on_listening(now.wall, uri, &mut notes);
-                    self.take_notes(notes);
-                    self.login_turned(now, lane, turn);
-                }
+                self.take_notes(notes);
+                self.login_turned(now, lane, turn);
             }
             AnswerContent::Browsed(Err(error)) => {
                 if let Some(mut lane) = self.login.take_if(|l| matches!(l.state, State::Person(_)))

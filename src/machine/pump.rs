@@ -8,8 +8,7 @@ use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
 use crate::flow::sign::SignerAsk;
 use crate::machine::AuthMachine;
-use crate::machine::answer::ready;
-use crate::machine::lane::{After, Flight, InFlight, Lane, LaneName, State, Want, Work};
+use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::output::{
     Action, CallId, HostError, KeyCall, LoadCall, Output, Purpose, SECRET_DEADLINE,
     SIGNER_DEADLINE, STORE_DEADLINE, SecretCall, SignCall, TransportError, TransportErrorKind,
@@ -100,11 +99,7 @@ impl AuthMachine {
                 self.settle(&lane, Ok(()));
             }
             Work::Refreshing(exchange, previous) => match exchange.on_pause_over(now.wall) {
-                Ok((exchange, ask)) => {
-                    lane.work = Work::Refreshing(Box::new(exchange), previous);
-                    lane.state = ready(now, ask);
-                    self.renewal = Some(lane);
-                }
+                Ok((exchange, ask)) => self.refresh_asks(now, lane, exchange, *previous, ask),
                 Err(error) => self.settle(&lane, Err(error)),
             },
             Work::Reading => {
@@ -179,6 +174,9 @@ impl AuthMachine {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
                 self.act(Action::Load(LoadCall { id, lock: true }));
+            }
+            State::Ready(Want::Resend(ask)) => {
+                self.read_without_lock(now, Some(name), Change::Resent, Some(After::Send(ask)));
             }
             State::Ready(Want::Claim) => {
                 self.say_so(now, Some(name), After::Claimed);

@@ -86,7 +86,8 @@ impl AuthMachine {
         let lasted = self.session.trouble_lasted(now.mono);
         if lasted >= given_up_after && self.session.trouble().is_some() {
             let why = format!("no refresh has worked for {} s: {what}", lasted.as_secs());
-            return self.give_up(lane, previous.generation, why);
+            let by = lane.mark.clone();
+            return self.give_up(lane, previous.generation, by, why);
         }
         let retry = &self.config.retry;
         let trouble = Trouble::after(self.session.trouble(), lasted, setback, retry, now.wall);
@@ -108,17 +109,24 @@ impl AuthMachine {
                 After::Rest(error)
             }
         };
+        let (of, by, trouble) = (previous.generation, lane.mark.clone(), Box::new(trouble));
         let change = match rotated {
-            Some(token) => Change::Rotated(previous.generation, token, Box::new(trouble)),
-            None => Change::Trouble(previous.generation, Box::new(trouble)),
+            Some(token) => Change::Rotated(of, by, token, trouble),
+            None => Change::Trouble(of, by, trouble),
         };
         self.save_for(lane, change, after);
     }
 
     /// It isn't tried again; the client and everything else stay.
-    pub(super) fn give_up(&mut self, lane: Lane, generation: Generation, why: String) {
+    pub(super) fn give_up(
+        &mut self,
+        lane: Lane,
+        generation: Generation,
+        by: Option<String>,
+        why: String,
+    ) {
         self.tell(Notice::GrantEnded { why: why.clone() });
-        self.save_for(lane, Change::GiveUp(generation), After::LogIn(why));
+        self.save_for(lane, Change::GiveUp(generation, by), After::LogIn(why));
     }
 
     fn save_for(&mut self, mut lane: Lane, change: Change, after: After) {

@@ -16,7 +16,8 @@ use crate::flow::Notes;
 use crate::machine::AuthMachine;
 use crate::machine::answer::ready;
 use crate::machine::lane::{After, Base, Change, Flight, Lane, LaneName, Work};
-use crate::machine::store::{Again, Loaded};
+use crate::machine::overtake::elsewhere;
+use crate::machine::store::{Again, Loaded, Unsaveable};
 use crate::output::{Action, HostError, LoadCall, STORE_DEADLINE, SaveCall};
 use crate::session::Recovery;
 use crate::time::Now;
@@ -106,11 +107,13 @@ impl AuthMachine {
         }
         let bytes = match loaded {
             _ if matches!(change, Change::Void) => return self.unlock_after(lane),
-            Ok(bytes) if self.store.was_written(bytes.as_ref().map(|b| b.expose().as_slice())) => {
-                return self.on_saved(now, lane, change, after, Ok(()));
-            }
             Ok(bytes) => bytes,
-            Err(_) if self.store.is_in_doubt() => {
+            Err(error) if error.is_silent() && matches!(change, Change::Resent) => {
+                return self.is_not_resent(error);
+            }
+            // Whoever can't read the disk goes on as it has begun.
+            Err(_) if matches!(change, Change::Resent) => return self.spend(now, lane, after),
+            Err(_) if self.store.doubt => {
                 return self.on_saved(now, lane, change, after, Err(HostError::silent()));
             }
             // It is tried again.
@@ -125,6 +128,8 @@ impl AuthMachine {
             (Again::Doomed(doomed), Some(After::LoggedOut(report))) if !doomed.known => {
                 self.leave_again(now, doomed.record, *report);
             }
+            (_, after) if self.is_marked(&change) => self.spend(now, lane, after),
+            (_, _) if matches!(change, Change::Resent) => self.is_not_resent(elsewhere()),
             (_, after) => self.write(now, lane, change, after),
         }
     }
@@ -154,8 +159,8 @@ impl AuthMachine {
         after: Option<After>,
     ) {
         let Some(after) = self.may_write(now, lane, after) else { return };
-        if let Change::Sent { lockless, .. } = &mut change {
-            *lockless = !self.store.locked;
+        if let Change::Sent(_, mark) = &mut change {
+            mark.lockless = !self.store.locked;
         }
         let mut record = self.session.record.clone();
         change.clone().apply(&mut record);
@@ -181,9 +186,10 @@ impl AuthMachine {
         result: Result<(), HostError>,
     ) {
         // Whoever was stopped meanwhile counts as dead, and another refreshes in its place.
-        if matches!((&change, &after), (Change::Sent { .. }, Some(After::Send(_))))
-            && self.store.doubts(&result)
-        {
+        let silent = result.as_ref().is_err_and(HostError::is_silent);
+        let looked_up = std::mem::take(&mut self.store.doubt);
+        if silent && !looked_up && matches!(change, Change::Sent(..)) {
+            self.store.doubt = true;
             return self.read_without_lock(now, lane, change, after);
         }
         let again = self.store.written(&result);
@@ -197,15 +203,33 @@ impl AuthMachine {
         // Who doesn't know what is stored may not spend it.
         let lockless = self.renewal.as_ref().is_some_and(|lane| lane.lockless);
         let unsure = |error: &HostError| error.is_conflict() || error.is_silent() || lockless;
-        let unsent = matches!(change, Change::Sent { .. }) && result.as_ref().is_err_and(unsure);
-        let change = if unsent { Change::None } else { change };
+        let mut unsent = false;
+        let change = match change {
+            Change::Sent(_, mark) if result.as_ref().is_err_and(unsure) => {
+                unsent = true;
+                self.store.unused = Some(mark.by);
+                Change::None
+            }
+            change => change,
+        };
         let brought = matches!(change, Change::Tokens(..));
-        let login = matches!(change, Change::Tokens(Base::Any, ..));
+        let what = Unsaveable {
+            login: matches!(change, Change::Tokens(Base::Any, ..)),
+            renewal: matches!(
+                change,
+                Change::Tokens(..)
+                    | Change::Sent(..)
+                    | Change::Trouble(..)
+                    | Change::Rotated(..)
+                    | Change::GiveUp(..)
+                    | Change::EndGrant { .. }
+            ),
+        };
         let mut record = self.session.record.clone();
         change.apply(&mut record);
         self.turn.sign(&mut record);
         let obtained = brought && record.generation() != self.session.record.generation();
-        let notice = self.store.answered(now, result.clone(), &record, login);
+        let notice = self.store.answered(now, result.clone(), &record, what);
         self.session.adopt(now, record, obtained);
         self.take_notes(notice);
         self.unlock_after(lane);
@@ -242,16 +266,11 @@ impl AuthMachine {
                 self.session.acquit();
                 self.settle(&lane, Err(ErrorKind::Store(error.clone()).into()));
             }
-            (Some(After::Send(ask)), Work::Refreshing(exchange, tokens)) => {
-                // Read again for this save, the store may have held newer ones.
-                let there = self.session.record.tokens.as_ref();
-                let there = there.filter(|there| there.generation == tokens.generation);
-                if !there.is_some_and(|there| there.same(&tokens) && there.is_refreshable()) {
-                    return self.settle(&lane, Ok(()));
-                }
-                lane.work = Work::Refreshing(exchange, tokens);
-                lane.state = ready(now, ask);
+            (after @ Some(After::Send(_)), work @ Work::Refreshing(..)) => {
+                lane.work = work;
+                let name = Some(lane.name);
                 self.put_lane(lane);
+                self.spend(now, name, after);
             }
             (Some(After::Rest(error)), _) => self.rest(now, lane, error),
             (Some(After::Failed(error)), _) => self.settle(&lane, Err(error)),

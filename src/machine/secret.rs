@@ -4,7 +4,6 @@ use crate::flow::Notes;
 use crate::flow::secret::SecretResult;
 use crate::flow::sign::SignerResult;
 use crate::machine::AuthMachine;
-use crate::machine::answer::ready;
 use crate::machine::lane::{Lane, Work};
 use crate::time::Now;
 
@@ -50,19 +49,10 @@ impl AuthMachine {
                 self.take_notes(notes);
                 self.login_turned(now, lane, turn);
             }
-            Work::Refreshing(exchange, tokens) => {
-                let is_known = exchange.was_sent();
-                match exchange.on_signer(result, now.wall) {
-                    // It is saved already that one is under way.
-                    Ok((exchange, ask)) if is_known => {
-                        lane.work = Work::Refreshing(Box::new(exchange), tokens);
-                        lane.state = ready(now, ask);
-                        self.renewal = Some(lane);
-                    }
-                    Ok((exchange, ask)) => self.refresh_asks(now, lane, exchange, *tokens, ask),
-                    Err(error) => self.settle(&lane, Err(error)),
-                }
-            }
+            Work::Refreshing(exchange, tokens) => match exchange.on_signer(result, now.wall) {
+                Ok((exchange, ask)) => self.refresh_asks(now, lane, exchange, *tokens, ask),
+                Err(error) => self.settle(&lane, Err(error)),
+            },
             Work::LoggingOut(logout) => {
                 let step = logout.on_signer(result, now.wall, &mut notes);
                 self.take_notes(notes);

@@ -28,10 +28,10 @@ pub(super) struct Store {
     writing: Option<Revision>,
     /// A save was never answered: perhaps it was done.
     unsure: bool,
-    /// What it was about to write, where it is looked up whether it did.
-    doubt: Option<Revision>,
-    /// A mark that a refresh is sent is in it, perhaps, and none was.
-    unused: Option<Revision>,
+    /// It is looked up whether the mark that a refresh is sent was saved: nobody has said so.
+    pub(super) doubt: bool,
+    /// A mark that may be stored, of a refresh that was not sent.
+    pub(super) unused: Option<String>,
     /// The lock is waited for in vain.
     pub(super) vain: Option<Vain>,
     /// How often in a row somebody else was faster.
@@ -64,8 +64,16 @@ struct Seen {
 struct Unsaved {
     retry_at: Mono,
     delay: Duration,
-    /// A person has logged in, and that is not saved.
-    login: bool,
+    what: Unsaveable,
+}
+
+/// What of a change can't be found out again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unsaveable {
+    /// A person has logged in.
+    pub(super) login: bool,
+    /// How it stands with the renewal of the tokens, by our own doing.
+    pub(super) renewal: bool,
 }
 
 const FIRST_DELAY: Duration = Duration::from_secs(10);
@@ -88,7 +96,7 @@ impl Store {
         now: Now,
         result: Result<(), HostError>,
         record: &Record,
-        login: bool,
+        what: Unsaveable,
     ) -> Option<Notice> {
         match result {
             Ok(()) => {
@@ -105,8 +113,12 @@ impl Store {
                     Some(unsaved) => (unsaved.delay * 2).min(LONGEST_DELAY),
                     None => FIRST_DELAY,
                 };
-                let login = login || self.holds_login();
-                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, login });
+                let before = self.unsaved.as_ref().map(|unsaved| unsaved.what).unwrap_or_default();
+                let what = Unsaveable {
+                    login: what.login || before.login,
+                    renewal: what.renewal || before.renewal,
+                };
+                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, what });
                 first.then_some(Notice::SaveFailed(error))
             }
         }
@@ -144,28 +156,6 @@ impl Store {
         false
     }
 
-    /// Whether it is to be looked up if a save was done, because nobody has said so.
-    pub(super) fn doubts(&mut self, result: &Result<(), HostError>) -> bool {
-        let silent = result.as_ref().is_err_and(HostError::is_silent);
-        let looked_up = self.doubt.take();
-        if silent && looked_up.is_none() {
-            self.doubt = self.writing.take();
-        } else if silent {
-            self.unused = self.writing.or(looked_up);
-        }
-        self.doubt.is_some()
-    }
-
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.doubt.is_some()
-    }
-
-    /// Whether the save was done whose answer never came.
-    pub(super) fn was_written(&mut self, there: Option<&[u8]>) -> bool {
-        self.writing = self.doubt.take_if(|written| *written == Revision::of(there));
-        self.writing.is_some()
-    }
-
     /// What a logout has overtaken is stored all the same, and is to be erased.
     pub(super) fn overtaken(&mut self, result: &Result<(), HostError>) {
         self.present |= result.is_ok();
@@ -185,7 +175,7 @@ impl Store {
         self.loaded = true;
         self.damaged = false;
         self.erasing = Some(Erasing::Anything);
-        self.unsaved.iter_mut().for_each(|unsaved| unsaved.login = false);
+        self.unsaved.iter_mut().for_each(|unsaved| unsaved.what.login = false);
     }
 
     fn saw(&mut self, record: Option<&Record>) {
@@ -198,7 +188,12 @@ impl Store {
 
     /// A person has logged in, and that could not be saved.
     pub(super) fn holds_login(&self) -> bool {
-        self.unsaved.as_ref().is_some_and(|unsaved| unsaved.login)
+        self.unsaved.as_ref().is_some_and(|unsaved| unsaved.what.login)
+    }
+
+    /// What could not be saved is due.
+    pub(super) fn hasten(&mut self, now: Mono) {
+        self.unsaved.iter_mut().for_each(|unsaved| unsaved.retry_at = unsaved.retry_at.min(now));
     }
 
     /// A try is due: whether, and not again before its answer.
@@ -311,11 +306,10 @@ impl AuthMachine {
         self.store.unsure = false;
         self.store.present = bytes.is_some();
         self.store.damaged &= bytes.is_some();
-        let unused = self.store.unused.take() == self.store.revision;
         match Record::parse(bytes?, &self.session.site.text) {
             Ok(mut record) => {
-                if let Some(tokens) = record.tokens.as_mut().filter(|_| unused) {
-                    tokens.renewal.sent = tokens.renewal.sent.saturating_sub(1);
+                if let (Some(by), Some(tokens)) = (&self.store.unused, &mut record.tokens) {
+                    tokens.renewal.take_back(by);
                 }
                 Some(record)
             }
@@ -375,6 +369,8 @@ impl AuthMachine {
         let ours_is_newer = self.ours_is_newer(&theirs);
         self.store.saw(Some(&theirs));
         if ours_is_newer {
+            let renewal = self.store.unsaved.as_ref().is_some_and(|unsaved| unsaved.what.renewal);
+            self.session.record.heed_renewal(&theirs, renewal);
             self.session.record.catch_up(&theirs);
             return Again::Same;
         }
@@ -382,7 +378,7 @@ impl AuthMachine {
         let same = ours.same_tokens(&theirs);
         self.session.adopt(now, ours.replaced_by(theirs), false);
         // It is overtaken, or there after all.
-        self.store.unsaved.iter_mut().for_each(|unsaved| unsaved.login = false);
+        self.store.unsaved.iter_mut().for_each(|unsaved| unsaved.what.login = false);
         if same {
             return Again::Same;
         }

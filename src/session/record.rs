@@ -192,6 +192,11 @@ pub enum Provenance {
     Origin,
 }
 
+#[derive(Deserialize)]
+struct Header {
+    version: Option<u64>,
+}
+
 impl Record {
     pub(crate) fn new(server: &str) -> Self {
         Self {
@@ -244,6 +249,17 @@ impl Record {
         theirs
     }
 
+    /// What another program says of the renewal of the same tokens stays, unless we have something of
+    /// our `own` to say; but that it is renewing them stays in any case.
+    pub(crate) fn heed_renewal(&mut self, theirs: &Self, own: bool) {
+        let (Some(ours), Some(theirs)) = (&mut self.tokens, &theirs.tokens) else { return };
+        let renewal = &theirs.renewal;
+        let marked = renewal.mark.is_some() && renewal.mark != ours.renewal.mark;
+        if ours.is_same_set(theirs) && (marked || !own) {
+            ours.renewal = renewal.clone();
+        }
+    }
+
     /// The next login registers afresh.
     pub(crate) fn suspect(&mut self, earlier: &EarlierClient) {
         let client = self.registrations.get_mut(&earlier.issuer);
@@ -292,12 +308,14 @@ impl Record {
         Ok(record)
     }
 
+    /// Whether a newer version of this program has written it: what that means is not ours to judge.
+    pub(crate) fn is_of_newer_version(bytes: &[u8]) -> bool {
+        let header: Option<Header> = serde_json::from_slice(bytes).ok();
+        header.and_then(|header| header.version).is_some_and(|version| version > VERSION)
+    }
+
     /// Reads a stored record of any server.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        #[derive(Deserialize)]
-        struct Header {
-            version: Option<u64>,
-        }
         let bad = |expected: &str, got: &str| Malformed::new("the stored record", expected, got);
         // What serde says of a broken value may quote it: only the place is told.
         let at = |e: serde_json::Error| {

@@ -25,12 +25,26 @@ pub(crate) struct Renewal {
     /// Refreshes that were sent with this refresh token and whose outcome isn't saved: whoever sent
     /// them has crashed, or is at it.
     pub(crate) sent: u8,
-    /// The last of them was sent without the store's lock: whoever has that may not be the only one.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) lockless: bool,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<Mark>,
+    /// Since when somebody waits in vain for the store's lock, and nobody has marked a refresh since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) awaited: Option<UnixTime>,
     /// It is not tried any more. The refresh token is kept: there may be something to revoke.
     pub(crate) given_up: bool,
     pub(crate) trouble: Option<Trouble>,
+}
+
+/// Says that a refresh is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// A name drawn for it.
+    pub(crate) by: String,
+    pub(crate) at: UnixTime,
+    /// Without the store's lock: whoever has that may not be the only one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) lockless: bool,
 }
 
 /// A refresh that was sent and whose sender crashed is tried once more: the answer tells whether the
@@ -40,6 +54,25 @@ pub(crate) const MOST_UNRESOLVED: u8 = 2;
 impl Renewal {
     pub(crate) fn is_clean(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Somebody says that it sends a refresh.
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        self.sent = self.sent.saturating_add(1);
+        self.mark = Some(mark);
+        self.awaited = None;
+    }
+
+    /// It wasn't sent after all.
+    pub(crate) fn take_back(&mut self, by: &str) {
+        if self.is_marked_by(by) {
+            self.sent = self.sent.saturating_sub(1);
+            self.mark = None;
+        }
+    }
+
+    pub(crate) fn is_marked_by(&self, by: &str) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.by == by)
     }
 }
 

@@ -81,6 +81,13 @@ pub fn show_code(report: Report, code: &ShowCodeCall) {
 }
 
 impl Browser for Prompt {
+    fn check(&self) -> Result<(), BrowserError> {
+        match &self.way {
+            Way::Open(browser) => browser.check(),
+            Way::Print => Ok(()),
+        }
+    }
+
     fn open(&self, url: &str) -> Result<(), BrowserError> {
         match &self.way {
             Way::Open(browser) => {

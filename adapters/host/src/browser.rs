@@ -25,6 +25,15 @@ pub trait Browser: Send + Sync {
     /// [`BrowserError`] when nothing could be started: show the URL and take the redirect by
     /// paste instead.
     fn open(&self, url: &str) -> Result<(), BrowserError>;
+
+    /// Whether there is one to open, as far as can be told without trying. Default: yes.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError`] as [`open`](Self::open) would have it for any URL.
+    fn check(&self) -> Result<(), BrowserError> {
+        Ok(())
+    }
 }
 
 /// Why no browser was opened. The URL is never part of the message.
@@ -107,6 +116,11 @@ impl Browser for SystemBrowser {
         }
         // Detached with its standard streams closed. Its error texts hold the URL, hence the kind.
         open::that_detached(url).map_err(|e| BrowserError::NotStarted { kind: e.kind() })
+    }
+
+    fn check(&self) -> Result<(), BrowserError> {
+        let any = self.desktop || self.command.is_some();
+        if any { Ok(()) } else { Err(BrowserError::Headless) }
     }
 }
 

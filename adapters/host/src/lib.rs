@@ -7,6 +7,7 @@
 //! | [`signer`] | key, sign | keys in PEM files, an agent or a device of the program's own |
 //! | [`listener`] | listen | the loopback redirect listener of RFC 8252 §7.3 |
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
+//! | [`hands`] | all but HTTP and listen | performs them, with what [`setup`] gave it |
 //! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
 //!
@@ -21,12 +22,13 @@
 
 pub mod browser;
 pub mod desk;
+pub mod hands;
 pub mod listener;
 pub mod secrets;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod settings;
-#[cfg(feature = "signer")]
+pub mod setup;
 pub mod signer;
 pub mod store;
 pub mod system;

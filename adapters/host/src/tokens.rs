@@ -12,7 +12,7 @@ use std::future::{Future, ready};
 use std::sync::{Mutex, PoisonError};
 
 use mcp_auth::toolhive::CachedSession;
-use mcp_auth::{Error, HostError, SavedClient, SavedLogin, Secret, UnixTime};
+use mcp_auth::{Error, ErrorKind, Grant, HostError, SavedClient, SavedLogin, Secret, UnixTime};
 
 /// An access token, and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,19 @@ impl Token {
     #[must_use]
     pub fn with(self, expires_at: Option<UnixTime>, session: Option<CachedSession>) -> Self {
         Self { expires_at, session, ..self }
+    }
+
+    /// What a session has lent to its token source.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::LoginRequired`] where it has none to lend.
+    pub fn lent(grant: Option<Grant>, session: Option<CachedSession>) -> Result<Self, Error> {
+        let Some(grant) = grant else {
+            let reason = "the server no longer asks for authorization".into();
+            return Err(ErrorKind::LoginRequired { reason, scopes: Default::default() }.into());
+        };
+        Ok(Self::new(grant.access_token()).with(grant.expires_at(), session))
     }
 }
 

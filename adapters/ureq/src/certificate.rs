@@ -1,19 +1,19 @@
 //! Certificates that clients show when they connect: mutual TLS.
 
 use mcp_auth::{ClientCertificate, HostError, SecretRef};
-use mcp_auth_host::secrets::{SecretProvider, find};
+use mcp_auth_host::hands::Hands;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 
 /// What is at these places, in PEM.
 pub(crate) fn client_certificate(
     shown: &ClientCertificate,
-    provider: Option<&dyn SecretProvider>,
+    hands: &Hands,
 ) -> Result<ClientCert, HostError> {
     let read = |place: &SecretRef| {
         let fail = |why: &dyn std::fmt::Display| {
             HostError::new(format!("the client's certificate, {place}: {why}"))
         };
-        let found = find(place, provider).map_err(|error| fail(&error))?;
+        let found = hands.secret_at(place).map_err(|error| fail(&error))?;
         found.ok_or_else(|| fail(&"it is not set"))
     };
     let (chain, key) = (read(&shown.certificate)?, read(&shown.key)?);

@@ -1,124 +1,48 @@
-//! The driver: one thread at a time that does what the machine wants done.
-//!
-//! ```text
-//! callers ──event──▶ desk (mutex) ──job──▶ driver ──▶ network, store, listener, browser
-//!    ▲                    │  ▲                │
-//!    └───── bell ─────────┘  └────answer──────┘
-//! ```
-//!
-//! It starts when there is work and ends when there is none, so an idle session has no thread.
-//! Callers only wait: each leaves on time, and what must be seen through (a token request, a save)
-//! goes on without them. The desk is never held while anything blocks.
+//! The driver: one thread at a time that does what the machine wants done. It starts when there is work
+//! and ends when there is none, so an idle session has no thread.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use mcp_auth::output::{ListenSpec, LoadCall, Page};
-use mcp_auth::{Action, HostError, Mono, Notice};
-use mcp_auth_host::listener::{self, CallbackAddress, CallbackListener};
+use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
+use mcp_auth::{Action, HostError, TransportError, TransportErrorKind};
+use mcp_auth_host::desk::{Job, Redirect, now};
+use mcp_auth_host::hands::contain;
+use mcp_auth_host::listener;
 
-use crate::hands::Hands;
-use mcp_auth_host::desk::{Desk, Job, now};
+use crate::certificate::client_certificate;
+use crate::exchange::exchange;
+use crate::office::Office;
 
 /// How long a browser waits for its page.
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
-/// How soon another thread is asked for where none was to be had.
-const STAFFING_PAUSE: Duration = Duration::from_millis(100);
 
-pub(crate) type OnNotice = Box<dyn Fn(&Notice) + Send + Sync>;
+/// A driver's time at work. Should it end with a panic (of whoever is told notices), another driver
+/// takes over.
+pub(crate) struct Shift(Arc<Office>);
 
-/// What all handles, the driver and the listener share.
-pub(crate) struct Office {
-    pub(crate) hands: Hands,
-    on_notice: OnNotice,
-    /// Held while notices are told: they come in order.
-    telling: Mutex<()>,
-    desk: Mutex<Desk>,
-    /// Rung whenever something at the desk has changed.
-    bell: Condvar,
+impl Shift {
+    pub(crate) fn of(office: Arc<Office>) -> Self {
+        Self(office)
+    }
+
+    pub(crate) fn work(self) {
+        while let Some(job) = self.0.next_job() {
+            self.0.perform(job);
+        }
+    }
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.at_desk(|desk| desk.driven = false);
+        }
+    }
 }
 
 impl Office {
-    pub(crate) fn new(hands: Hands, on_notice: OnNotice, desk: Desk) -> Self {
-        let (telling, bell) = (Mutex::default(), Condvar::new());
-        Self { hands, on_notice, telling, desk: Mutex::new(desk), bell }
-    }
-
-    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something at the desk, and sees to it that what follows is done.
-    pub(crate) fn at_desk<T>(self: &Arc<Self>, act: impl FnOnce(&mut Desk) -> T) -> T {
-        let mut desk = self.desk();
-        let result = act(&mut desk);
-        self.staff(&mut desk);
-        self.bell.notify_all();
-        result
-    }
-
-    /// Does something at the desk, waits until it is `done`, or until that moment, and `leave`s.
-    pub(crate) fn wait<S: Copy, T>(
-        self: &Arc<Self>,
-        until: Mono,
-        start: impl FnOnce(&mut Desk) -> S,
-        done: impl Fn(&Desk, S) -> bool,
-        leave: impl FnOnce(&mut Desk, S, bool) -> T,
-    ) -> T {
-        let mut desk = self.desk();
-        let started = start(&mut desk);
-        self.bell.notify_all();
-        let over = loop {
-            desk.tick_if_due();
-            let over = done(&desk, started);
-            if over || until <= now().mono {
-                break over;
-            }
-            let staffed = self.staff(&mut desk);
-            let soon = (!staffed).then(|| now().mono.plus(STAFFING_PAUSE));
-            desk = self.doze(desk, soon.into_iter().chain([until]).min());
-        };
-        let result = leave(&mut desk, started, over);
-        self.staff(&mut desk);
-        self.bell.notify_all();
-        drop(desk);
-        self.tell();
-        result
-    }
-
-    /// Makes sure that somebody does what is to be done; `false` where no thread can be had.
-    fn staff(self: &Arc<Self>, desk: &mut Desk) -> bool {
-        if desk.driven || !desk.has_work() {
-            return true;
-        }
-        let office = self.clone();
-        let driver = thread::Builder::new().name("mcp-auth".into());
-        desk.driven = driver.spawn(move || Shift(office).work()).is_ok();
-        desk.driven
-    }
-
-    /// Sleeps until the bell rings, the machine wants a tick, or that moment has come.
-    fn doze<'a>(&self, desk: MutexGuard<'a, Desk>, until: Option<Mono>) -> MutexGuard<'a, Desk> {
-        match desk.due.into_iter().chain(until).min() {
-            Some(until) => {
-                let left = now().mono.until(until);
-                self.bell.wait_timeout(desk, left).unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.bell.wait(desk).unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-
-    /// Tells what there is to tell. Whoever returns from here knows that all has been told.
-    fn tell(&self) {
-        let _turn = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let notice = self.desk().notices.pop_front();
-            let Some(notice) = notice else { return };
-            (self.on_notice)(&notice);
-        }
-    }
-
     /// The driver's next job; `None` ends its shift.
     fn next_job(&self) -> Option<Job> {
         let mut desk = self.desk();
@@ -173,11 +97,11 @@ impl Office {
                 call.answer(key)
             }
             Action::Sign(call) => {
-                let signature = self.hands.sign(call.key(), call.algorithm(), call.input());
+                let signature = self.hands.sign(&call);
                 call.answer(signature)
             }
             Action::Http(call) => {
-                let response = self.hands.http(&call);
+                let response = self.http(&call);
                 call.answer(response)
             }
             Action::Listen(call) => {
@@ -198,11 +122,22 @@ impl Office {
         self.at_desk(|desk| desk.feed(event));
     }
 
+    fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+        let shown = call.certificate().map(|shown| client_certificate(shown, &self.hands));
+        let shown = shown
+            .transpose()
+            .map_err(|error| TransportError::new(TransportErrorKind::Other, error))?;
+        contain(
+            || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
+            || exchange(&self.network, call.request(), call.limits(), call.reach(), shown),
+        )
+    }
+
     fn load(&self, call: &LoadCall) -> Result<Option<Vec<u8>>, HostError> {
         // None is left, unless a lock came too late for the machine to still want it.
         let stale = self.desk().lock.take();
         drop(stale);
-        let (record, lock) = self.hands.load(call)?;
+        let (record, lock) = self.hands.load(call, call.deadline())?;
         self.desk().lock = lock;
         Ok(record)
     }
@@ -214,9 +149,7 @@ impl Office {
             Some(office) => office.on_redirect(target),
             None => listener::Page::NotForUs,
         };
-        let address = CallbackAddress::from(spec);
-        let bound = CallbackListener::bind(&address).and_then(|bound| bound.start(on_redirect));
-        let running = bound.map_err(HostError::new)?;
+        let running = self.hands.listen(spec, on_redirect)?;
         let uri = running.redirect_uri().to_owned();
         let stale = self.desk().listener.replace(running);
         drop(stale);
@@ -225,37 +158,12 @@ impl Office {
 
     /// A redirect came to the listener: the page for whoever sent it.
     fn on_redirect(self: &Arc<Self>, target: String) -> listener::Page {
-        listener::Page::of(self.page_for(target), self.hands.program.as_deref())
+        self.hands.page(self.page_for(target))
     }
 
     /// What whoever sent this redirect is to be shown.
     pub(crate) fn page_for(self: &Arc<Self>, target: String) -> Page {
-        let page = self.wait(
-            now().mono.plus(PAGE_PATIENCE),
-            |desk| desk.redirected(target, true),
-            |desk, ticket| desk.has_page(ticket),
-            |desk, ticket, _| desk.take_page(ticket),
-        );
+        let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target));
         page.unwrap_or(Page::NotForUs)
-    }
-}
-
-/// A driver's time at work. Should it end with a panic (of whoever is told notices), another driver
-/// takes over.
-struct Shift(Arc<Office>);
-
-impl Shift {
-    fn work(self) {
-        while let Some(job) = self.0.next_job() {
-            self.0.perform(job);
-        }
-    }
-}
-
-impl Drop for Shift {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.at_desk(|desk| desk.driven = false);
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use mcp_auth::output::Limits;
 use mcp_auth::wire::url::is_loopback;
 use mcp_auth::{OutOfReach, PeerAddress, Reach, TransportError, TransportErrorKind};
@@ -40,8 +40,8 @@ pub(crate) fn exchange(
     let limit = u64::try_from(limits.max_body).unwrap_or(u64::MAX);
     let bytes = if limits.head_only {
         let mut bytes = Vec::new();
-        // An event stream may never end; of anything else, what comes is enough.
-        if is_json(&parts.headers) {
+        // What comes of it is enough.
+        if limits.want_body(&parts.headers) {
             let _ = body.as_reader().take(limit).read_to_end(&mut bytes);
         }
         bytes
@@ -66,11 +66,6 @@ pub(crate) fn stream(
         response.extensions_mut().insert(PeerAddress(peer));
     }
     Ok(response)
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| value.to_ascii_lowercase().starts_with("application/json"))
 }
 
 /// Sends the request to where its URL leads. What is for this machine takes no proxy, and its names

@@ -3,9 +3,9 @@
 use mcp_auth::toolhive::{EnvVar, RemoteConfig, Warning};
 use mcp_auth::{Error, Need};
 use mcp_auth_host::browser::{Browser, BrowserError};
+use mcp_auth_host::desk::Asking;
 
 use crate::builder::Builder;
-use crate::session::Asking;
 use crate::source::SessionTokenSource;
 
 /// Authenticates to a remote MCP server as a program with ToolHive's configuration did.
@@ -83,10 +83,11 @@ impl Handler {
     /// As [`Session::token`](crate::Session::token). Where the network is down, a cached login is
     /// kept, and no browser opens.
     pub fn authenticate(
-        self,
+        mut self,
         server: impl Into<String>,
     ) -> Result<Option<SessionTokenSource>, Error> {
-        let session = Builder { server: server.into(), ..self.builder }.build()?;
+        self.builder.setup.server = server.into();
+        let session = self.builder.build()?;
         let grant = session.token(&Need::default(), Asking::Welcome)?;
         Ok(grant.map(|_| session.token_source()))
     }

@@ -67,21 +67,20 @@
 mod builder;
 mod certificate;
 mod driver;
-mod error;
 mod exchange;
 mod handler;
-mod hands;
 mod middleware;
 mod network;
+mod office;
 mod session;
 mod source;
 
 pub use builder::Builder;
-pub use error::SendError;
 pub use handler::Handler;
 pub use middleware::Authentication;
-pub use session::{Asking, Session};
+pub use session::Session;
 pub use source::SessionTokenSource;
 
+pub use mcp_auth_host::desk::{Asking, SendError};
 // What the builder takes.
 pub use mcp_auth_host::{browser, secrets, store, tokens};

@@ -6,10 +6,11 @@ use std::io::{Cursor, Read as _};
 use http::header::AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode, request};
 use mcp_auth::{Challenged, Error, Need};
+use mcp_auth_host::desk::Asking;
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{AsSendBody as _, Body, RequestExt as _, SendBody};
 
-use crate::session::{Asking, Session};
+use crate::session::Session;
 
 /// The largest body that is kept to be sent again, in bytes, where nobody says.
 const MAX_BODY: usize = 1 << 20;

@@ -2,49 +2,25 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use mcp_auth::output::{Limits, Page};
 use mcp_auth::toolhive::CachedSession;
-use mcp_auth::wire::scope::ScopeSet;
 use mcp_auth::{
-    AuthMachine, ClockSkew, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, HostError,
-    Logout, Mono, Need, Reach, SessionState, TokenState, TokenStatus, TransportError,
-    TransportErrorKind, Verdict,
+    ClockSkew, Demand, Discovery, Error, ErrorKind, Event, Grant, HostError, Logout, Mono, Need,
+    Reach, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+};
+use mcp_auth_host::desk::{
+    Asking, Attempt, Desk, Errand, Forget, LogOut, Next, Quest, SendError, Sending, Step,
+    authorize, now,
 };
 
-use ureq::Body;
-
 use crate::builder::Builder;
-use crate::driver::Office;
-use crate::error::SendError;
 use crate::exchange::{default_config, exchange, stream};
-use crate::hands::Hands;
 use crate::network::Network;
+use crate::office::Office;
 use crate::source::SessionTokenSource;
-use mcp_auth_host::desk::{Desk, now};
-use mcp_auth_host::store::HookedStore;
-use mcp_auth_host::tokens::Hooks;
-
-/// How often one call demands a token. More than once only where another caller's attempt was
-/// joined and didn't bring what this one needs.
-const MAX_DEMANDS: usize = 3;
-/// How often one request is sent. The machine ends it sooner: see `step_up_limit`.
-const MAX_SENDS: usize = 8;
-/// What a call is given beside the time that a person may take in the browser.
-const MARGIN: Duration = Duration::from_secs(60);
-
-/// Whether a person may be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Asking {
-    /// A background task: without a usable or refreshable token it fails with "login required".
-    Never,
-    /// A person is there and expects a browser.
-    Welcome,
-}
 
 /// One login at one MCP server, for any number of threads. Clones are the same session.
 ///
@@ -59,11 +35,8 @@ pub struct Session(Arc<Handle>);
 /// All clones of a session: when the last one goes, the driver ends after its work.
 struct Handle {
     office: Arc<Office>,
-    hooks: Arc<Hooks>,
     timeout: Duration,
     max_body: usize,
-    /// Somebody has asked for a token.
-    demanded: AtomicBool,
 }
 
 impl Drop for Handle {
@@ -79,22 +52,13 @@ impl Session {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Self, Error> {
-        let Builder { server, config, browser, show_code, secrets, signer, .. } = builder;
-        let Builder { program, agent, max_body, .. } = builder;
-        let hooks = Arc::new(builder.hooks);
-        let store = Box::new(HookedStore::new(builder.store, hooks.clone()));
-        let person = Duration::from_secs(config.login_timeout_seconds);
-        let timeout = builder.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
-        let machine = AuthMachine::new(&server, Arc::new(config), entropy()?)?;
+        let Builder { setup, agent, resolver, road } = builder;
+        let opened = setup.open()?;
         let config = agent.map_or_else(default_config, |agent| agent.config().clone());
-        let network = Network::new(config, builder.resolver, builder.road);
-        let hands = Hands { network, store, browser, show_code, secrets, signer, program };
-        let office = Arc::new(Office::new(hands, builder.on_notice, Desk::new(machine)));
-        if let Some(cached) = builder.cached {
-            office.desk().feed(Event::Restore(cached));
-        }
-        let demanded = AtomicBool::new(false);
-        Ok(Self(Arc::new(Handle { office, hooks, timeout, max_body, demanded })))
+        let network = Network::new(config, resolver, road);
+        let (timeout, max_body) = (opened.timeout, opened.max_body);
+        let office = Arc::new(Office::new(network, opened));
+        Ok(Self(Arc::new(Handle { office, timeout, max_body })))
     }
 
     /// A token for `need`: the one at hand, a refreshed one, or, where a person is
@@ -105,7 +69,7 @@ impl Session {
     /// [`ErrorKind::LoginRequired`] where a person would have to be asked and may not be;
     /// [`ErrorKind::TimedOut`]; [`ErrorKind::Cancelled`]; else what went wrong on the way.
     pub fn token(&self, need: &Need, asking: Asking) -> Result<Option<Grant>, Error> {
-        self.token_until(self.deadline(), need, asking)
+        self.seek(self.deadline(), Quest::new(need, asking))
     }
 
     /// Logs in anew, even though there may be a usable token, or the server lets everybody in.
@@ -131,7 +95,7 @@ impl Session {
     fn log_in(&self, demand: Demand) -> Result<Option<Grant>, Error> {
         let until = self.deadline();
         self.attempt(until, demand)?;
-        self.token_until(until, &Need::default(), Asking::Welcome)
+        self.seek(until, Quest::new(&Need::default(), Asking::Welcome))
     }
 
     /// Finds out what a login would meet: detection and discovery only. Nothing is registered,
@@ -161,20 +125,7 @@ impl Session {
     /// Where there is no report: [`ErrorKind::TimedOut`], though it is still seen through, and
     /// [`ErrorKind::Cancelled`].
     pub fn logout(&self) -> Result<Logout, Error> {
-        self.0.office.wait(
-            self.deadline(),
-            |desk| desk.start(Event::Logout),
-            |desk, attempt| !attempt.is_some_and(|attempt| desk.machine.is_running(attempt)),
-            |desk, attempt, over| {
-                let report = attempt.and_then(|id| desk.machine.logged_out(id)).cloned();
-                let failed = attempt.and_then(|attempt| desk.leave(attempt));
-                match report {
-                    Some(report) => Ok(report),
-                    None if over => Err(failed.unwrap_or_else(|| ErrorKind::Cancelled.into())),
-                    None => Err(self.timed_out()),
-                }
-            },
-        )
+        self.wait(self.deadline(), LogOut::default())
     }
 
     /// Forgets everything about the server, in memory and in the store, and tells no server: the
@@ -184,19 +135,7 @@ impl Session {
     ///
     /// [`ErrorKind::Store`] where it could not be erased; [`ErrorKind::TimedOut`].
     pub fn forget(&self) -> Result<(), Error> {
-        let erased = self.0.office.wait(
-            self.deadline(),
-            |desk| {
-                desk.erased = None;
-                desk.feed(Event::Forget);
-            },
-            |desk, ()| desk.erased.is_some(),
-            |desk, (), _| desk.erased.clone(),
-        );
-        match erased {
-            Some(result) => result.map_err(|error| ErrorKind::Store(error).into()),
-            None => Err(self.timed_out()),
-        }
+        self.wait(self.deadline(), Forget::default())
     }
 
     /// Reads the stored record, if that was not done yet, and nothing else: no request is sent.
@@ -215,7 +154,8 @@ impl Session {
     ///
     /// The response may have any status, and its body is read to the end: an event stream that
     /// doesn't end is not for this method. No redirect is followed, but to the same URL with a slash at
-    /// the end or without: see [`AuthMachine::judge`].
+    /// the end or without: see
+    /// [`AuthMachine::judge`](mcp_auth::AuthMachine::judge).
     ///
     /// # Errors
     ///
@@ -240,54 +180,24 @@ impl Session {
         asking: Asking,
         mut send: impl FnMut(&Request<Vec<u8>>) -> Result<Response<T>, E>,
     ) -> Result<Response<T>, E> {
-        let until = self.deadline();
-        self.0.office.desk().machine.prepare(&mut request)?;
-        let mut grant = self.first_grant(until, need, asking)?;
-        let mut sends = 1;
+        let (until, office) = (self.deadline(), &self.0.office);
+        office.desk().machine.check_home(request.uri())?;
+        let mut sending = Sending::new(self.seek(until, Quest::of_request(need, asking))?);
         loop {
-            match &grant {
-                Some(grant) => self.authorize(&mut request, grant)?,
-                // Ours, of the last round.
-                None if sends > 1 => drop(request.headers_mut().remove(AUTHORIZATION)),
-                None => {}
-            }
+            self.prepare(&mut sending, &mut request)?;
             let response = send(&request)?;
-            if sends == MAX_SENDS {
-                return Ok(response);
-            }
-            sends += 1;
-            let sent_with = grant.as_ref().map(Grant::generation);
-            match self.judge(&request, &response, grant.as_ref(), need) {
-                Verdict::Refused(challenged) => {
-                    self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
-                    grant = self.token_until(until, need, asking)?;
-                    if grant.as_ref().map(Grant::generation) == sent_with {
+            let next = sending.answered(&office.desk(), need, &mut request, &response);
+            match next {
+                Next::Deliver => return Ok(response),
+                Next::Again => {}
+                Next::Refused(challenged) => {
+                    office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+                    if !sending.renewed(self.seek(until, Quest::new(need, asking))?) {
                         return Ok(response);
                     }
                 }
-                Verdict::Again(challenged) => {
-                    self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
-                    grant = self.token_until(until, need, asking)?;
-                }
-                Verdict::Moved(uri) => *request.uri_mut() = uri,
-                _ => return Ok(response),
             }
         }
-    }
-
-    /// Adds a token to a request for the MCP server, and the proof that goes with one that is bound to a
-    /// key ([`Config::dpop`](mcp_auth::Config::dpop)): that is for this request alone, and for now.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::ForeignRequest`] for a request that goes elsewhere; [`ErrorKind::SigningFailed`].
-    pub fn authorize<B>(&self, request: &mut Request<B>, grant: &Grant) -> Result<(), Error> {
-        let Some(proof) = grant.proof(now(), request, entropy()?) else {
-            return grant.authorize(request);
-        };
-        let signed = self.0.office.hands.sign(proof.key(), proof.algorithm(), proof.input());
-        let signature = signed.map_err(|error| proof.failed(error))?;
-        grant.authorize_with(request, &proof, &signature)
     }
 
     /// The same for what can be sent only once: a refusal counts for the next request.
@@ -298,19 +208,38 @@ impl Session {
         asking: Asking,
         send: impl FnOnce(&Request<Vec<u8>>) -> Result<Response<T>, E>,
     ) -> Result<Response<T>, E> {
-        self.0.office.desk().machine.prepare(&mut request)?;
+        let office = &self.0.office;
+        office.desk().machine.check_home(request.uri())?;
         // Its answer would come too late to find out by: this asks first.
-        let grant = self.token_until(self.deadline(), need, asking)?;
-        if let Some(grant) = &grant {
-            self.authorize(&mut request, grant)?;
-        }
+        let mut sending = Sending::new(self.seek(self.deadline(), Quest::new(need, asking))?);
+        self.prepare(&mut sending, &mut request)?;
         let response = send(&request)?;
-        if let Verdict::Refused(challenged) | Verdict::Again(challenged) =
-            self.judge(&request, &response, grant.as_ref(), need)
-        {
-            self.0.office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+        let next = sending.answered(&office.desk(), need, &mut request, &response);
+        if let Next::Refused(challenged) = next {
+            office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
         }
         Ok(response)
+    }
+
+    fn prepare<B>(&self, sending: &mut Sending, request: &mut Request<B>) -> Result<(), Error> {
+        let office = &self.0.office;
+        let proof = sending.prepare(&office.desk(), request)?;
+        // Not at the desk: keys may be in devices that ask their owner.
+        let Some(proof) = proof else { return Ok(()) };
+        let signature = office.hands.prove(&proof)?;
+        sending.proven(request, &proof, &signature)
+    }
+
+    /// Adds a token to a request for the MCP server, and the proof that goes with one that is bound to a
+    /// key ([`Config::dpop`](mcp_auth::Config::dpop)): that is for this request alone, and for now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] for a request that goes elsewhere; [`ErrorKind::SigningFailed`].
+    pub fn authorize<B>(&self, request: &mut Request<B>, grant: &Grant) -> Result<(), Error> {
+        let Some(proof) = authorize(request, grant)? else { return Ok(()) };
+        let signature = self.0.office.hands.prove(&proof)?;
+        grant.authorize_with(request, &proof, &signature)
     }
 
     /// Whether a request to `uri` is one to this session's server.
@@ -322,18 +251,8 @@ impl Session {
     pub(crate) fn send_again(
         &self,
         request: &Request<Vec<u8>>,
-    ) -> Result<Response<Body>, ureq::Error> {
-        stream(&self.0.office.hands.network, request)
-    }
-
-    fn judge<T>(
-        &self,
-        request: &Request<Vec<u8>>,
-        response: &Response<T>,
-        grant: Option<&Grant>,
-        need: &Need,
-    ) -> Verdict {
-        self.0.office.desk().machine.judge(now(), request, response, grant, need)
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        stream(&self.0.office.network, request)
     }
 
     /// Takes a redirect URL that the person pasted. What comes of it is seen by whoever waits for
@@ -381,7 +300,7 @@ impl Session {
     /// Why a [persister](Builder::token_persister) has not kept something, if it hasn't. It is asked
     /// again when the login is next read or saved.
     pub fn not_persisted(&self) -> Option<HostError> {
-        self.0.hooks.failure()
+        self.0.office.hands.not_persisted()
     }
 
     /// Lends its tokens, and asks nobody for them.
@@ -402,64 +321,26 @@ impl Session {
         ErrorKind::TimedOut(self.0.timeout).into()
     }
 
-    /// What a request is first sent with. Where nobody knows whether the server wants
-    /// authorization, its answer to this very request tells more than a probe would.
-    fn first_grant(
-        &self,
-        until: Mono,
-        need: &Need,
-        asking: Asking,
-    ) -> Result<Option<Grant>, Error> {
-        self.attempt(until, Demand::load())?;
-        let asked_before = self.0.office.desk().machine.wants_authorization().is_some();
-        if asked_before { self.token_until(until, need, asking) } else { Ok(None) }
-    }
-
-    fn token_until(
-        &self,
-        until: Mono,
-        need: &Need,
-        asking: Asking,
-    ) -> Result<Option<Grant>, Error> {
-        for demands in 0.. {
-            let state = self.0.office.desk().machine.token(now(), need);
-            match state {
-                TokenState::Ready(grant) => {
-                    // The machine is told once that its tokens are in use: it looks after them.
-                    if !self.0.demanded.swap(true, Ordering::Relaxed) {
-                        let demand = Demand::background(need.clone());
-                        self.0.office.at_desk(|desk| desk.feed(Event::Demand(demand)));
-                    }
-                    return Ok(Some(grant));
-                }
-                TokenState::NotRequired => return Ok(None),
-                _ if demands == MAX_DEMANDS => break,
-                _ => {}
+    fn seek(&self, until: Mono, mut quest: Quest<'_>) -> Result<Option<Grant>, Error> {
+        loop {
+            match self.0.office.at_desk(|desk| quest.step(desk))? {
+                Step::Done(grant) => return Ok(grant),
+                Step::Demand(demand) => self.attempt(until, demand)?,
             }
-            self.0.demanded.store(true, Ordering::Relaxed);
-            self.attempt(
-                until,
-                match asking {
-                    Asking::Never => Demand::background(need.clone()),
-                    Asking::Welcome => Demand::interactive(need.clone()),
-                },
-            )?;
         }
-        let reason = "the tokens that the server issues can't be used".into();
-        Err(ErrorKind::LoginRequired { reason, scopes: ScopeSet::new() }.into())
     }
 
     /// Makes a demand and waits for the end of its attempt.
     fn attempt(&self, until: Mono, demand: Demand) -> Result<(), Error> {
-        self.0.office.wait(
-            until,
-            |desk| desk.demand(demand),
-            |desk, attempt| !attempt.is_some_and(|attempt| desk.machine.is_running(attempt)),
-            |desk, attempt, over| {
-                let failed = attempt.and_then(|attempt| desk.leave(attempt));
-                if over { failed.map_or(Ok(()), Err) } else { Err(self.timed_out()) }
-            },
-        )
+        self.wait(until, Attempt::at(demand))
+    }
+
+    fn wait<T>(
+        &self,
+        until: Mono,
+        errand: impl Errand<Result = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.0.office.wait(until, errand).unwrap_or_else(|| Err(self.timed_out()))
     }
 
     fn exchange(
@@ -475,16 +356,10 @@ impl Session {
         let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            exchange(&self.0.office.hands.network, request, limits, &Reach::anywhere(), None)
+            exchange(&self.0.office.network, request, limits, &Reach::anywhere(), None)
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }
-}
-
-fn entropy() -> Result<Entropy, Error> {
-    let seed = mcp_auth_host::system::random_seed()
-        .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
-    Ok(Entropy::from_bytes(seed))
 }
 
 impl fmt::Debug for Session {

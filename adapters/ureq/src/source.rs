@@ -1,12 +1,13 @@
 //! Tokens for programs that send their requests themselves.
 
-use mcp_auth::{CachedLogin, Config, Error, ErrorKind, Need};
+use mcp_auth::{CachedLogin, Config, Error, Need};
+use mcp_auth_host::desk::Asking;
 use mcp_auth_host::tokens::{Token, TokenSource};
 
-use crate::session::{Asking, Session};
+use crate::session::Session;
 
 /// Lends a session's tokens, renewed when they have to be. Nobody is asked: where a person has to log
-/// in anew, the error is [`ErrorKind::LoginRequired`].
+/// in anew, the error is [`ErrorKind::LoginRequired`](mcp_auth::ErrorKind::LoginRequired).
 #[derive(Clone, Debug)]
 pub struct SessionTokenSource {
     session: Session,
@@ -40,11 +41,7 @@ impl SessionTokenSource {
 
 impl TokenSource for SessionTokenSource {
     fn token(&self) -> Result<Token, Error> {
-        let Some(grant) = self.session.token(&Need::default(), Asking::Never)? else {
-            let reason = "the server no longer asks for authorization".into();
-            return Err(ErrorKind::LoginRequired { reason, scopes: Default::default() }.into());
-        };
-        let session = self.session.cached_session();
-        Ok(Token::new(grant.access_token()).with(grant.expires_at(), session))
+        let grant = self.session.token(&Need::default(), Asking::Never)?;
+        Token::lent(grant, self.session.cached_session())
     }
 }

@@ -1,9 +1,5 @@
 //! An agent that a program has already gains authentication, and is otherwise as it was.
 
-// Its visitor is for other stories.
-#[allow(dead_code, reason = "shared with the other stories")]
-mod town;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,11 +7,18 @@ use std::time::Duration;
 use http::{Response, header};
 use mcp_auth::{ErrorKind, Need};
 use mcp_auth_host::serve::Server;
-use mcp_auth_ureq::{Asking, Session};
+use mcp_auth_hosts::Visitor;
+use mcp_auth_ureq::{Asking, Builder, Session};
 use mcp_auth_world::{Canned, Fault, Mood, RequiresLogin, ResourceMetadata, What};
-use town::{Town, Visitor};
 use ureq::middleware::MiddlewareNext;
 use ureq::{Agent, Body, SendBody};
+
+type Town = mcp_auth_hosts::Town<Session>;
+
+/// A session whose person approves.
+fn session(town: &Town) -> Builder {
+    town.setup().into()
+}
 
 fn body(tool: &str) -> String {
     format!(
@@ -46,7 +49,7 @@ fn the_first_refusal_leads_to_a_login_and_the_request_is_sent_again() {
     for errors in [true, false] {
         let town = Town::new();
         let visitor = Visitor::default();
-        let session = town.session().browser(visitor.clone()).build().unwrap();
+        let session = session(&town).browser(visitor.clone()).build().unwrap();
         let agent = agent(&session, Asking::Welcome, errors);
         let mut response = call(&town, &agent, "whoami").unwrap();
         assert_eq!(response.status(), 200);
@@ -68,7 +71,7 @@ fn the_first_refusal_leads_to_a_login_and_the_request_is_sent_again() {
 fn a_refused_token_is_refreshed_and_the_body_sent_again_as_it_was() {
     for errors in [true, false] {
         let town = Town::new();
-        let session = town.session().build().unwrap();
+        let session = session(&town).build().unwrap();
         session.login().unwrap();
         let agent = agent(&session, Asking::Never, errors);
         // Where statuses are errors, what would help is asked for once more.
@@ -88,7 +91,7 @@ fn a_refused_token_is_refreshed_and_the_body_sent_again_as_it_was() {
 fn an_operation_that_needs_more_is_stepped_up() {
     let town = Town::new();
     let visitor = Visitor::default();
-    let session = town.session().browser(visitor.clone()).build().unwrap();
+    let session = session(&town).browser(visitor.clone()).build().unwrap();
     session.login().unwrap();
     let authentication = session.middleware(Asking::Welcome).need(|parts| Need {
         operation: parts.headers.get("x-tool").map(|tool| tool.to_str().unwrap().to_owned()),
@@ -106,7 +109,7 @@ fn an_operation_that_needs_more_is_stepped_up() {
 fn in_the_background_nobody_is_asked_and_the_caller_is_told() {
     let town = Town::new();
     let visitor = Visitor::default();
-    let session = town.session().browser(visitor.clone()).build().unwrap();
+    let session = session(&town).browser(visitor.clone()).build().unwrap();
     for errors in [true, false] {
         let failed = call(&town, &agent(&session, Asking::Never, errors), "whoami").unwrap_err();
         let failed = auth_error(failed);
@@ -118,7 +121,7 @@ fn in_the_background_nobody_is_asked_and_the_caller_is_told() {
 #[test]
 fn what_no_token_helps_is_handed_over_in_the_callers_form() {
     let town = Town::new();
-    let session = town.session().build().unwrap();
+    let session = session(&town).build().unwrap();
     session.login().unwrap();
     town.world().resource.mood = Mood::ForbidsAll;
     let plain = call(&town, &agent(&session, Asking::Never, false), "whoami");
@@ -145,7 +148,7 @@ fn a_server_that_wants_no_authorization_is_called_once_and_without() {
     let town = Town::new();
     town.world().resource.requires_login = RequiresLogin::Never;
     town.world().resource.metadata = ResourceMetadata::Absent;
-    let session = town.session().build().unwrap();
+    let session = session(&town).build().unwrap();
     let response = call(&town, &agent(&session, Asking::Welcome, true), "whoami").unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(town.world().authorization_headers(town.url()), Vec::<String>::new());
@@ -155,7 +158,7 @@ fn a_server_that_wants_no_authorization_is_called_once_and_without() {
 #[test]
 fn other_servers_and_requests_with_a_token_of_their_own_pass_through_untouched() {
     let town = Town::new();
-    let session = town.session().build().unwrap();
+    let session = session(&town).build().unwrap();
     session.login().unwrap();
     let agent = agent(&session, Asking::Welcome, true);
     let seen = |request: http::Request<Vec<u8>>| {
@@ -193,7 +196,7 @@ fn a_redirect_elsewhere_is_shown_and_takes_no_token_along() {
 #[test]
 fn a_body_that_is_too_large_to_be_kept_is_sent_once_and_counts_for_the_next() {
     let town = Town::new();
-    let session = town.session().build().unwrap();
+    let session = session(&town).build().unwrap();
     session.login().unwrap();
     let authentication = session.middleware(Asking::Never).max_body(1000);
     let settings = Agent::config_builder().http_status_as_error(false);
@@ -226,7 +229,7 @@ impl std::io::Read for Counted {
 #[test]
 fn the_agents_other_middleware_sees_what_is_sent_and_received() {
     let town = Town::new();
-    let session = town.session().build().unwrap();
+    let session = session(&town).build().unwrap();
     session.login().unwrap();
     let seen = Arc::new(AtomicUsize::new(0));
     let counter = seen.clone();

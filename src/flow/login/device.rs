@@ -18,14 +18,20 @@ impl Login {
     /// Where no browser can be opened: a code may do instead.
     pub(crate) fn on_no_browser(self, why: HostError, now: UnixTime, notes: &mut Notes) -> Turn {
         let Self { mut job, stage } = self;
-        let Stage::Authorize(sent) = stage else { return Err(stray("browse")) };
-        let offered = sent.found.server.device_authorization_endpoint().is_some();
+        let (found, redirect_uri) = match stage {
+            Stage::Listen(found) => {
+                let redirect_uri = job.likely_redirect_uri(&found);
+                (found, redirect_uri)
+            }
+            Stage::Authorize(sent) => (sent.found, sent.redirect_uri),
+            _ => return Err(stray("browse")),
+        };
+        let offered = found.server.device_authorization_endpoint().is_some();
         if !offered || !why.is_headless() || job.config.device_grant != DeviceGrant::Auto {
             return Err(ErrorKind::Browser(why).into());
         }
         job.by_code = true;
-        let place = Place { found: sent.found, redirect_uri: sent.redirect_uri };
-        Self::identify(job, place, now, notes)
+        Self::identify(job, Place { found, redirect_uri }, now, notes)
     }
 
     /// Asks for a code.

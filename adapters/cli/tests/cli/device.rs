@@ -48,6 +48,7 @@ fn where_no_browser_can_be_opened_a_code_is_printed_without_being_asked_for() {
     assert!(matches!(visit, Visit::Page(_)), "{visit:?}");
     login.ends().exits_with(0);
     stage.run(&["token", stage.url()]).exits_with(0);
+    assert_eq!(stage.servers.world().registrations(), 1);
     // Where the server gives none, what to do is said as ever.
     let other = Stage::new();
     let store = other.store();

@@ -7,11 +7,12 @@ use mcp_auth::toolhive::{CachedSession, RemoteConfig};
 use mcp_auth::{
     CachedLogin, Config, ErrorKind, HostError, SavedClient, Secret, SecretRef, UnixTime,
 };
+use mcp_auth_hosts::Visitor;
 use mcp_auth_ureq::tokens::{PersistingTokenSource, TokenSource};
 use mcp_auth_ureq::{Handler, Session, SessionTokenSource};
 use mcp_auth_world::{Canned, Fault, RequiresLogin, ResourceMetadata, What};
 
-use crate::town::{Town, Visitor};
+use crate::{Town, session};
 
 /// A secret manager, and what the persisters put there.
 #[derive(Clone, Default)]
@@ -193,7 +194,7 @@ fn a_cached_login_becomes_a_source_whose_first_use_refreshes_and_is_the_only_req
     town.world().authorization[0].preregister("by-hand", None);
     let known = Config { client_id: Some("by-hand".to_owned()), ..Config::default() };
     let visitor = Visitor::default();
-    let session = town.session().browser(visitor).config(known.clone()).build().unwrap();
+    let session = session(&town).browser(visitor).config(known.clone()).build().unwrap();
     session.login().unwrap();
     let cached = session.cached_session().unwrap();
     let issuer = town.world().authorization[0].issuer.clone();

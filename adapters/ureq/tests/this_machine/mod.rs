@@ -12,8 +12,7 @@ use mcp_auth::TransportErrorKind;
 use mcp_auth_host::serve::Server;
 use mcp_auth_ureq::{Asking, SendError, Session};
 
-use crate::need;
-use crate::town::Town;
+use crate::{Town, need, session};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +41,7 @@ fn a_login_on_this_machine_takes_no_proxy() {
     let proxy = Stranger::new();
     let through = ureq::Proxy::new(&format!("http://{}", proxy.address())).unwrap();
     let agent = ureq::Agent::config_builder().proxy(Some(through)).build().into();
-    let session = town.session().agent(agent).build().unwrap();
+    let session = session(&town).agent(agent).build().unwrap();
     let login = session.login();
     assert!(!proxy.was_called());
     login.unwrap();

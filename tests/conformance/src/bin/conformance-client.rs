@@ -5,9 +5,11 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use http::{Request, Response};
 use mcp_auth::{Config, HostError, Need};
 use mcp_auth_conformance::walker::Walker;
-use mcp_auth_ureq::{Asking, Session};
+use mcp_auth_host::desk::{Asking, SendError};
+use mcp_auth_host::setup::Setup;
 use serde_json::{Value, json};
 
 /// The document that describes this client; servers that support it need no registration.
@@ -25,18 +27,22 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Vec<String>) -> Result<(), Box<dyn Error>> {
-    let server = match args.as_slice() {
-        [url] => url,
-        [flag, adapter, url] if flag == "--adapter" && adapter == "ureq" => url,
-        _ => return Err("usage: conformance-client [--adapter ureq] URL".into()),
+    let (adapter, server) = match args.as_slice() {
+        [url] => ("ureq", url),
+        [flag, adapter, url] if flag == "--adapter" => (adapter.as_str(), url),
+        _ => return Err("usage: conformance-client [--adapter ureq|tokio] URL".into()),
     };
-    let session = Session::builder(server.clone())
-        .config(config()?)
-        .browser(Walker)
-        .on_notice(|notice| {
-            let _ = writeln!(std::io::stderr(), "{notice}");
-        })
-        .build()?;
+    let session = Session::open(
+        adapter,
+        Setup {
+            config: config()?.into(),
+            browser: Box::new(Walker),
+            on_notice: Box::new(|notice| {
+                let _ = writeln!(std::io::stderr(), "{notice}");
+            }),
+            ..Setup::new(server.clone())
+        },
+    )?;
     let version = std::env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_default();
     let mut mcp = Mcp { server, version, session, next_id: 0 };
     if mcp.version != STATELESS {
@@ -69,6 +75,36 @@ fn config() -> Result<Config, Box<dyn Error>> {
     })
 }
 
+/// A session on one of the hosts.
+enum Session {
+    Ureq(mcp_auth_ureq::Session),
+    Tokio(mcp_auth_tokio::Session, tokio::runtime::Runtime),
+}
+
+impl Session {
+    fn open(adapter: &str, setup: Setup) -> Result<Self, Box<dyn Error>> {
+        match adapter {
+            "ureq" => Ok(Self::Ureq(mcp_auth_ureq::Builder::from(setup).build()?)),
+            "tokio" => {
+                let runtime = tokio::runtime::Runtime::new()?;
+                let within = runtime.enter();
+                let session = mcp_auth_tokio::Builder::from(setup).build()?;
+                drop(within);
+                Ok(Self::Tokio(session, runtime))
+            }
+            other => Err(format!("there is no adapter {other}").into()),
+        }
+    }
+
+    fn send(&self, request: Request<Vec<u8>>, need: &Need) -> Result<Response<Vec<u8>>, SendError> {
+        let asking = Asking::Welcome;
+        match self {
+            Self::Ureq(session) => session.send(request, need, asking),
+            Self::Tokio(session, runtime) => runtime.block_on(session.send(request, need, asking)),
+        }
+    }
+}
+
 /// As much of MCP as it takes to be asked for a token.
 struct Mcp<'a> {
     server: &'a str,
@@ -95,12 +131,8 @@ impl Mcp<'_> {
         self.post(method, &json!({ "jsonrpc": "2.0", "method": method })).map(drop)
     }
 
-    fn post(
-        &mut self,
-        method: &str,
-        body: &Value,
-    ) -> Result<http::Response<Vec<u8>>, Box<dyn Error>> {
-        let mut request = http::Request::post(self.server)
+    fn post(&mut self, method: &str, body: &Value) -> Result<Response<Vec<u8>>, Box<dyn Error>> {
+        let mut request = Request::post(self.server)
             .header("Content-Type", "application/json")
             .header("Accept", "application/json, text/event-stream");
         if method != "initialize" {
@@ -110,7 +142,7 @@ impl Mcp<'_> {
         let operation = Some(format!("{method} {tool}").trim_end().to_owned());
         let need = Need { operation, ..Need::default() };
         let request = request.body(body.to_string().into_bytes())?;
-        let response = self.session.send(request, &need, Asking::Welcome)?;
+        let response = self.session.send(request, &need)?;
         match response.status().is_success() {
             true => Ok(response),
             false => Err(HostError::new(format!("{method}: HTTP {}", response.status())).into()),

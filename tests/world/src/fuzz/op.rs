@@ -35,6 +35,8 @@ pub enum Op {
     Prompt(u8),
     /// A tick before its time.
     Tick,
+    /// The host says that it is about to end, and goes on.
+    Flush,
     /// Both clocks go on.
     Advance(u8),
     /// Somebody sets the wall clock.
@@ -81,6 +83,7 @@ fn decode(&[kind, a, b, _]: &[u8; 4]) -> Op {
         35..37 => Op::Drop,
         37..41 => Op::Redirect(a),
         41..43 => Op::Prompt(a),
+        43 if a % 2 == 1 => Op::Flush,
         43 => Op::Tick,
         44..47 => Op::Advance(a),
         47 => Op::SetWall(a),

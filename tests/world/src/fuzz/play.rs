@@ -142,6 +142,7 @@ impl Play {
             Op::Redirect(kind) => self.redirect(at, kind),
             Op::Prompt(how) => self.fail_prompt(at, how),
             Op::Tick => self.event(at, Event::Tick),
+            Op::Flush => self.event(at, Event::Flush),
             Op::Advance(by) => self.advance([1, 6, 40, 70, 600, 4000, 90_000][usize::from(by) % 7]),
             Op::SetWall(to) => {
                 let wall = self.now.wall.0;

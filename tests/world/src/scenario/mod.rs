@@ -86,6 +86,8 @@ pub struct Scenario {
     pub secrets_read: Vec<SecretRef>,
     /// No browser can be opened.
     pub browser_is_missing: bool,
+    /// And the programs' hosts know that before they try.
+    pub absence_is_known: bool,
     /// The programs can show codes; without a browser they say so.
     pub codes_can_be_shown: bool,
     /// Every code that a person was shown.
@@ -140,6 +142,7 @@ impl Scenario {
             exposed: BTreeSet::new(),
             secrets_read: Vec::new(),
             browser_is_missing: false,
+            absence_is_known: false,
             codes_can_be_shown: true,
             codes: Vec::new(),
             peers_are_told: true,

@@ -316,6 +316,9 @@ impl Scenario {
                 });
                 call.answer(result)
             }
+            Action::Listen(call) if self.browser_is_missing && self.absence_is_known => {
+                call.answer(Err(HostError::headless("there is no browser")))
+            }
             Action::Listen(call) => {
                 let taken = self.listening_ports().chain(self.taken_ports.clone()).collect();
                 let bound = bind(call.spec(), &taken, &mut self.last_port);

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run -p mcp-auth-conformance --bin conformance [-- OPTIONS]
 //!
-//!   --adapter NAME    the host that the client runs on (default: ureq)
+//!   --adapter NAME    the host that the client runs on: ureq or tokio (default: one after the other)
 //!   --only SCENARIO   this scenario alone, at each of its wire versions
 //!   --client PROGRAM  another client than ours; its arguments are `--adapter NAME URL`
 //! ```
@@ -30,6 +30,7 @@ use verdict::Verdict;
 
 /// Each run has its own servers on ports of the system's choice, so runs don't meet.
 const PARALLEL: usize = 2;
+const ADAPTERS: [&str; 2] = ["ureq", "tokio"];
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
@@ -48,14 +49,14 @@ fn main() -> ExitCode {
 
 #[derive(Debug, PartialEq)]
 struct Options {
-    adapter: String,
+    adapter: Option<String>,
     only: Option<String>,
     client: Option<PathBuf>,
 }
 
 impl Options {
     fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
-        let mut options = Self { adapter: "ureq".into(), only: None, client: None };
+        let mut options = Self { adapter: None, only: None, client: None };
         let mut args = args.into_iter();
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{} lacks its value", name.display()));
@@ -63,7 +64,7 @@ impl Options {
                 value.into_string().map_err(|value| format!("not text: {}", value.display()))
             };
             match name.to_str() {
-                Some("--adapter") => options.adapter = text(value?)?,
+                Some("--adapter") => options.adapter = Some(text(value?)?),
                 Some("--only") => options.only = Some(text(value?)?),
                 Some("--client") => options.client = Some(value?.into()),
                 _ => return Err(format!("unknown argument {}", name.display())),
@@ -81,20 +82,35 @@ impl Options {
 /// Makes every wanted run and reports; says whether all passed.
 fn conform(options: &Options) -> Result<bool, String> {
     let client = options.client.clone().map_or_else(suite::build_client, Ok)?;
-    let suite = Suite::install(&client, &options.adapter)?;
+    let adapters = options.adapter.as_deref().map_or(ADAPTERS.to_vec(), |adapter| vec![adapter]);
+    let suite = Suite::install(&client)?;
 
     let (mut runs, drift) = plan::compare(plan::expected(), &plan::offered(&suite.list()?));
-    let mut rows: Vec<(Run, Verdict)> =
-        drift.into_iter().map(|(run, why)| (run, Verdict::Failed(vec![why]))).collect();
     runs.retain(|run| options.wants(run));
-    rows.retain(|(run, _)| options.wants(run));
-    if runs.is_empty() && rows.is_empty() {
+    let runs: Vec<_> =
+        adapters.iter().flat_map(|on| runs.iter().map(move |run| (*on, run))).collect();
+    let verdicts = in_parallel(&runs, |(adapter, run)| suite.run(run, adapter));
+    let mut rows: Vec<Row<'_>> = runs
+        .into_iter()
+        .zip(verdicts)
+        .map(|((adapter, run), verdict)| Row { adapter, run: run.clone(), verdict })
+        .collect();
+    let drift = drift.into_iter().filter(|(run, _)| options.wants(run));
+    rows.extend(drift.map(|(run, why)| {
+        let verdict = Verdict::Failed(vec![why]);
+        Row { adapter: "", run, verdict }
+    }));
+    if rows.is_empty() {
         return Err(format!("no scenario is named {}", options.only.as_deref().unwrap_or("so")));
     }
-
-    let verdicts = in_parallel(&runs, |run| suite.run(run));
-    rows.splice(0..0, runs.into_iter().zip(verdicts));
     report(&mut io::stdout().lock(), &rows).map_err(|error| format!("can't report: {error}"))
+}
+
+/// What came of one run on one host; on none, where the suite isn't what was expected.
+struct Row<'a> {
+    adapter: &'a str,
+    run: Run,
+    verdict: Verdict,
 }
 
 /// `work` done on each item by a few threads; results in the items' order.
@@ -119,19 +135,19 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
 }
 
 /// The table, then the line that a script may read; says whether all passed.
-fn report(out: &mut impl Write, rows: &[(Run, Verdict)]) -> io::Result<bool> {
-    let width = rows.iter().map(|(run, _)| run.scenario.len()).max().unwrap_or(0);
+fn report(out: &mut impl Write, rows: &[Row<'_>]) -> io::Result<bool> {
+    let width = rows.iter().map(|row| row.run.scenario.len()).max().unwrap_or(0);
     let mut passed = 0;
-    for (run, verdict) in rows {
+    for Row { adapter, run, verdict } in rows {
         let wire = run.wire.as_deref().unwrap_or("default");
         write!(out, "{:width$}  {wire:10}  ", run.scenario)?;
         match verdict {
             Verdict::Passed => {
                 passed += 1;
-                writeln!(out, "passed")?;
+                writeln!(out, "passed  {adapter}")?;
             }
             Verdict::Failed(reasons) => {
-                writeln!(out, "FAILED")?;
+                writeln!(out, "FAILED  {adapter}")?;
                 for reason in reasons {
                     writeln!(out, "    {reason}")?;
                 }
@@ -152,16 +168,18 @@ mod tests {
 
     #[test]
     fn one_failed_run_fails_the_whole_and_tells_why() {
+        let row = |run, adapter, verdict| Row { adapter, run, verdict };
+        let failed = Verdict::Failed(vec!["did not run".into()]);
         let rows = [
-            (run("auth/iss-supported", Some("2026-07-28")), Verdict::Passed),
-            (run("auth/old", None), Verdict::Failed(vec!["did not run".into()])),
+            row(run("auth/iss-supported", Some("2026-07-28")), "ureq", Verdict::Passed),
+            row(run("auth/old", None), "tokio", failed),
         ];
         let mut out = Vec::new();
         assert!(!report(&mut out, &rows).unwrap());
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "auth/iss-supported  2026-07-28  passed\n\
-             auth/old            default     FAILED\n    did not run\n\
+            "auth/iss-supported  2026-07-28  passed  ureq\n\
+             auth/old            default     FAILED  tokio\n    did not run\n\
              1 passed, 1 failed\n"
         );
     }

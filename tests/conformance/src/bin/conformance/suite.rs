@@ -46,20 +46,21 @@ pub struct Suite {
     node: PathBuf,
     script: PathBuf,
     results: PathBuf,
-    /// As the suite wants it: a line for the shell, to which it adds the server's URL.
+    /// As the suite wants it: a line for the shell, to which the host's name and, by the suite, the
+    /// server's URL are added.
     command: String,
 }
 
 impl Suite {
     /// Installs what `package-lock.json` says, unless that is what is there.
-    pub fn install(client: &Path, adapter: &str) -> Result<Self, String> {
+    pub fn install(client: &Path) -> Result<Self, String> {
         let root = Path::new(ROOT);
         let modules = root.join("node_modules");
         let suite = Self {
             node: modules.join(".bin/node"),
             script: modules.join("@modelcontextprotocol/conformance/dist/index.js"),
             results: results()?,
-            command: command(client, adapter)?,
+            command: command(client)?,
         };
 
         let text = |path: &Path| fs::read_to_string(path);
@@ -90,14 +91,19 @@ impl Suite {
     }
 
     /// Makes one run and judges it.
-    pub fn run(&self, run: &Run) -> Verdict {
-        self.evidence(run)
+    pub fn run(&self, run: &Run, adapter: &str) -> Verdict {
+        self.evidence(run, adapter)
             .map_or_else(|error| Verdict::Failed(vec![error]), |left| Verdict::of(&left))
     }
 
-    fn evidence(&self, run: &Run) -> Result<Evidence, String> {
+    fn evidence(&self, run: &Run, adapter: &str) -> Result<Evidence, String> {
+        if !adapter.chars().all(|c: char| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(format!("{adapter} is not the name of an adapter"));
+        }
+        let command = format!("{} --adapter {adapter}", self.command);
         let wire = run.wire.as_deref();
-        let folder = self.results.join(&run.scenario).join(wire.unwrap_or("default"));
+        let folder = self.results.join(adapter).join(&run.scenario);
+        let folder = folder.join(wire.unwrap_or("default"));
         // Nothing of an earlier run may be read as this one's.
         if folder.exists() {
             fs::remove_dir_all(&folder)
@@ -108,7 +114,7 @@ impl Suite {
         let log = folder.join("log.txt");
         let out = folder.to_string_lossy();
         let mut args = vec!["client", "--scenario", &run.scenario, "--output-dir", &out];
-        args.extend(["--command", &self.command]);
+        args.extend(["--command", &command]);
         args.extend(wire.into_iter().flat_map(|wire| ["--spec-version", wire]));
         let code = self.call(&args, &log, RUN_LIMIT)?;
 
@@ -136,18 +142,14 @@ impl Suite {
     }
 }
 
-/// The client under this program's guard, and its adapter.
-fn command(client: &Path, adapter: &str) -> Result<String, String> {
+/// The client under this program's guard.
+fn command(client: &Path) -> Result<String, String> {
     let guard = std::env::current_exe().map_err(|error| format!("who am I? {error}"))?;
     let quoted = |path: &Path| match path.to_str() {
         Some(text) if !text.contains(['"', '$', '`']) => Ok(format!("\"{text}\"")),
         _ => Err(format!("a shell would misread the path {}", path.display())),
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if !adapter.chars().all(plain) {
-        return Err(format!("{adapter} is not the name of an adapter"));
-    }
-    Ok(format!("{} {} {} --adapter {adapter}", quoted(&guard)?, process::WATCH, quoted(client)?))
+    Ok(format!("{} {} {}", quoted(&guard)?, process::WATCH, quoted(client)?))
 }
 
 /// Where results go: beside this program, which is in the target folder.

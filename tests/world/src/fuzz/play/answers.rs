@@ -215,6 +215,9 @@ impl Play {
         let Some(pending) = self.programs[at].prompt.take() else { return };
         let failed = || Err(HostError::new("it can't be done"));
         let reply = pending.reply(|call| match call {
+            Prompt::Listen(call) if how % 8 == 6 => {
+                (call.answer(Err(HostError::headless("no screen"))), Said::Prompted)
+            }
             Prompt::Listen(call) if how.is_multiple_of(2) => {
                 (call.answer(failed()), Said::Prompted)
             }

@@ -100,6 +100,10 @@ struct Member {
     blind: bool,
     /// How often in a row it has waited for the lock in vain.
     vain: u32,
+    /// Since when, by the wall clock.
+    vain_since: u64,
+    /// The record that it last replaced said that somebody had waited for ten minutes.
+    long_awaited: bool,
     /// It is stopped: it does nothing, and doesn't notice that time passes.
     stopped: bool,
     /// How often in a row others were faster to save something, and what it was about to save.

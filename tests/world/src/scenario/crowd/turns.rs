@@ -146,11 +146,6 @@ impl Crowd {
                     self.ledger.sent_blindly(refresh);
                     return;
                 }
-                if let Some(holder) = self.s.store.locked_by.filter(|holder| *holder != at) {
-                    let vain = self.members[at].vain;
-                    assert!(vain >= 4, "{at} refreshes without the lock after {vain} waits");
-                    self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
-                }
                 self.ledger.sent(&refresh);
                 // Who has logged out needs the lock no more, whatever is still out.
                 let others = (0..self.members.len())
@@ -220,6 +215,9 @@ impl Crowd {
             if late.label == "lock" {
                 let member = &mut self.members[at];
                 (member.blind, member.vain) = (false, member.vain + 1);
+                if member.vain == 1 {
+                    member.vain_since = self.s.wall;
+                }
             }
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
@@ -301,6 +299,10 @@ impl Crowd {
             self.members[at].clients.retain(|port| !taken.contains(port));
         }
         let (saves, conflicts) = (self.s.store.saves, self.s.store.conflicts);
+        if record.is_some() {
+            let awaited = renewal(before.as_deref())["awaited"].as_u64();
+            self.members[at].long_awaited = awaited.is_some_and(|at| at + 600 <= self.s.wall);
+        }
         self.s.perform_at(index);
         if let Some(record) = record {
             let done = self.s.store.saves > saves;
@@ -329,6 +331,7 @@ impl Crowd {
                 let forgot = self.members[at].forgot;
                 let change = (before.as_deref(), record.as_deref());
                 self.ledger.saved(run, change, forgot, takes);
+                self.overtakes(at, change);
                 self.turn_was_saved(at, change);
             }
             if let Some(open) = self.s.program().open.get_mut(index) {
@@ -387,7 +390,23 @@ impl Crowd {
         });
     }
 
-    /// Laws about who asks its person.
+    /// From this mark on, whoever holds the lock counts as dead. Should it wake up now, it may still
+    /// be too late for the overtaker to notice.
+    fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
+        if after["lockless"] == true && after["by"] != before["by"] {
+            let Member { vain, vain_since, long_awaited, blind, .. } = self.members[at];
+            // Where clocks jump, what was long ago when it was judged may be so no more.
+            let long = long_awaited || self.s.wall >= vain_since + 600 || self.allowed.clocks;
+            let patient = vain >= 4 || vain >= 1 && long;
+            assert!(patient || blind, "{at} refreshes without the lock after {vain} waits");
+            let holder = self.s.store.locked_by.filter(|holder| *holder != at);
+            if let Some(holder) = holder {
+                self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
+            }
+        }
+    }
+
     fn turn_was_saved(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
         let member = &self.members[at];
         let excused = member.forgot;
@@ -434,10 +453,7 @@ impl Crowd {
         if label == "lock" {
             // Somebody goes on without it: that is waited for like the lock.
             let stored = record.as_ref().and_then(|(stored, _)| stored.as_deref());
-            let lockless = stored.is_some_and(|stored| {
-                let record: serde_json::Value = serde_json::from_slice(stored).unwrap_or_default();
-                record["tokens"]["renewal"]["lockless"] == true
-            });
+            let lockless = renewal(stored)["mark"]["lockless"] == true;
             let member = &mut self.members[at];
             member.blind = record.is_none();
             member.vain = if lockless { member.vain + 1 } else { 0 };
@@ -520,4 +536,10 @@ impl Crowd {
         self.ledger.ended(self.members[at].run, "its receiver was killed");
         self.members[at] = Member { run: self.ledger.run(), ..Member::default() };
     }
+}
+
+/// What a stored record says of the renewal of its tokens.
+fn renewal(stored: Option<&[u8]>) -> serde_json::Value {
+    let record = stored.and_then(|stored| serde_json::from_slice::<serde_json::Value>(stored).ok());
+    record.map(|mut record| record["tokens"]["renewal"].take()).unwrap_or_default()
 }

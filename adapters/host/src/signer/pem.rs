@@ -1,18 +1,4 @@
-//! Keys that clients prove themselves by, and that tokens are bound to: each is in a file, in the
-//! environment, or with the program's secret provider, in PKCS #8 PEM; or behind a [`Signer`] of the
-//! program's own, such as an agent or a device, that never shows it.
-//!
-//! ```
-//! use mcp_auth::SecretRef;
-//! use mcp_auth_host::signer::{PemSigner, Signer, generate};
-//!
-//! let dir = tempfile::tempdir()?;
-//! let path = dir.path().join("client.pem");
-//! generate(&path)?; // or: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256
-//! let key = SecretRef::File(path.display().to_string());
-//! println!("register this: {}", PemSigner::new().public_key(&key)?.jwk());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! Keys in PEM.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -27,34 +13,23 @@ use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPa
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use super::Signer;
 use crate::secrets::{SecretProvider, find};
-
-/// Signs with keys that the settings name. Calls may block for as long as the action's deadline says.
-///
-/// Errors are shown to people: they must hold no secrets.
-pub trait Signer: Send + Sync {
-    /// The public half of this key.
-    ///
-    /// # Errors
-    ///
-    /// Where it can't be had.
-    fn public_key(&self, key: &SecretRef) -> Result<PublicKey, HostError>;
-
-    /// What this key signs, as a JSON Web Signature has it (see [`SigningAlgorithm`]).
-    ///
-    /// # Errors
-    ///
-    /// Where it doesn't.
-    fn sign(
-        &self,
-        key: &SecretRef,
-        algorithm: SigningAlgorithm,
-        message: &[u8],
-    ) -> Result<Vec<u8>, HostError>;
-}
 
 /// Signs with keys in PKCS #8 PEM: of P-256, P-384, Ed25519 and RSA (2048 bits and more). A key is read
 /// for each signature, and kept nowhere.
+///
+/// ```
+/// use mcp_auth::SecretRef;
+/// use mcp_auth_host::signer::{PemSigner, Signer, generate};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("client.pem");
+/// generate(&path)?; // or: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256
+/// let key = SecretRef::File(path.display().to_string());
+/// println!("register this: {}", PemSigner::new().public_key(&key)?.jwk());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Default)]
 pub struct PemSigner<'a> {
     provider: Option<&'a dyn SecretProvider>,

@@ -3,17 +3,25 @@
 //! A host keeps it behind a mutex, which it holds for one call at a time. Whatever blocks is done away
 //! from it: [`next_job`](Desk::next_job) says what, and the answers are [fed](Desk::feed) back.
 
+mod errand;
+mod quest;
+mod sending;
+
 use std::collections::{HashMap, VecDeque};
 
 use mcp_auth::output::Page;
 use mcp_auth::{
-    Action, AttemptId, AuthMachine, Demand, Error, Event, HostError, Mono, Notice, Now, Output,
-    Redirected, Secret, UnixTime,
+    Action, AttemptId, AuthMachine, Error, Event, HostError, Mono, Notice, Now, Output, Redirected,
+    Secret, UnixTime,
 };
 
 use crate::listener::RunningListener;
 use crate::store::Lock;
 use crate::system;
+
+pub use errand::{Attempt, Errand, Forget, LogOut, Redirect};
+pub use quest::{Asking, Quest, Step};
+pub use sending::{Next, SendError, Sending, authorize};
 
 /// Something to be done away from the desk, in order.
 pub enum Job {
@@ -57,6 +65,12 @@ pub struct Desk {
     /// Redirects whose page somebody waits for.
     pages: HashMap<u64, Option<Page>>,
     last_ticket: u64,
+    /// Somebody has asked for a token.
+    demanded: bool,
+    /// Something was fed since that was last asked.
+    stirred: bool,
+    /// Nothing is begun any more.
+    shut: bool,
 }
 
 /// Both clocks, now.
@@ -87,11 +101,15 @@ impl Desk {
             waiters: HashMap::new(),
             pages: HashMap::new(),
             last_ticket: 0,
+            demanded: false,
+            stirred: false,
+            shut: false,
         }
     }
 
     /// Hands an event to the machine, and sorts what comes out.
     pub fn feed(&mut self, event: Event) {
+        self.stirred = true;
         self.machine.handle(now(), event);
         for (attempt, waiters) in &mut self.waiters {
             if let Some(error) = self.machine.failure(*attempt) {
@@ -132,6 +150,16 @@ impl Desk {
         !self.jobs.is_empty() || (self.due.is_some() && !self.closed)
     }
 
+    /// Whether something was fed since this was last asked: whoever waits looks again.
+    pub fn has_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred)
+    }
+
+    /// Whether there is something to do now.
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty() || !self.notices.is_empty()
+    }
+
     /// What the driver has to do next.
     pub fn next_job(&mut self) -> Option<Job> {
         if self.notices.is_empty() { self.jobs.pop_front() } else { Some(Job::Tell) }
@@ -149,22 +177,20 @@ impl Desk {
     }
 
     /// Whether the machine has said what to show for this redirect.
-    pub fn has_page(&self, ticket: u64) -> bool {
+    fn has_page(&self, ticket: u64) -> bool {
         self.pages.get(&ticket).is_some_and(Option::is_some)
     }
 
     /// What to show for this redirect; `None` if the machine has not said.
-    pub fn take_page(&mut self, ticket: u64) -> Option<Page> {
+    fn take_page(&mut self, ticket: u64) -> Option<Page> {
         self.pages.remove(&ticket).flatten()
     }
 
-    /// Makes a demand, and joins those who wait for its attempt.
-    pub fn demand(&mut self, demand: Demand) -> Option<AttemptId> {
-        self.start(Event::Demand(demand))
-    }
-
     /// Starts an attempt, and joins those who wait for it.
-    pub fn start(&mut self, event: Event) -> Option<AttemptId> {
+    fn start(&mut self, event: Event) -> Option<AttemptId> {
+        if self.shut {
+            return None;
+        }
         self.feed(event);
         let attempt = self.machine.last_attempt()?;
         let failed = self.machine.failure(attempt).cloned();
@@ -176,7 +202,7 @@ impl Desk {
 
     /// Ends a wait: how the attempt failed, if it did. An attempt that nobody waits for any more
     /// is cancelled.
-    pub fn leave(&mut self, attempt: AttemptId) -> Option<Error> {
+    fn leave(&mut self, attempt: AttemptId) -> Option<Error> {
         let waiters = self.waiters.get_mut(&attempt)?;
         let failed = waiters.failed.clone();
         waiters.count = waiters.count.saturating_sub(1);
@@ -187,6 +213,14 @@ impl Desk {
             }
         }
         failed
+    }
+
+    /// Begins nothing any more, and cancels whatever somebody waits for. What a server has made for us
+    /// by now is still seen through, and what could not be saved is tried again.
+    pub fn shut(&mut self) {
+        self.shut = true;
+        self.cancel_all();
+        self.feed(Event::Flush);
     }
 
     /// Cancels whatever somebody waits for.

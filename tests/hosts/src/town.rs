@@ -1,48 +1,127 @@
 //! A simulated world on loopback sockets, and people with browsers.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
+use mcp_auth_host::browser::{Browser, BrowserError};
 use mcp_auth_host::serve::{Listening, Server};
-use mcp_auth_ureq::browser::{Browser, BrowserError};
-use mcp_auth_ureq::{Builder, Session};
+use mcp_auth_host::setup::Setup;
 use mcp_auth_world::{What, World};
 
+use crate::host::Build;
+
 /// An MCP server and its authorization server, on two ports.
-pub struct Town {
+pub struct Town<H> {
     world: Arc<Mutex<World>>,
+    gate: Arc<Gate>,
     mcp: String,
     _servers: [Server; 2],
+    host: PhantomData<H>,
 }
 
-impl Town {
+/// Holds requests back.
+#[derive(Default)]
+struct Gate {
+    held: Mutex<Held>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Held {
+    /// Those with this path.
+    path: Option<String>,
+    waiting: usize,
+}
+
+impl Gate {
+    fn pass(&self, path: &str) {
+        let mut held = self.held.lock().unwrap();
+        held.waiting += 1;
+        held = self.changed.wait_while(held, |held| held.path.as_deref() == Some(path)).unwrap();
+        held.waiting -= 1;
+    }
+}
+
+impl<H> Drop for Town<H> {
+    fn drop(&mut self) {
+        // A test that fails meanwhile must end, too.
+        self.release();
+    }
+}
+
+impl<H> Default for Town<H> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<H> Town<H> {
+    /// With nobody logged in.
+    ///
+    /// # Panics
+    ///
+    /// Without free ports.
     pub fn new() -> Self {
         let (mcp, issuer) = (Listening::bind().unwrap(), Listening::bind().unwrap());
         let url = format!("{}/mcp", mcp.url());
         let world = Arc::new(Mutex::new(World::with_urls(&url, &[&issuer.url()])));
+        let gate = Arc::new(Gate::default());
         let _servers = [mcp, issuer].map(|socket| {
-            let world = world.clone();
-            socket.start(move |request| answer(&world, &request)).unwrap()
+            let (world, gate) = (world.clone(), gate.clone());
+            let handler = move |request: Request<Vec<u8>>| {
+                gate.pass(request.uri().path());
+                answer(&world, &request)
+            };
+            socket.start(handler).unwrap()
         });
-        Self { world, mcp: url, _servers }
+        Self { world, gate, mcp: url, _servers, host: PhantomData }
     }
 
+    /// Requests with this path get no answer, until [`release`](Self::release).
+    pub fn hold(&self, path: &str) {
+        self.gate.held.lock().unwrap().path = Some(path.to_owned());
+    }
+
+    /// How many requests are held.
+    pub fn held(&self) -> usize {
+        self.gate.held.lock().unwrap().waiting
+    }
+
+    /// All that were held go on.
+    pub fn release(&self) {
+        self.gate.held.lock().unwrap().path = None;
+        self.gate.changed.notify_all();
+    }
+
+    /// What happens in it.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The MCP server's.
     pub fn url(&self) -> &str {
         &self.mcp
     }
 
     /// A session whose person approves.
-    pub fn session(&self) -> Builder {
-        Session::builder(&self.mcp).browser(Visitor::default()).timeout(Duration::from_secs(20))
+    pub fn setup(&self) -> Setup {
+        Setup {
+            browser: Box::new(Visitor::default()),
+            timeout: Some(Duration::from_secs(20)),
+            ..Setup::new(self.mcp.clone())
+        }
     }
 
+    /// The same for this host.
+    pub fn session(&self) -> Build<H> {
+        Build::from(self.setup())
+    }
+
+    /// How often that happened.
     pub fn count(&self, what: What) -> usize {
         self.world().count(what)
     }
@@ -65,12 +144,13 @@ fn answer(world: &Mutex<World>, request: &Request<Vec<u8>>) -> Response<Vec<u8>>
     })
 }
 
+/// The wall clock, in seconds.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// A browser without a window, and the person in front of it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Visitor {
     /// Nobody looks at the browser.
     pub away: Arc<AtomicBool>,
@@ -83,14 +163,17 @@ pub struct Visitor {
 }
 
 impl Visitor {
+    /// From now on nobody looks at the browser.
     pub fn leave(&self) {
         self.away.store(true, Ordering::SeqCst);
     }
 
+    /// And from now on somebody does.
     pub fn come_back(&self) {
         self.away.store(false, Ordering::SeqCst);
     }
 
+    /// How often the browser was opened.
     pub fn times_opened(&self) -> usize {
         self.opened.lock().unwrap().len()
     }

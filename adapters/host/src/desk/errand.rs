@@ -1,0 +1,147 @@
+//! What callers come to the desk for, and wait there for.
+
+use mcp_auth::output::Page;
+use mcp_auth::{AttemptId, Demand, Error, ErrorKind, Event, Logout};
+
+use super::Desk;
+
+/// Something that takes its time. Whoever begins it also ends it, be it done or not: a host that lets
+/// callers go at any moment does so for them.
+pub trait Errand {
+    /// What comes of it.
+    type Result;
+
+    /// Begins it.
+    fn begin(&mut self, desk: &mut Desk);
+
+    /// Whether there is nothing more to wait for.
+    fn is_done(&self, desk: &Desk) -> bool;
+
+    /// Ends it, and the wait: what came of it, if something has.
+    fn end(self, desk: &mut Desk) -> Option<Self::Result>;
+}
+
+/// An attempt of the machine's. It is cancelled when the last one leaves who waited for it.
+#[derive(Debug)]
+pub struct Attempt {
+    demand: Option<Demand>,
+    id: Option<AttemptId>,
+}
+
+impl Attempt {
+    /// At what this demands.
+    pub fn at(demand: Demand) -> Self {
+        Self { demand: Some(demand), id: None }
+    }
+}
+
+impl Errand for Attempt {
+    type Result = Result<(), Error>;
+
+    fn begin(&mut self, desk: &mut Desk) {
+        self.id = self.demand.take().and_then(|demand| desk.start(Event::Demand(demand)));
+    }
+
+    fn is_done(&self, desk: &Desk) -> bool {
+        !self.id.is_some_and(|id| desk.machine.is_running(id))
+    }
+
+    fn end(self, desk: &mut Desk) -> Option<Self::Result> {
+        let done = self.is_done(desk);
+        let failed = self.id.and_then(|id| desk.leave(id));
+        match failed {
+            // None has begun: the desk is shut.
+            None if self.id.is_none() => Some(Err(ErrorKind::Cancelled.into())),
+            failed => done.then(|| failed.map_or(Ok(()), Err)),
+        }
+    }
+}
+
+/// A logout. It is seen through, whoever leaves.
+#[derive(Debug, Default)]
+pub struct LogOut(Option<AttemptId>);
+
+impl Errand for LogOut {
+    type Result = Result<Logout, Error>;
+
+    fn begin(&mut self, desk: &mut Desk) {
+        self.0 = desk.start(Event::Logout);
+    }
+
+    fn is_done(&self, desk: &Desk) -> bool {
+        !self.0.is_some_and(|id| desk.machine.is_running(id))
+    }
+
+    fn end(self, desk: &mut Desk) -> Option<Self::Result> {
+        let done = self.is_done(desk);
+        let report = self.0.and_then(|id| desk.machine.logged_out(id)).cloned();
+        let failed = self.0.and_then(|id| desk.leave(id));
+        match report {
+            Some(report) => Some(Ok(report)),
+            None => done.then(|| Err(failed.unwrap_or_else(|| ErrorKind::Cancelled.into()))),
+        }
+    }
+}
+
+/// Everything about the server is forgotten, in the store too.
+#[derive(Debug, Default)]
+pub struct Forget {
+    begun: bool,
+}
+
+impl Errand for Forget {
+    type Result = Result<(), Error>;
+
+    fn begin(&mut self, desk: &mut Desk) {
+        self.begun = !desk.shut;
+        if self.begun {
+            desk.erased = None;
+            desk.feed(Event::Forget);
+        }
+    }
+
+    fn is_done(&self, desk: &Desk) -> bool {
+        !self.begun || desk.erased.is_some()
+    }
+
+    fn end(self, desk: &mut Desk) -> Option<Self::Result> {
+        if !self.begun {
+            return Some(Err(ErrorKind::Cancelled.into()));
+        }
+        let erased = desk.erased.clone()?;
+        Some(erased.map_err(|error| ErrorKind::Store(error).into()))
+    }
+}
+
+/// A redirect that came to the listener, or to a program that serves the redirect URI itself: whoever
+/// sent it is shown a page.
+#[derive(Debug)]
+pub struct Redirect {
+    target: Option<String>,
+    ticket: u64,
+}
+
+impl Redirect {
+    /// With this URL, or its path and query.
+    pub fn to(target: String) -> Self {
+        Self { target: Some(target), ticket: 0 }
+    }
+}
+
+impl Errand for Redirect {
+    type Result = Page;
+
+    fn begin(&mut self, desk: &mut Desk) {
+        if let Some(target) = self.target.take() {
+            self.ticket = desk.redirected(target, true);
+        }
+    }
+
+    fn is_done(&self, desk: &Desk) -> bool {
+        desk.has_page(self.ticket)
+    }
+
+    fn end(self, desk: &mut Desk) -> Option<Page> {
+        desk.take_page(self.ticket)
+    }
+}

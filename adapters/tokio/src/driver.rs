@@ -1,0 +1,211 @@
+//! The driver: a task that does what the machine wants done, while there is something to do.
+//!
+//! Each action is a task of its own, so that nobody who leaves takes it along, and whatever blocks is
+//! done on the runtime's threads for that.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
+use mcp_auth::{Action, Event, HostError, TransportError, TransportErrorKind};
+use mcp_auth_host::desk::{Job, Redirect, now};
+use mcp_auth_host::hands::Hands;
+use mcp_auth_host::listener;
+use mcp_auth_host::store::Lock;
+use tokio::task::spawn_blocking;
+
+use crate::office::Office;
+
+/// How long a browser waits for its page.
+const PAGE_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Office {
+    /// A driver's time at work.
+    pub(crate) async fn drive(self: Arc<Self>) {
+        while let Some(job) = self.next_job() {
+            self.perform(job).await;
+        }
+    }
+
+    /// The driver's next job; `None` ends its shift.
+    fn next_job(&self) -> Option<Job> {
+        let mut front = self.front();
+        let job = front.desk.next_job();
+        // Decided under the lock: whoever brings work from now on finds no driver.
+        front.desk.driven = job.is_some();
+        front.out += usize::from(matches!(job, Some(Job::Do(_))));
+        drop(front);
+        if job.is_none() {
+            self.ring_bell();
+        }
+        job
+    }
+
+    async fn perform(self: &Arc<Self>, job: Job) {
+        match job {
+            // In its turn: a listener that is no longer wanted is the next job.
+            Job::Do(Action::Listen(call)) => {
+                let out = Out(self.clone());
+                let uri = self.listen(call.spec());
+                out.answered(call.answer(uri));
+            }
+            Job::Do(action) => drop(self.runtime.spawn(Out(self.clone()).act(action))),
+            // A panic of whoever is told is nobody else's.
+            Job::Tell => drop(catch_unwind(AssertUnwindSafe(|| self.tell()))),
+            Job::Dismiss => {
+                let listener = self.front().desk.listener.take();
+                // It waits for pages that are on their way.
+                self.blocking(move |_| drop(listener)).await;
+            }
+            Job::Release => {
+                let lock = self.front().desk.lock.take();
+                self.blocking(move |_| drop(lock)).await;
+            }
+        }
+    }
+
+    /// On one of the runtime's threads for what blocks.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Hands) -> T + Send + 'static,
+    ) -> T {
+        let hands = self.hands.clone();
+        match spawn_blocking(move || act(&hands)).await {
+            Ok(result) => result,
+            // Panics are contained: the runtime ends, and this task with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn load(&self, call: LoadCall) -> Event {
+        let (start, deadline) = (now().mono, call.deadline());
+        // Who wants the lock is about to refresh: so many at a time.
+        let permit = match call.lock() {
+            true => self.common.permits.clone().acquire_owned().await.ok(),
+            false => None,
+        };
+        let stale = self.front().desk.lock.take();
+        let (lock, event) = self
+            .blocking(move |hands| {
+                drop(stale);
+                let within = now().mono.until(start.plus(deadline));
+                match hands.load(&call, within) {
+                    Ok((record, lock)) => (lock, call.answer(Ok(record))),
+                    Err(error) => (None, call.answer(Err(error))),
+                }
+            })
+            .await;
+        let held = lock.map(|lock| -> Lock { Box::new((lock, permit)) });
+        // One that comes too late for the machine to still want it is given back.
+        self.front().desk.lock = held.filter(|_| now().mono < start.plus(deadline));
+        event
+    }
+
+    async fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+        // A client that doesn't show it isn't the one that the server knows.
+        if call.certificate().is_some() {
+            let what = "this host shows no client certificates: log in with the blocking one";
+            return Err(TransportError::new(TransportErrorKind::Other, what));
+        }
+        let (client, request) = (self.client.clone(), call.request().clone());
+        let (limits, reach) = (call.limits(), call.reach().clone());
+        // In a task of its own: a panic in somebody else's code is the failure of one action.
+        let sent = tokio::spawn(async move { client.send(request, limits, reach).await });
+        sent.await.unwrap_or_else(|_| {
+            Err(TransportError::new(TransportErrorKind::Other, "the HTTP client panicked"))
+        })
+    }
+
+    fn listen(self: &Arc<Self>, spec: &ListenSpec) -> Result<String, HostError> {
+        // The listener is part of what it would keep alive.
+        let office = Arc::downgrade(self);
+        let running = self.hands.listen(spec, move |target| match office.upgrade() {
+            Some(office) => office.on_redirect(target),
+            None => listener::Page::NotForUs,
+        })?;
+        let uri = running.redirect_uri().to_owned();
+        let stale = self.front().desk.listener.replace(running);
+        spawn_blocking(move || drop(stale));
+        Ok(uri)
+    }
+
+    /// A redirect came to the listener, on a thread of its own: the page for whoever sent it.
+    fn on_redirect(self: Arc<Self>, target: String) -> listener::Page {
+        let (show, shown) = mpsc::channel();
+        let office = self.clone();
+        self.runtime.spawn(async move { show.send(office.page_for(target).await) });
+        // Nothing comes where the runtime has ended.
+        self.hands.page(shown.recv().unwrap_or(Page::NotForUs))
+    }
+
+    /// What whoever sent this redirect is to be shown.
+    pub(crate) async fn page_for(self: &Arc<Self>, target: String) -> Page {
+        let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target)).await;
+        page.unwrap_or(Page::NotForUs)
+    }
+}
+
+/// An action on its way.
+struct Out(Arc<Office>);
+
+impl Out {
+    async fn act(self, action: Action) {
+        let office = &self.0;
+        let event = match action {
+            Action::Load(call) => office.load(call).await,
+            Action::Save(call) => {
+                let erases = call.record().is_none();
+                let save = |hands: &Hands| (hands.save(&call), call);
+                let (saved, call) = office.blocking(save).await;
+                if erases {
+                    office.front().desk.erased = Some(saved.clone());
+                }
+                call.answer(saved)
+            }
+            Action::Secret(call) => {
+                let find = |hands: &Hands| (hands.secret(&call), call);
+                let (found, call) = office.blocking(find).await;
+                call.answer(found)
+            }
+            Action::Key(call) => {
+                let tell = |hands: &Hands| (hands.key(&call), call);
+                let (key, call) = office.blocking(tell).await;
+                call.answer(key)
+            }
+            Action::Sign(call) => {
+                let sign = |hands: &Hands| (hands.sign(&call), call);
+                let (signature, call) = office.blocking(sign).await;
+                call.answer(signature)
+            }
+            Action::Http(call) => {
+                let response = office.http(&call).await;
+                call.answer(response)
+            }
+            Action::Browse(call) => {
+                let browse = |hands: &Hands| (hands.browse(&call), call);
+                let (shown, call) = office.blocking(browse).await;
+                call.answer(shown)
+            }
+            Action::ShowCode(call) => {
+                let show = |hands: &Hands| (hands.show_code(&call), call);
+                let (shown, call) = office.blocking(show).await;
+                call.answer(shown)
+            }
+            // An action that this host doesn't know runs into its deadline.
+            _ => return,
+        };
+        self.answered(event);
+    }
+
+    fn answered(self, event: Event) {
+        self.0.at_desk(|desk| desk.feed(event));
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.0.front().out -= 1;
+        self.0.ring_bell();
+    }
+}

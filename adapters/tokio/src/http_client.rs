@@ -1,0 +1,51 @@
+//! The program's own HTTP, as a session uses it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::{Request, Response};
+use mcp_auth::output::Limits;
+use mcp_auth::{Reach, TransportError};
+
+/// An answer on its way.
+pub type Answering<'a> =
+    Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, TransportError>> + Send + 'a>>;
+
+/// Sends the requests of a session.
+///
+/// ```
+/// use http::{Request, Response};
+/// use mcp_auth::output::Limits;
+/// use mcp_auth::{Reach, TransportError, TransportErrorKind};
+/// use mcp_auth_tokio::{Answering, HttpClient, Session};
+///
+/// /// A test's network.
+/// struct Unplugged;
+///
+/// impl HttpClient for Unplugged {
+///     fn send(&self, _: Request<Vec<u8>>, _: Limits, _: Reach) -> Answering<'_> {
+///         let why = TransportError::new(TransportErrorKind::Connect, "the cable is out");
+///         Box::pin(async { Err(why) })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), mcp_auth::Error> {
+/// let session = Session::builder("https://mcp.example.com/mcp").client(Unplugged).build()?;
+/// assert!(session.inspect().await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+pub trait HttpClient: Send + Sync + 'static {
+    /// Sends one request within its limits: follows no redirect, keeps no cookie, treats no status as
+    /// an error. The answer of any status, with its whole body, and with the
+    /// [`PeerAddress`](mcp_auth::PeerAddress) of the connection in its extensions.
+    ///
+    /// The host name is looked up once, and of its addresses only those are dialled that
+    /// [`reach`](mcp_auth::output::HttpCall::reach) allows.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] where there is no whole answer; its text is shown to people: no secrets.
+    fn send(&self, request: Request<Vec<u8>>, limits: Limits, reach: Reach) -> Answering<'_>;
+}

@@ -1,0 +1,157 @@
+//! Many sessions in one process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mcp_auth::Error;
+
+use crate::builder::{Builder, REFRESHES};
+use crate::http_client::HttpClient;
+use crate::session::Session;
+use crate::timer::Common;
+
+/// Whose session it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The URL of the MCP server.
+    pub server: String,
+    /// Whose login it is, by the program's own name for them.
+    pub account: String,
+}
+
+/// The sessions of a process, by server and account: as many as there are, with one HTTP client, one
+/// task that renews tokens ahead of time, and a bound to how many refreshes are under way at once.
+/// Clones are the same registry.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use mcp_auth::Config;
+/// use mcp_auth_tokio::{Registry, store::FileStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let files = FileStore::open(dir)?;
+/// let config = Arc::new(Config { refresh_proactively: true, ..Config::default() });
+/// let sessions = Registry::new(move |session, key| {
+///     session.config(config.clone()).store(files.entry(&key.server, &key.account))
+/// })?;
+///
+/// let alice = sessions.session("https://mcp.example.com/mcp", "alice")?;
+/// assert!(alice.load().await?.is_none()); // she has not logged in yet
+/// // Before the runtime ends:
+/// assert!(sessions.shutdown(Duration::from_secs(10)).await.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Registry(Arc<Shared>);
+
+type Furnish = Box<dyn Fn(Builder, &Key) -> Builder + Send + Sync>;
+
+struct Shared {
+    client: Arc<dyn HttpClient>,
+    common: Common,
+    furnish: Furnish,
+    sessions: Mutex<HashMap<Key, Session>>,
+}
+
+impl Registry {
+    /// With the default HTTP client. `furnish` says what is particular to a session: its store, above
+    /// all. It must not call the registry.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoHttpClient`](mcp_auth::ErrorKind::NoHttpClient).
+    pub fn new(
+        furnish: impl Fn(Builder, &Key) -> Builder + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        Ok(Self::with(crate::default_client()?, REFRESHES, furnish))
+    }
+
+    /// With this HTTP client, and so many refreshes at a time at the most. Further ones wait for their
+    /// turn; fewer than some hundreds leave threads for other blocking work, since each may wait for a
+    /// store's lock.
+    pub fn with(
+        client: Arc<dyn HttpClient>,
+        refreshes: usize,
+        furnish: impl Fn(Builder, &Key) -> Builder + Send + Sync + 'static,
+    ) -> Self {
+        let (common, furnish) = (Common::new(refreshes), Box::new(furnish));
+        Self(Arc::new(Shared { client, common, furnish, sessions: Mutex::default() }))
+    }
+
+    /// The session of this account at this server, made where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn session(
+        &self,
+        server: impl Into<String>,
+        account: impl Into<String>,
+    ) -> Result<Session, Error> {
+        let key = Key { server: server.into(), account: account.into() };
+        let mut sessions = self.sessions();
+        if let Some(session) = sessions.get(&key) {
+            return Ok(session.clone());
+        }
+        let builder = Session::builder(key.server.clone());
+        let builder = builder.shared_client(self.0.client.clone()).common(self.0.common.clone());
+        let session = (self.0.furnish)(builder, &key).build()?;
+        sessions.insert(key, session.clone());
+        Ok(session)
+    }
+
+    /// Takes a session out. It lives on with whoever has it, and in its store; nobody else renews its
+    /// tokens ahead of time.
+    pub fn remove(&self, key: &Key) -> Option<Session> {
+        self.sessions().remove(key)
+    }
+
+    /// Whose sessions there are.
+    pub fn keys(&self) -> Vec<Key> {
+        self.sessions().keys().cloned().collect()
+    }
+
+    /// [Shuts down](Session::shutdown) all sessions at once, and takes them out: those that something
+    /// is still on its way for, or that could not be saved.
+    ///
+    /// Cancel safe: it goes on, as long as the runtime does.
+    pub async fn shutdown(&self, within: Duration) -> Vec<(Key, Error)> {
+        let sessions: Vec<_> = self.sessions().drain().collect();
+        // Tasks of their own: whoever drops this ends none of them.
+        let ends: Vec<_> = sessions
+            .into_iter()
+            .map(|(key, session)| {
+                (key, tokio::spawn(async move { session.shutdown(within).await }))
+            })
+            .collect();
+        let mut failed = Vec::new();
+        for (key, end) in ends {
+            if let Ok(Err(error)) = end.await {
+                failed.push((key, error));
+            }
+        }
+        failed
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Key, Session>> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("sessions", &self.sessions().len()).finish_non_exhaustive()
+    }
+}

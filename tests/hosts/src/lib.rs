@@ -1,0 +1,21 @@
+//! The contract of hosts: what each of them promises, whatever it runs on.
+//!
+//! The stories are in `tests/stories`; a host is put through them by a test that implements [`Host`]
+//! for it, and says `mod stories`. What servers may not lead to is in [`traps`](mod@traps): that needs a look
+//! inside, so that each host calls it from its own tests.
+
+mod city;
+mod host;
+mod proxy;
+mod town;
+pub mod traps;
+
+pub use city::{City, PUBLIC, URL, ip};
+pub use host::{Build, Host};
+pub use proxy::Proxy;
+pub use town::{Town, Visitor, eventually, redirect_of, unix_now};
+
+/// What the README shows does compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
