@@ -99,7 +99,7 @@ impl Sending {
         let next = session.at_desk(|desk| {
             let next = inner.answered(desk, need, request, response);
             if let Next::Refused(challenged) = &next {
-                desk.feed(Event::Challenged(challenged.clone()));
+                desk.feed(Event::Challenged((**challenged).clone()));
             }
             next
         });

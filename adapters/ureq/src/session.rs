@@ -191,7 +191,7 @@ impl Session {
                 Next::Deliver => return Ok(response),
                 Next::Again => {}
                 Next::Refused(challenged) => {
-                    office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+                    office.at_desk(|desk| desk.feed(Event::Challenged(*challenged)));
                     if !sending.renewed(self.seek(until, Quest::new(need, asking))?) {
                         return Ok(response);
                     }
@@ -216,7 +216,7 @@ impl Session {
         let response = send(&request)?;
         let next = sending.answered(&office.desk(), need, &mut request, &response);
         if let Next::Refused(challenged) = next {
-            office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+            office.at_desk(|desk| desk.feed(Event::Challenged(*challenged)));
         }
         Ok(response)
     }

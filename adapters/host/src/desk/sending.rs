@@ -56,7 +56,7 @@ pub enum Next {
     /// The request is sent again, as it is now.
     Again,
     /// The machine is told, and asked for a token; then see [`Sending::renewed`].
-    Refused(Challenged),
+    Refused(Box<Challenged>),
 }
 
 impl Sending {
@@ -120,10 +120,10 @@ impl Sending {
         }
         let grant = self.grant.as_ref();
         match desk.machine.judge(now(), request, response, grant, need) {
-            Verdict::Refused(challenged) => Next::Refused(challenged),
+            Verdict::Refused(challenged) => Next::Refused(Box::new(challenged)),
             Verdict::Again(challenged) => {
                 self.again = true;
-                Next::Refused(challenged)
+                Next::Refused(Box::new(challenged))
             }
             Verdict::Moved(uri) => {
                 *request.uri_mut() = uri;
