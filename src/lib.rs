@@ -11,8 +11,8 @@
 //!   redirects, cancel, tick         └─────────────┘   Tell(Notice), Wait(deadline), …
 //! ```
 //!
-//! Most programs use an adapter: the blocking `mcp-auth-ureq`, the async `mcp-auth-tokio`. A host of
-//! one's own is a loop:
+//! Most programs use an adapter: the blocking `mcp-auth-ureq`, the async `mcp-auth-tokio`, and over that
+//! `mcp-auth-tower` and `mcp-auth-rmcp`. A host of one's own is a loop:
 //!
 //! ```
 //! use mcp_auth::{Action, AuthMachine, Event, HostError, Now, Output, TransportError, TransportErrorKind};

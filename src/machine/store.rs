@@ -369,8 +369,10 @@ impl AuthMachine {
         let ours_is_newer = self.ours_is_newer(&theirs);
         self.store.saw(Some(&theirs));
         if ours_is_newer {
-            let renewal = self.store.unsaved.as_ref().is_some_and(|unsaved| unsaved.what.renewal);
-            self.session.record.heed_renewal(&theirs, renewal);
+            if let Some(Unsaved { what: Unsaveable { renewal, .. }, .. }) = &mut self.store.unsaved
+            {
+                *renewal &= !self.session.record.heed_renewal(&theirs, *renewal);
+            }
             self.session.record.catch_up(&theirs);
             return Again::Same;
         }

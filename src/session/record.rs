@@ -250,14 +250,16 @@ impl Record {
     }
 
     /// What another program says of the renewal of the same tokens stays, unless we have something of
-    /// our `own` to say; but that it is renewing them stays in any case.
-    pub(crate) fn heed_renewal(&mut self, theirs: &Self, own: bool) {
-        let (Some(ours), Some(theirs)) = (&mut self.tokens, &theirs.tokens) else { return };
+    /// our `own` to say; but that it is renewing them stays in any case. Whether ours is gone.
+    pub(crate) fn heed_renewal(&mut self, theirs: &Self, own: bool) -> bool {
+        let (Some(ours), Some(theirs)) = (&mut self.tokens, &theirs.tokens) else { return false };
         let renewal = &theirs.renewal;
         let marked = renewal.mark.is_some() && renewal.mark != ours.renewal.mark;
-        if ours.is_same_set(theirs) && (marked || !own) {
+        let heeds = ours.is_same_set(theirs) && (marked || !own);
+        if heeds {
             ours.renewal = renewal.clone();
         }
+        heeds
     }
 
     /// The next login registers afresh.

@@ -2,10 +2,9 @@
 //! sessions in one process, and their end.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -13,7 +12,7 @@ use mcp_auth::output::Limits;
 use mcp_auth::{
     ClientCertificate, Config, ErrorKind, HostError, Need, Reach, Revision, SecretRef, SessionState,
 };
-use mcp_auth_hosts::{Visitor, redirect_of};
+use mcp_auth_hosts::{Dropped, Visitor, redirect_of};
 use mcp_auth_tokio::store::{Lock, MemoryStore, Store};
 use mcp_auth_tokio::tokens::AsyncTokenSource as _;
 use mcp_auth_tokio::{
@@ -48,22 +47,6 @@ async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         sleep(Duration::from_millis(10)).await;
     }
     panic!("never: {what}");
-}
-
-/// A future that is dropped when it has been polled so often.
-struct Dropped<F>(Pin<Box<F>>, usize);
-
-impl<F: Future> Future for Dropped<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.1 == 0 {
-            return Poll::Ready(None);
-        }
-        self.1 -= 1;
-        let polled = self.0.as_mut().poll(context).map(Some);
-        if self.1 == 0 && polled.is_pending() { Poll::Ready(None) } else { polled }
-    }
 }
 
 /// As often as it may be polled before it is ready, and at each of those moments.

@@ -5,12 +5,15 @@
 //! inside, so that each host calls it from its own tests.
 
 mod city;
+mod dropped;
+mod guard;
 mod host;
 mod proxy;
 mod town;
 pub mod traps;
 
 pub use city::{City, PUBLIC, URL, ip};
+pub use dropped::Dropped;
 pub use host::{Build, Host};
 pub use proxy::Proxy;
 pub use town::{Town, Visitor, eventually, redirect_of, unix_now};

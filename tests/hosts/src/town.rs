@@ -19,9 +19,12 @@ pub struct Town<H> {
     world: Arc<Mutex<World>>,
     gate: Arc<Gate>,
     mcp: String,
-    _servers: [Server; 2],
+    servers: Vec<Server>,
     host: PhantomData<H>,
 }
+
+/// What answers a request.
+pub(crate) type Answering = dyn Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync;
 
 /// Holds requests back.
 #[derive(Default)]
@@ -66,19 +69,36 @@ impl<H> Town<H> {
     ///
     /// Without free ports.
     pub fn new() -> Self {
-        let (mcp, issuer) = (Listening::bind().unwrap(), Listening::bind().unwrap());
-        let url = format!("{}/mcp", mcp.url());
-        let world = Arc::new(Mutex::new(World::with_urls(&url, &[&issuer.url()])));
-        let gate = Arc::new(Gate::default());
-        let _servers = [mcp, issuer].map(|socket| {
-            let (world, gate) = (world.clone(), gate.clone());
-            let handler = move |request: Request<Vec<u8>>| {
-                gate.pass(request.uri().path());
-                answer(&world, &request)
-            };
-            socket.start(handler).unwrap()
-        });
-        Self { world, gate, mcp: url, _servers, host: PhantomData }
+        let mcp = Listening::bind().unwrap();
+        let mut town = Self::around(&mcp.url());
+        let answering = town.answering();
+        town.servers.push(mcp.start(move |request| answering(request)).unwrap());
+        town
+    }
+
+    /// The rest of a town whose MCP server is at this origin, where somebody else listens.
+    ///
+    /// # Panics
+    ///
+    /// Without free ports.
+    pub fn around(origin: &str) -> Self {
+        let issuer = Listening::bind().unwrap();
+        let mcp = format!("{origin}/mcp");
+        let world = Arc::new(Mutex::new(World::with_urls(&mcp, &[&issuer.url()])));
+        let mut town =
+            Self { world, gate: Arc::default(), mcp, servers: Vec::new(), host: PhantomData };
+        let answering = town.answering();
+        town.servers.push(issuer.start(move |request| answering(request)).unwrap());
+        town
+    }
+
+    /// What the world says to requests, once they get through.
+    pub(crate) fn answering(&self) -> Arc<Answering> {
+        let (world, gate) = (self.world.clone(), self.gate.clone());
+        Arc::new(move |request| {
+            gate.pass(request.uri().path());
+            answer(&world, &request)
+        })
     }
 
     /// Requests with this path get no answer, until [`release`](Self::release).
