@@ -516,9 +516,9 @@ mod a_holder_that_hangs {
     #[test]
     fn and_another_is_at_it_by_now_is_not_joined() {
         let mut s = stopped_before_the_mark();
-        assert_eq!(asks_in_vain(&mut s, 1), 4);
+        assert_eq!(asks_in_vain(&mut s, 2), 4);
         // It knows how long another has waited.
-        assert_eq!(asks_in_vain(&mut s, 2), 2);
+        assert_eq!(asks_in_vain(&mut s, 1), 2);
         s.switch_to(1).run_until("/token");
         // The second has said so, and its answer is still to come.
         let attempt = s.switch_to(2).machine().last_attempt().unwrap();

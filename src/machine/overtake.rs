@@ -36,6 +36,8 @@ pub(super) struct Vain {
 
 /// A holder that has saved nothing for so long hangs: two requests and their answers take half of it.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
+/// A refresh is sent within this time of its mark, or not at all.
+const SENT_WITHIN: Duration = Duration::from_secs(240);
 /// And for so many waits: a machine that sleeps makes a single one long.
 const HANGS_AFTER_WAITS: u8 = 4;
 /// The same as the record has it, for programs that end with their first wait: by a clock that may be
@@ -138,7 +140,8 @@ impl AuthMachine {
                 let theirs = there.renewal.mark.as_ref().filter(own);
                 let marked = theirs.is_some() && theirs != tokens.renewal.mark.as_ref();
                 // Whoever has the lock has saved something: it does not hang.
-                let awake = tokens.renewal.awaited.is_some() && there.renewal.awaited.is_none();
+                let since = tokens.renewal.awaited;
+                let awake = since.is_some() && there.renewal.awaited != since;
                 marked || lane.lockless && awake
             }
             _ => false,
@@ -184,6 +187,14 @@ impl AuthMachine {
             }),
             _ => false,
         };
+        let mark = there.and_then(|there| there.renewal.mark.as_ref());
+        let stale = |mark: &&Mark| mark.at.until(now.wall) >= SENT_WITHIN;
+        if let Some(mark) = mark.filter(stale).filter(|mark| lane.mark.as_ref() == Some(&mark.by)) {
+            // Whoever has slept so long may be overtaken at any moment.
+            self.store.unused = Some(mark.by.clone());
+            self.session.acquit();
+            return self.settle(&lane, Err(ErrorKind::Store(elsewhere()).into()));
+        }
         match after {
             Some(After::Send(ask)) if good => {
                 lane.state = ready(now, ask);

@@ -523,7 +523,7 @@ mod a_refresh {
     #[test]
     fn that_is_slower_than_its_caller_is_adopted_when_it_comes() {
         let world = expired();
-        world.fails("token", json!([{ "delay": 2500 }]));
+        world.fails("token", json!([{ "delay": 6000 }]));
         world.run_within(1, &["token"]).exits_with(FAILED).tells("1 s");
         let kept = world.run(&["token"]).exits_with(DONE).told;
         assert_eq!(world.server.stat("refreshGrants"), 1, "{kept}");

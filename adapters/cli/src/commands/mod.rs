@@ -34,6 +34,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// And where a client's secret is being renewed: what the server answers, nobody else gets. Longer
 /// than the store, the request and its deadline together take, as a rule.
 const LONG_FAREWELL: Duration = Duration::from_secs(25);
+/// And where a token request is out, whose answer may hold the only refresh token: longer than its
+/// deadline, and than a second try.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(150);
 
 /// Does what was asked for, and tells what came of it.
 pub fn run(args: Args) -> Exit {
@@ -98,7 +101,8 @@ impl Call {
         let report = self.report;
         let (life, ended) = channel::<()>();
         let renews = Arc::new(AtomicBool::new(false));
-        let renewing = renews.clone();
+        let spends = Arc::new(AtomicBool::new(false));
+        let (renewing, spending) = (renews.clone(), spends.clone());
         let mut builder = Session::builder(entry.server())
             .config(chosen.config)
             .store(OneRun(entry.clone()))
@@ -108,6 +112,15 @@ impl Call {
                 let _ = &life;
                 if matches!(notice, Notice::Asking { purpose: Purpose::Upkeep, .. }) {
                     renewing.store(true, Ordering::Relaxed);
+                }
+                match notice {
+                    Notice::Asking { purpose: Purpose::Token, .. } => {
+                        spending.store(true, Ordering::Relaxed);
+                    }
+                    Notice::Answered { purpose: Purpose::Token, .. } => {
+                        spending.store(false, Ordering::Relaxed);
+                    }
+                    _ => {}
                 }
                 tell(notice);
             });
@@ -123,7 +136,10 @@ impl Call {
         if let Some(left) = self.left() {
             builder = builder.timeout(left);
         }
-        Ok(Open { session: Arc::new(builder.build()?), _ended: Ended { ended, renews } })
+        Ok(Open {
+            session: Arc::new(builder.build()?),
+            _ended: Ended { ended, renews, spends, report },
+        })
     }
 
     /// What is left of `--timeout`, in whole seconds, for it is told to people.
@@ -154,12 +170,32 @@ impl Deref for Open {
 struct Ended {
     ended: Receiver<()>,
     renews: Arc<AtomicBool>,
+    spends: Arc<AtomicBool>,
+    report: Report,
 }
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let over = self.ended.recv_timeout(FAREWELL);
-        if over == Err(RecvTimeoutError::Timeout) && self.renews.load(Ordering::Relaxed) {
+        let stays = |within| self.ended.recv_timeout(within) == Err(RecvTimeoutError::Timeout);
+        if !stays(FAREWELL) {
+            return;
+        }
+        if self.spends.load(Ordering::Relaxed) {
+            self.report.say(format_args!(
+                "waiting for the answer of the token endpoint: without it the login may be lost"
+            ));
+            let began = Instant::now();
+            while self.spends.load(Ordering::Relaxed) && began.elapsed() < LONGEST_FAREWELL {
+                if !stays(FAREWELL) {
+                    return;
+                }
+            }
+            // It is saved.
+            if !stays(FAREWELL) {
+                return;
+            }
+        }
+        if self.renews.load(Ordering::Relaxed) {
             let _ = self.ended.recv_timeout(LONG_FAREWELL);
         }
     }

@@ -390,8 +390,8 @@ impl Crowd {
         });
     }
 
-    /// From this mark on, whoever holds the lock counts as dead. Should it wake up now, it may still
-    /// be too late for the overtaker to notice.
+    /// From this mark on, whoever holds the lock, or has marked before, counts as dead. Should it wake up
+    /// now, it may still be too late for the overtaker to notice.
     fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
         let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
         if after["lockless"] == true && after["by"] != before["by"] {
@@ -400,9 +400,8 @@ impl Crowd {
             let long = long_awaited || self.s.wall >= vain_since + 600 || self.allowed.clocks;
             let patient = vain >= 4 || vain >= 1 && long;
             assert!(patient || blind, "{at} refreshes without the lock after {vain} waits");
-            let holder = self.s.store.locked_by.filter(|holder| *holder != at);
-            if let Some(holder) = holder {
-                self.ledger.ended(self.members[holder].run, "its receiver counts as dead");
+            for (_, other) in self.members.iter().enumerate().filter(|(other, _)| *other != at) {
+                self.ledger.ended(other.run, "its receiver counts as dead");
             }
         }
     }
