@@ -1,5 +1,11 @@
 //! The settings, with the reason for each default, and their JSON form.
 
+mod choices;
+
+pub use choices::{
+    AssertionAudience, ClientCertificate, DeviceGrant, DpopUse, Retry, SendResource,
+};
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -41,6 +47,34 @@ pub struct Config {
     /// Where its secret is, in the place of `client_secret`: the first place that has it counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub client_secret_from: Vec<SecretRef>,
+    /// The key that the client proves itself by in the place of a secret (`private_key_jwt`, RFC 7523):
+    /// of `client_id`, or of the client that `client_metadata_url` describes, whose `jwks` or `jwks_uri`
+    /// the document has. It is the host's to keep, and to sign with ([`Action::Sign`](crate::Action)); it is
+    /// used where the server takes it, before a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<SecretRef>,
+    /// The certificate that the client shows when it connects, in the place of a secret (mutual TLS, RFC
+    /// 8705 §2): of `client_id`, or of the client that `client_metadata_url` describes. It is shown at the
+    /// token endpoint, where requests are pushed and tokens revoked, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
+    /// What the server calls that key (`kid`), if it has a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key_id: Option<String>,
+    /// Whom the client's assertions are for (`aud`). Default the issuer.
+    pub client_assertion_audience: AssertionAudience,
+    /// Push authorization requests to the server (RFC 9126), so that the browser carries a reference and
+    /// nobody can change them. Off: it is done where the server demands it.
+    pub push_requests: bool,
+    /// Sign them with `client_key` (RFC 9101). Off: it is done where the server demands it.
+    pub sign_requests: bool,
+    /// Whether tokens are bound to a key (DPoP, RFC 9449), so that whoever steals one can't use it.
+    /// Default never: it takes a key, and a signature for each request.
+    pub dpop: DpopUse,
+    /// That key: the host's to keep, and to sign with. Tokens that were bound to it are of no use without,
+    /// and tokens that are bound stay so whatever `dpop` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_key: Option<SecretRef>,
     /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
     /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
     /// secret stays with the issuer that it first logged in with, for each MCP server and account:
@@ -171,81 +205,6 @@ pub struct Config {
     pub allow_private_addresses: Vec<String>,
 }
 
-/// Whether the resource indicator (RFC 8707) is sent. A login without one says so:
-/// [`Leniency::ResourceOmitted`](crate::Leniency::ResourceOmitted).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SendResource {
-    /// With every request that may have it. A server that refuses it ends the login, or the grant.
-    #[default]
-    Always,
-    /// Until a server refuses it (`invalid_target`, or Entra's AADSTS9010010 and AADSTS901002): then
-    /// the same is asked once more without, and so is all that follows. Such a server knows no
-    /// audiences: its tokens may be good for other resources too.
-    Auto,
-    /// Never: for servers that show their refusal to the person, and don't send them back.
-    Never,
-}
-
-/// When the device authorization grant is used (RFC 8628): a code is shown, and the person enters it in
-/// a browser on another device. It needs no browser and no listener here; but whoever is shown a code by
-/// somebody else can be made to log that one in (RFC 8628 §5.4), so a browser here comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceGrant {
-    /// Never.
-    Never,
-    /// Where the host says that it can open no browser and show a code
-    /// ([`HostError::headless`](crate::HostError::headless)), and the server's metadata names a
-    /// `device_authorization_endpoint`.
-    #[default]
-    Auto,
-    /// In place of the browser. A server that doesn't offer it is an error.
-    Always,
-}
-
-/// How a passing failure of a refresh is waited out: the network, 5xx, 429 and `Retry-After`, a
-/// firewall's page. First the attempt itself tries again, and its callers wait with it; then there is
-/// a long quiet phase, in which callers get
-/// [`ErrorKind::Passing`](crate::ErrorKind::Passing) at once, and a demand tries again only when it is
-/// due. A valid access token is lent all the while.
-///
-/// Where the server asks for a longer wait, that counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Retry {
-    /// The first wait inside an attempt, in seconds; it doubles each time. Default 10: a restart of
-    /// the server, or of the network, takes about that.
-    pub first_delay_seconds: u64,
-    /// The longest wait inside an attempt, in seconds. Default 120: more is no longer passing.
-    pub longest_delay_seconds: u64,
-    /// How many tries the short phase has. Default 5; with 1, callers never wait.
-    pub tries: u32,
-    /// How long the short phase may last, in seconds. Default 300: about as long as a person has
-    /// patience.
-    pub within_seconds: u64,
-    /// The wait between two tries in the quiet phase, in seconds. Default 600: often enough to be
-    /// back soon after the server is, seldom enough to be no burden to one that is down.
-    pub quiet_seconds: u64,
-    /// When a try fails after this many seconds of trouble, it isn't tried again: a login is
-    /// required. The client registration is kept. Default 86400, a day: a server that was down for
-    /// longer has most likely moved or forgotten us.
-    pub give_up_seconds: u64,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            first_delay_seconds: 10,
-            longest_delay_seconds: 120,
-            tries: 5,
-            within_seconds: 300,
-            quiet_seconds: 600,
-            give_up_seconds: 24 * 60 * 60,
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -253,6 +212,14 @@ impl Default for Config {
             client_id: None,
             client_secret: None,
             client_secret_from: Vec::new(),
+            client_key: None,
+            client_certificate: None,
+            client_key_id: None,
+            client_assertion_audience: AssertionAudience::default(),
+            push_requests: false,
+            sign_requests: false,
+            dpop: DpopUse::default(),
+            dpop_key: None,
             client_issuer: None,
             client_metadata_url: None,
             client_name: "mcp-auth".into(),
@@ -326,6 +293,25 @@ impl Config {
         }
         if self.has_client_secret() && self.client_id.is_none() {
             return bad("client_secret", "a client_id beside it", "none");
+        }
+        if self.client_certificate.is_some()
+            && self.client_id.is_none()
+            && self.client_metadata_url.is_none()
+        {
+            let expected = "a client_id or client_metadata_url beside it";
+            return bad("client_certificate", expected, "none");
+        }
+        if self.client_key.is_some()
+            && self.client_id.is_none()
+            && self.client_metadata_url.is_none()
+        {
+            return bad("client_key", "a client_id or client_metadata_url beside it", "none");
+        }
+        if self.sign_requests && self.client_key.is_none() {
+            return bad("sign_requests", "a client_key beside it", "none");
+        }
+        if self.dpop != DpopUse::Never && self.dpop_key.is_none() {
+            return bad("dpop", "a dpop_key beside it", "none");
         }
         if self.initial_access_token.is_some() && self.client_home().is_none() {
             return bad("initial_access_token", "a client_issuer or issuer beside it", "none");

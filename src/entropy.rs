@@ -1,5 +1,7 @@
 //! Randomness is an argument: one seed, moved in, spent once.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize as _;
 
@@ -44,6 +46,25 @@ impl Entropy {
 
     fn hash(&self, label: &[u8]) -> [u8; 32] {
         Sha256::new().chain_update(self.0).chain_update(label).finalize().into()
+    }
+}
+
+/// Identifiers that don't come twice. A clone repeats the original: only one of the two may go on.
+#[derive(Clone, Debug)]
+pub(crate) struct Identifiers {
+    seed: [u8; 32],
+    count: u64,
+}
+
+impl Identifiers {
+    pub(crate) fn new(entropy: &mut Entropy) -> Self {
+        Self { seed: entropy.draw(), count: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> String {
+        self.count += 1;
+        let hash = Sha256::new().chain_update(self.seed).chain_update(self.count.to_le_bytes());
+        URL_SAFE_NO_PAD.encode(hash.finalize())
     }
 }
 

@@ -2,12 +2,15 @@
 
 use core::net::IpAddr;
 
+use url::Url;
+
 use crate::output::{CallId, FoundSecret, HostError, TransportError};
 use crate::reach::PeerAddress;
 use crate::restore::CachedLogin;
 use crate::secret::Secret;
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
+use crate::wire::jws::PublicKey;
 use crate::wire::scope::ScopeSet;
 
 /// One attempt at getting a token: what its demander, and all who joined, wait for.
@@ -144,6 +147,8 @@ pub struct Challenged {
     pub(crate) challenge: Option<BearerChallenge>,
     pub(crate) operation: Option<String>,
     pub(crate) server_at: Option<IpAddr>,
+    /// Nothing is wrong, but the next proof shall have this.
+    pub(crate) nonce: Option<String>,
 }
 
 impl Challenged {
@@ -176,6 +181,7 @@ impl Challenged {
             challenge,
             operation,
             server_at: None,
+            nonce: None,
         })
     }
 
@@ -187,6 +193,21 @@ impl Challenged {
         Self { server_at: peer.map(|PeerAddress(address)| address), ..self }
     }
 
+    /// The URL of the request that was refused, where the host knows it
+    /// ([`judge`](crate::AuthMachine::judge) does it by itself): a metadata URL that is relative is so
+    /// to it. Without it, to the server's own URL.
+    #[must_use]
+    pub fn asked_at(mut self, uri: &http::Uri) -> Self {
+        if let Ok(asked) = Url::parse(&uri.to_string()) {
+            self.challenge = self.challenge.map(|challenge| challenge.asked_at(&asked));
+        }
+        self
+    }
+
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.challenge.as_ref()?.error.as_deref()
+    }
+
     /// An answer that says nothing of the token, and may be due to it.
     pub(crate) fn suspicion(status: http::StatusCode, sent_with: Generation, need: &Need) -> Self {
         Self {
@@ -195,6 +216,7 @@ impl Challenged {
             challenge: None,
             operation: need.operation.clone(),
             server_at: None,
+            nonce: None,
         }
     }
 }
@@ -220,10 +242,18 @@ pub(crate) enum AnswerContent {
     Loaded(Result<Option<Secret<Vec<u8>>>, HostError>),
     Saved(Result<(), HostError>),
     Secret(Result<Option<FoundSecret>, HostError>),
+    Signer(Result<SignerAnswer, HostError>),
     Http(HttpReply),
     Listening(Result<String, HostError>),
     Browsed(Result<(), HostError>),
     CodeShown(Result<(), HostError>),
+}
+
+/// What a host's signer says.
+#[derive(Debug)]
+pub(crate) enum SignerAnswer {
+    Key(PublicKey),
+    Signature(Vec<u8>),
 }
 
 /// What came back for a request; its `Debug` shows no body and no header.

@@ -71,6 +71,8 @@
 //!   wait for what comes of it, and take over if it gives up or is gone.
 //! - **A server leads nowhere that it couldn't go itself**: see [`Reach`].
 //! - **Secrets don't print**, and **tokens go home only.**
+//! - **Anywhere.** It needs no operating system: it runs on `wasm32-unknown-unknown`, and imports
+//!   nothing there.
 //!
 //! # Layout
 //!
@@ -96,7 +98,9 @@ mod time;
 pub mod toolhive;
 pub mod wire;
 
-pub use config::{Config, DeviceGrant, Retry, SendResource};
+pub use config::{
+    AssertionAudience, ClientCertificate, Config, DeviceGrant, DpopUse, Retry, SendResource,
+};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Fault};
 pub use event::{AttemptId, Challenged, Demand, Event, Need, Redirected};
@@ -109,8 +113,8 @@ pub use reach::{OutOfReach, PeerAddress, Reach};
 pub use restore::{CachedClient, CachedLogin, CachedRegistration};
 pub use secret::{Secret, SecretRef, SecretSource};
 pub use session::clock::ClockSkew;
-pub use session::grant::Grant;
-pub use session::record::{Discovery, Provenance};
+pub use session::grant::{Grant, Proof};
+pub use session::record::{Discovery, MetadataFreshness, Provenance};
 pub use session::saved::{SavedClient, SavedLogin};
 pub use session::tokens::Generation;
 pub use session::trouble::SessionState;

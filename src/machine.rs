@@ -18,6 +18,7 @@ mod attempts;
 mod clock;
 mod demand;
 mod fixed;
+mod freshen;
 mod judge;
 mod lane;
 mod leave;
@@ -220,7 +221,7 @@ impl AuthMachine {
             }
             Event::Redirected(redirected) => self.on_redirected(now, redirected),
             Event::Cancel(attempt) => self.on_cancel(attempt),
-            Event::Logout => self.on_logout(),
+            Event::Logout => self.on_logout(now),
             Event::Forget => self.on_forget(),
             Event::Restore(cached) => self.cached = Some(Box::new(cached)),
             Event::Flush => self.store.hasten(now.mono),

@@ -2,10 +2,12 @@
 //!
 //! An [`Action`] is performed by the host and answered exactly once: `answer` consumes it, so a
 //! second answer, or one of a wrong kind, doesn't compile. At most one *exchange* (load, save,
-//! secret, HTTP) and one *prompt* (listen, browse, show a code) are unanswered at a time.
+//! secret, key, signature, HTTP) and one *prompt* (listen, browse, show a code) are unanswered at a
+//! time.
 
 mod code;
 mod secrets;
+mod signer;
 mod store;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::config::ClientCertificate;
 use crate::event::{Answer, AnswerContent, Event, HttpReply};
 use crate::notice::Notice;
 use crate::reach::{PeerAddress, Reach, Witness};
@@ -23,6 +26,8 @@ pub use code::ShowCodeCall;
 pub(crate) use code::UserCode;
 pub(crate) use secrets::SECRET_DEADLINE;
 pub use secrets::{FoundSecret, SecretCall};
+pub(crate) use signer::SIGNER_DEADLINE;
+pub use signer::{KeyCall, SignCall};
 pub(crate) use store::STORE_DEADLINE;
 pub use store::{LoadCall, Revision, SaveCall};
 
@@ -60,6 +65,10 @@ pub enum Action {
     Save(SaveCall),
     /// Read a secret that the settings name instead of holding it.
     Secret(SecretCall),
+    /// Tell the public half of a key that the settings name.
+    Key(KeyCall),
+    /// Sign with such a key.
+    Sign(SignCall),
     /// Send an HTTP request.
     Http(HttpCall),
     /// Start to listen at the callback address.
@@ -86,6 +95,8 @@ pub enum Purpose {
     ServerMetadata,
     /// Dynamic client registration (RFC 7591).
     Registration,
+    /// An authorization request is pushed (RFC 9126).
+    PushedAuthorization,
     /// A code for another device is asked for (RFC 8628 §3.1).
     DeviceAuthorization,
     /// Code exchange, refresh or poll at the token endpoint (RFC 6749, RFC 8628).
@@ -105,6 +116,7 @@ impl fmt::Display for Purpose {
             Purpose::ResourceMetadata => "protected resource metadata",
             Purpose::ServerMetadata => "authorization server metadata",
             Purpose::Registration => "client registration",
+            Purpose::PushedAuthorization => "pushed authorization request",
             Purpose::DeviceAuthorization => "device authorization",
             Purpose::Token => "token request",
             Purpose::Revocation => "token revocation",
@@ -133,7 +145,9 @@ impl Limits {
         let (seconds, max_body, head_only) = match purpose {
             Purpose::Probe => (10, 64 << 10, true),
             Purpose::ResourceMetadata | Purpose::ServerMetadata => (10, 1 << 20, false),
-            Purpose::Registration | Purpose::DeviceAuthorization => (30, 64 << 10, false),
+            Purpose::Registration | Purpose::PushedAuthorization | Purpose::DeviceAuthorization => {
+                (30, 64 << 10, false)
+            }
             Purpose::Token => (60, 64 << 10, false),
             // The store's lock is held meanwhile, and perhaps for a refresh after it. But the answer
             // may hold a new secret.
@@ -164,6 +178,7 @@ pub struct HttpCall {
     pub(crate) reach: Reach,
     /// It goes to the operator's own server.
     pub(crate) home: bool,
+    pub(crate) certificate: Option<ClientCertificate>,
 }
 
 impl HttpCall {
@@ -180,6 +195,12 @@ impl HttpCall {
     /// What it is for.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// What the client shows when it connects (mutual TLS, RFC 8705): for this request alone, on a
+    /// connection of its own. Where it can't be had, send nothing.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
     }
 
     /// What it may reach: of the addresses that the host name has, dial those that this allows, and

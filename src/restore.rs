@@ -50,7 +50,8 @@ pub enum CachedClient {
 pub struct CachedRegistration {
     /// Its identifier.
     pub client_id: String,
-    /// Its secret, if it has one.
+    /// Its secret, if it has one. It goes to the authorization server that the settings or ToolHive's
+    /// envelope name, or that `registration_client_uri` is at; to none that was only discovered.
     pub client_secret: Option<SecretSource>,
     /// When that expires; `None` means never.
     pub secret_expires_at: Option<UnixTime>,

@@ -3,8 +3,8 @@
 use mcp_auth::{ErrorKind, Leniency, Notice};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{
-    Canned, Challenge, Fault, MetadataPlace, NetworkError, ResourceMetadata, What, World,
-    assert_fails,
+    Canned, Challenge, Fault, MetadataPlace, NetworkError, RequiresLogin, ResourceMetadata, What,
+    World, assert_fails,
 };
 use serde_json::json;
 
@@ -12,6 +12,7 @@ const PATH: &str = "/.well-known/oauth-protected-resource/mcp";
 const ROOT: &str = "/.well-known/oauth-protected-resource";
 const SERVER: &str = "/.well-known/oauth-authorization-server";
 const ISSUER: &str = "https://auth.example.com";
+const ENDPOINT: &str = "https://mcp.example.com/v1/mcp/";
 const TENANT: &str = "https://auth.example.com/tenant";
 
 /// The paths of documents that were asked for, with the status of each.
@@ -90,6 +91,57 @@ mod resource_metadata {
                 "GET mcp.example.com/.well-known/oauth-protected-resource/mcp 200",
             ]
         );
+    }
+
+    #[test]
+    fn a_relative_url_in_the_challenge_is_resolved_against_the_one_that_was_asked() {
+        // The probe is refused, and what it asked is the endpoint; or it is let in, and the request
+        // of the caller's own is refused.
+        for requires_login in [RequiresLogin::Always, RequiresLogin::ForToolCalls] {
+            for (text, at) in [
+                ("/meta/resource", "/meta/resource"),
+                ("meta", "/v1/mcp/meta"),
+                ("../meta?v=2", "/v1/meta"),
+                ("./", "/v1/mcp/"),
+            ] {
+                let mut s = Scenario::in_world(World::with_urls(ENDPOINT, &[ISSUER]));
+                s.world.resource.requires_login = requires_login;
+                // What a server is asked at is the URL that it moved us to, slash and all.
+                s.server = Some("https://mcp.example.com/v1/mcp".to_owned());
+                let moved = Fault::answer("*", "/v1/mcp", Canned::redirect(307, ENDPOINT));
+                s.world.faults.push(moved.times(9));
+                let document = json!({
+                    "resource": "https://mcp.example.com/v1/mcp", "authorization_servers": [ISSUER],
+                });
+                let document = Canned::json(200, document.to_string());
+                s.world.faults.push(Fault::answer("GET", at, document));
+                s.world.resource.identifier = Some("https://mcp.example.com/v1/mcp".to_owned());
+                s.world.resource.metadata = ResourceMetadata::Absent;
+                s.config.legacy_fallback = false;
+                let challenge =
+                    format!("Bearer scope=\"notes:read\", resource_metadata=\"{text}\"");
+                s.world.resource.challenge = Challenge::Raw(vec![challenge]);
+                assert_eq!(s.call_tool("whoami").status(), 200, "{text}");
+                s.check_secrets();
+            }
+        }
+    }
+
+    #[test]
+    fn a_relative_url_stays_with_the_server_that_was_asked() {
+        for text in
+            ["//evil.example.com/meta", "\\\\evil.example.com/meta", "/\\evil.example.com/m"]
+        {
+            let mut s = Scenario::new();
+            let challenge = format!("Bearer scope=\"notes:read\", resource_metadata='{text}'");
+            s.world.resource.challenge = Challenge::Raw(vec![challenge]);
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!(s.world.count(What::Strays), 0);
+            assert_eq!(
+                documents(&mut s)[0],
+                "GET mcp.example.com/.well-known/oauth-protected-resource/mcp 200"
+            );
+        }
     }
 
     #[test]

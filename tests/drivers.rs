@@ -41,7 +41,9 @@ fn code(path: &Path) -> String {
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
-            sources(&entry, found);
+            if !entry.ends_with("tests") {
+                sources(&entry, found);
+            }
         } else if entry.extension().is_some_and(|e| e == "rs") && !entry.ends_with("tests.rs") {
             found.push(entry);
         }

@@ -1,13 +1,16 @@
 //! A program is stopped while it holds the store's lock, for longer than others wait for that. They go
 //! on without it; and when it wakes up, it finds that out before it overwrites anything of theirs.
 
-use mcp_auth::{Challenged, Demand, Ending, ErrorKind, Event, Notice};
+use mcp_auth::{Challenged, Demand, DpopUse, Ending, ErrorKind, Event, Notice, SecretRef};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{Canned, Effect, Fault, What, assert_fails};
 
 /// The first program knows a login, as does the second, and its access token has expired.
 fn two() -> Scenario {
-    let mut s = Scenario::new();
+    two_of(Scenario::new())
+}
+
+fn two_of(mut s: Scenario) -> Scenario {
     s.world.authorization[0].registration.manageable = true;
     assert_eq!(s.call_tool("whoami").status(), 200);
     s.switch_to(1);
@@ -583,6 +586,41 @@ mod a_holder_that_hangs {
                 (s.world.count(What::Refreshes), s.world.reuse_seen()),
                 (2, false),
                 "{first}"
+            );
+        }
+    }
+
+    /// The server wants a nonce, and so another proof (RFC 9449 §8): between the two requests a key signs.
+    #[test]
+    fn before_what_it_sends_again_is_signed_does_not_send_it_when_it_wakes_up() {
+        for (first, point) in
+            FIRST.into_iter().flat_map(|first| [(first, "/token"), (first, "sign")])
+        {
+            let mut s = Scenario::new();
+            let place = SecretRef::File("/run/keys/dpop.pem".to_owned());
+            s.world.authorization[0].dpop = true;
+            s.config.dpop = DpopUse::Auto;
+            s.config.dpop_key = Some(place.clone());
+            s.keys.insert(place, "ours".to_owned());
+            let mut s = two_of(s);
+            s.world.authorization[0].dpop_nonce = Some("n-1".to_owned());
+            s.demand(Demand::background(need("whoami")));
+            s.run_until("/token");
+            s.perform("/token");
+            if point == "sign" {
+                s.deliver("/token");
+                s.run_until("sign");
+            }
+            assert_eq!(asks_in_vain(&mut s, 1), 4);
+            s.run();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            wakes_up(&mut s, first);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            // The first was refused for its nonce, as was the other program's first.
+            assert_eq!(
+                (s.world.count(What::Refreshes), s.world.reuse_seen()),
+                (3, false),
+                "{first} at {point}"
             );
         }
     }

@@ -9,7 +9,8 @@ use mcp_auth::{
 };
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{
-    Canned, ClientAuthentication, Fault, NetworkError, RefreshTokens, What, assert_fails,
+    AuthorizationServer, Canned, ClientAuthentication, Fault, NetworkError, RefreshTokens, What,
+    assert_fails,
 };
 use serde_json::Value;
 
@@ -112,6 +113,46 @@ fn an_envelope_is_opened_and_its_token_goes_to_its_own_server_alone() {
         assert_eq!(s.call_tool("whoami").status(), 200);
         assert_eq!(refreshes(&s), (0, 1));
         s.check_secrets();
+    }
+}
+
+#[test]
+fn the_clients_secret_goes_to_no_server_that_was_only_discovered() {
+    let without_uri = || {
+        let mut s = toolhive();
+        let Some(CachedLogin { client: CachedClient::Registered(client), .. }) = &mut s.cached
+        else {
+            panic!()
+        };
+        client.registration_client_uri = None;
+        s
+    };
+    // The MCP server names another one, which would take anything.
+    let mut s = toolhive();
+    s.world.authorization.push(AuthorizationServer::new("https://evil.example.com"));
+    s.world.migrate_to(1);
+    for _ in 0..2 {
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+    }
+    assert_eq!(s.world.count(What::TokenRequests), 0);
+    let told =
+        |notice: &Notice| matches!(notice, Notice::NotRestored { why } if why.contains("`issuer`"));
+    assert_eq!(s.told(told), 1);
+    s.check_secrets();
+    // Nothing says whose it is, so that it may be anybody's.
+    let mut s = without_uri();
+    assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+    assert_eq!(s.world.count(What::TokenRequests), 0);
+    // Each of these says it.
+    let mut named = without_uri();
+    named.config.issuer = Some(ISSUER.to_owned());
+    let mut homed = without_uri();
+    homed.config.client_issuer = Some(ISSUER.to_owned());
+    let mut enveloped = without_uri();
+    envelope(&mut enveloped, ISSUER, TOKEN);
+    for mut s in [toolhive(), named, homed, enveloped] {
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(refreshes(&s), (1, 0));
     }
 }
 

@@ -60,8 +60,17 @@ impl Authorize {
     pub(crate) fn url(&self, config: &Config) -> Option<Url> {
         let endpoint = self.found.server.authorization_endpoint()?;
         let extra: Vec<_> = config.oauth_params.clone().into_iter().collect();
-        let request = AuthorizationRequest {
-            endpoint: &endpoint,
+        Some(self.request(config, &endpoint, &extra).to_url())
+    }
+
+    fn request<'a>(
+        &'a self,
+        config: &'a Config,
+        endpoint: &'a Url,
+        extra: &'a [(String, String)],
+    ) -> AuthorizationRequest<'a> {
+        AuthorizationRequest {
+            endpoint,
             client_id: &self.identity.client_id,
             redirect_uri: &self.redirect_uri,
             state: self.state.expose(),
@@ -72,9 +81,20 @@ impl Authorize {
             // OpenID Connect Core §11: without it the server must ignore the request for a refresh
             // token.
             prompt: self.requested.contains("offline_access").then_some("consent"),
-            extra: &extra,
-        };
-        Some(request.to_url())
+            extra,
+        }
+    }
+
+    /// The same parameters, for another way to the server.
+    pub(crate) fn params(&self, config: &Config) -> Vec<(String, String)> {
+        let Some(endpoint) = self.found.server.authorization_endpoint() else { return Vec::new() };
+        let extra: Vec<_> = config.oauth_params.clone().into_iter().collect();
+        self.request(config, &endpoint, &extra).pairs()
+    }
+
+    /// Where the login stands before this.
+    pub(crate) fn back(&self) -> (Identity, (Box<Discovery>, String)) {
+        (self.identity.clone(), (self.found.clone(), self.redirect_uri.clone()))
     }
 
     /// The state, to recognise the same redirect should it come again.

@@ -70,9 +70,13 @@ impl Detect {
         Self::Get.ask(site)
     }
 
+    fn url<'a>(&'a self, site: &'a Site) -> &'a Url {
+        if let Detect::Moved(url) = self { url } else { &site.url }
+    }
+
     fn ask(self, site: &Site) -> Step<Self, Detected> {
-        let url = if let Detect::Moved(url) = &self { url } else { &site.url };
-        let request = http::Request::builder().uri(url.as_str()).header(ACCEPT, MCP_ACCEPT);
+        let url = self.url(site).as_str();
+        let request = http::Request::builder().uri(url).header(ACCEPT, MCP_ACCEPT);
         let request = match self {
             Detect::Get => request.method("GET").body(Vec::new()),
             Detect::Post | Detect::Moved(_) => {
@@ -100,7 +104,8 @@ impl Detect {
         let why = match &reply {
             Ok(response) => {
                 let (status, headers) = (response.status().as_u16(), response.headers());
-                let challenge = BearerChallenge::from_headers(headers);
+                let challenge = BearerChallenge::from_headers(headers)
+                    .map(|challenge| challenge.asked_at(self.url(site)));
                 if status == 401 || (status == 403 && challenge.is_some()) {
                     return Step::Done(Detected::Required(challenge));
                 }

@@ -10,10 +10,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::config::Config;
+use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
+use crate::flow::binding::Binding;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith, without};
 use crate::flow::identity::Identity;
+use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::Notice;
 use crate::output::{Purpose, UserCode};
@@ -33,7 +38,11 @@ const RETRY: Duration = Duration::from_secs(10);
 pub(crate) struct Request {
     purchase: Purchase,
     identity: Identity,
-    endpoint: String,
+    endpoint: Url,
+    binding: Option<Binding>,
+    /// What the client proves itself by, where a key of its own does it.
+    assertion: Option<Jwt>,
+    ids: Identifiers,
 }
 
 /// A code that the person has, or is about to.
@@ -71,15 +80,43 @@ impl Request {
         identity: Identity,
         purchase: Purchase,
         config: &Config,
+        entropy: &mut Entropy,
+        now: UnixTime,
     ) -> Result<(Self, Ask), Error> {
         let Some(endpoint) = found.server.device_authorization_endpoint() else {
             return Err(ErrorKind::NoDeviceGrant { issuer: printable_url(&found.issuer) }.into());
         };
+        let assertion = identity.key.as_ref().map(|key| key.jwt());
+        let (binding, ids) = (Binding::wanted(config, found), Identifiers::new(entropy));
+        Self { purchase, identity, endpoint, binding, assertion, ids }.go_on(config, now)
+    }
+
+    pub(crate) fn on_signer(
+        mut self,
+        config: &Config,
+        result: SignerResult,
+        now: UnixTime,
+    ) -> Result<(Self, Ask), Error> {
+        if let Some(jwt) = &mut self.assertion {
+            jwt.on_signer(result)?;
+        }
+        self.go_on(config, now)
+    }
+
+    fn go_on(mut self, config: &Config, now: UnixTime) -> Result<(Self, Ask), Error> {
+        if let (Some(key), Some(jwt)) = (&self.identity.key, &mut self.assertion) {
+            let (client_id, endpoint) = (&self.identity.client_id, &self.purchase.token_endpoint);
+            if let Some(ask) = key.prove(jwt, client_id, endpoint, now, &mut self.ids)? {
+                return Ok((self, ask));
+            }
+        }
+        let (identity, purchase) = (&self.identity, &self.purchase);
+        let assertion = self.assertion.as_ref().and_then(Jwt::token);
         let extra: Vec<_> = config.oauth_params.clone().into_iter().collect();
         let request = DeviceAuthorizationRequest {
-            endpoint: &endpoint,
+            endpoint: &self.endpoint,
             client_id: &identity.client_id,
-            client_secret: identity.client_secret.as_ref(),
+            client_secret: assertion.or(identity.client_secret.as_ref()),
             auth_method: identity.auth_method,
             scope: &purchase.requested,
             scope_parameter: &config.scope_param_name,
@@ -88,9 +125,9 @@ impl Request {
             prompt: purchase.requested.contains("offline_access").then_some("consent"),
             extra: &extra,
         };
-        let ask = Ask::http(request.to_http(), Purpose::DeviceAuthorization);
-        let endpoint = printable_url(endpoint.as_str());
-        Ok((Self { purchase, identity, endpoint }, ask))
+        let certificate = identity.certificate.clone();
+        let ask = Ask::http_as(request.to_http(), Purpose::DeviceAuthorization, certificate);
+        Ok((self, ask))
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -101,10 +138,12 @@ impl Request {
     pub(crate) fn on_http(
         self,
         config: &Arc<Config>,
+        entropy: &mut Entropy,
         now: UnixTime,
         reply: HttpResult,
     ) -> Result<(Device, Ask), Ended> {
-        let Self { purchase, identity, endpoint: url } = self;
+        let Self { purchase, identity, endpoint, binding, assertion, .. } = self;
+        let url = printable_url(endpoint.as_str());
         let response = reply
             .map_err(|source| unanswered(url.clone(), Purpose::DeviceAuthorization, source))?;
         let (head, body) = response.into_parts();
@@ -112,7 +151,8 @@ impl Request {
         // Some servers quote in their error what they were sent.
         let reply = parse(&body).map_err(|failure| match failure.has_words() {
             true => {
-                let quoted = without(identity.client_secret.iter(), &body);
+                let assertion = assertion.as_ref().and_then(Jwt::token);
+                let quoted = without(identity.client_secret.iter().chain(assertion), &body);
                 parse(&quoted).err().unwrap_or(failure)
             }
             false => failure,
@@ -134,7 +174,8 @@ impl Request {
             Err(Failure::Malformed(what)) => return Err(ErrorKind::Unusable { url, what }.into()),
         };
         let paid_with = PaidWith::DeviceCode(reply.device_code);
-        let (exchange, _) = Exchange::start(purchase, identity, paid_with, config)?;
+        let (exchange, _) =
+            Exchange::start(purchase, identity, paid_with, binding, config, entropy, now)?;
         let code = UserCode {
             user_code: reply.user_code,
             verification_uri: reply.verification_uri,
@@ -158,9 +199,18 @@ impl Device {
         &self.exchange.identity
     }
 
-    pub(crate) fn poll(self) -> (Self, Ask) {
-        let (exchange, ask) = self.exchange.on_pause_over();
-        (Self { exchange, polling: true, ..self }, ask)
+    pub(crate) fn poll(self, now: UnixTime) -> Result<(Self, Ask), Error> {
+        let (exchange, ask) = self.exchange.on_pause_over(now)?;
+        Ok((Self { exchange, polling: true, ..self }, ask))
+    }
+
+    pub(crate) fn on_signer(
+        self,
+        result: SignerResult,
+        now: UnixTime,
+    ) -> Result<(Self, Ask), Error> {
+        let (exchange, ask) = self.exchange.on_signer(result, now)?;
+        Ok((Self { exchange, ..self }, ask))
     }
 
     pub(crate) fn on_http(
@@ -171,7 +221,9 @@ impl Device {
         notes: &mut Notes,
     ) -> Result<Step<Self, Bought>, Ended> {
         let url = self.exchange.url();
-        match self.exchange.clone().on_http(now, reply, notes) {
+        let answered = self.exchange.clone().on_http(now, reply, notes);
+        self.exchange.spend();
+        match answered {
             Ok(Step::Ask(exchange, ask)) => return Ok(Step::Ask(Self { exchange, ..self }, ask)),
             Ok(Step::Done(mut bought)) => {
                 bought.purchase.logged_in_at = now;
@@ -200,7 +252,7 @@ impl Device {
                 let device = Self { polling: false, ..self };
                 return Ok(Step::Ask(device, Ask::Pause(after)));
             }
-            Err(Failed::Error(error)) => return Err(error.into()),
+            Err(Failed::Error(error) | Failed::Rotated { error, .. }) => return Err(error.into()),
         }
         let pause = self.pause(config);
         Ok(Step::Ask(Self { polling: false, ..self }, Ask::Pause(pause)))

@@ -15,6 +15,7 @@ use crate::notice::Notice;
 use crate::session::grant::Site;
 use crate::session::record::{Discovery, Provenance};
 use crate::text::printable_url;
+use crate::time::UnixTime;
 use crate::wire::challenge::BearerChallenge;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::url as address;
@@ -65,6 +66,7 @@ impl Discover {
         self,
         config: &Config,
         site: &Site,
+        now: UnixTime,
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Discovered>, Error> {
@@ -74,7 +76,7 @@ impl Discover {
                 Self::after_resource(self.evidence, step, config, site, notes)
             }
             Stage::Server(find, resource) => {
-                let step = find.on_http(config, site, reply, notes)?;
+                let step = find.on_http(config, site, now, reply, notes)?;
                 Ok(Self::after_server(self.evidence, resource, step, config, site))
             }
         }
@@ -192,7 +194,8 @@ fn configured_endpoints(config: &Config) -> Option<Server> {
     };
     let provenance = Provenance::Configured;
     let issuer = metadata.issuer.clone();
-    Some(Server { issuer, metadata, url: None, provenance, leniencies: Vec::new() })
+    let (freshness, leniencies) = (None, Vec::new());
+    Some(Server { issuer, metadata, url: None, provenance, freshness, leniencies })
 }
 
 fn conclude(resource: Option<Resource>, server: Server, config: &Config, site: &Site) -> Discovery {
@@ -214,6 +217,7 @@ fn conclude(resource: Option<Resource>, server: Server, config: &Config, site: &
         server: server.metadata,
         server_metadata_url: server.url.map(String::from),
         provenance: server.provenance,
+        freshness: server.freshness,
         leniencies,
     }
 }

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use url::{Url, form_urlencoded};
 
-use crate::config::{Config, SendResource};
+use crate::config::{Config, DpopUse, SendResource};
+use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
+use crate::flow::binding::Binding;
 use crate::flow::identity::Identity;
 use crate::flow::secret::{FindSecret, SecretResult};
+use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
 use crate::output::{Purpose, TransportError, TransportErrorKind};
@@ -20,7 +23,7 @@ use crate::time::UnixTime;
 use crate::wire::failure::{Failure, OAuthError, describe};
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::{AuthMethod, Grant, TokenReply, TokenRequest};
-use crate::wire::{Malformed, url as address};
+use crate::wire::{Malformed, dpop, url as address};
 
 /// A token request that is out, or about to be.
 #[derive(Clone)]
@@ -33,6 +36,11 @@ pub(crate) struct Exchange {
     retried: bool,
     /// The client's secret is looked for.
     finding: Option<FindSecret>,
+    /// What the client proves itself by, where a key of its own does it.
+    assertion: Option<Jwt>,
+    /// What binds the tokens to a key, if anything does.
+    binding: Option<Binding>,
+    ids: Identifiers,
 }
 
 #[derive(Clone)]
@@ -60,8 +68,16 @@ pub(crate) struct Bought {
 /// Why an answer holds no tokens.
 pub(crate) enum Trouble {
     Refused(OAuthError),
-    Passing { what: String, retry_after: Option<Duration> },
+    Passing {
+        what: String,
+        retry_after: Option<Duration>,
+    },
     Unusable(Malformed),
+    /// Tokens that can't be used, and a refresh token that replaces the one that was spent.
+    OfAnotherType {
+        rotated: Option<Secret>,
+        what: Malformed,
+    },
     OutOfReach(TransportError),
 }
 
@@ -72,6 +88,8 @@ pub(crate) enum Failed {
     Passing { what: String, retry_after: Option<Duration> },
     /// The answer can't be used; nothing was decided.
     Error(Error),
+    /// The same, but the refresh token has been replaced by this one.
+    Rotated { token: Secret, error: Error },
 }
 
 impl Failed {
@@ -83,7 +101,7 @@ impl Failed {
                 let retry_in = retry_after.unwrap_or(RETRY);
                 ErrorKind::Passing { url, what, retry_in }.into()
             }
-            Failed::Error(error) => error,
+            Failed::Error(error) | Failed::Rotated { error, .. } => error,
         }
     }
 }
@@ -99,13 +117,27 @@ impl Exchange {
         purchase: Purchase,
         identity: Identity,
         paid_with: PaidWith,
+        binding: Option<Binding>,
         config: &Arc<Config>,
+        entropy: &mut Entropy,
+        now: UnixTime,
     ) -> Result<(Self, Ask), Error> {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
-        let (config, retried, finding) = (config.clone(), false, None);
-        let exchange = Self { purchase, identity, config, endpoint, paid_with, retried, finding };
-        Ok(exchange.ask())
+        let assertion = identity.key.as_ref().map(|key| key.jwt());
+        let exchange = Self {
+            purchase,
+            identity,
+            config: config.clone(),
+            endpoint,
+            paid_with,
+            retried: false,
+            finding: None,
+            assertion,
+            binding,
+            ids: Identifiers::new(entropy),
+        };
+        exchange.ask(now)
     }
 
     /// One that was tried before has had its hiccup.
@@ -114,10 +146,19 @@ impl Exchange {
         self
     }
 
-    fn ask(mut self) -> (Self, Ask) {
+    /// What was signed for the last request is of no use for the next.
+    pub(crate) fn spend(&mut self) {
+        self.assertion.iter_mut().for_each(Jwt::spend);
+        self.binding.iter_mut().for_each(Binding::spend);
+    }
+
+    fn ask(mut self, now: UnixTime) -> Result<(Self, Ask), Error> {
         if let Some((find, ask)) = self.identity.find_secret() {
             self.finding = Some(find);
-            return (self, ask);
+            return Ok((self, ask));
+        }
+        if let Some(ask) = self.prove(now)? {
+            return Ok((self, ask));
         }
         let grant = match &self.paid_with {
             PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
@@ -134,24 +175,66 @@ impl Exchange {
         let request = TokenRequest {
             endpoint: &self.endpoint,
             client_id: &self.identity.client_id,
-            client_secret: self.identity.client_secret.as_ref(),
+            client_secret: self.proof(),
             auth_method: self.identity.auth_method,
             grant,
             resource: self.purchase.resource.as_deref(),
             extra: &extra,
         };
-        let request = request.to_http();
-        (self, Ask::http(request, Purpose::Token))
+        let mut request = request.to_http();
+        let proof = self.binding.as_ref().and_then(Binding::proof);
+        if let Some(proof) = proof.and_then(|proof| proof.expose().parse().ok()) {
+            request.headers_mut().insert(dpop::PROOF, proof);
+        }
+        let certificate = self.identity.certificate.clone();
+        Ok((self, Ask::http_as(request, Purpose::Token, certificate)))
     }
 
-    pub(crate) fn on_pause_over(self) -> (Self, Ask) {
-        self.ask()
+    /// What is to be signed first.
+    fn prove(&mut self, now: UnixTime) -> Result<Option<Ask>, Error> {
+        let (client_id, endpoint) = (&self.identity.client_id, &self.purchase.token_endpoint);
+        if let (Some(key), Some(jwt)) = (&self.identity.key, &mut self.assertion)
+            && let Some(ask) = key.prove(jwt, client_id, endpoint, now, &mut self.ids)?
+        {
+            return Ok(Some(ask));
+        }
+        match &mut self.binding {
+            Some(binding) => binding.prove(self.endpoint.as_str(), now, &mut self.ids),
+            None => Ok(None),
+        }
+    }
+
+    /// Its secret, or its assertion.
+    fn proof(&self) -> Option<&Secret> {
+        match &self.assertion {
+            Some(jwt) => jwt.token(),
+            None if self.identity.certificate.is_some() => None,
+            None => self.identity.client_secret.as_ref(),
+        }
+    }
+
+    pub(crate) fn on_pause_over(self, now: UnixTime) -> Result<(Self, Ask), Error> {
+        self.ask(now)
+    }
+
+    pub(crate) fn on_signer(
+        mut self,
+        result: SignerResult,
+        now: UnixTime,
+    ) -> Result<(Self, Ask), Error> {
+        match (&mut self.assertion, &mut self.binding) {
+            (_, Some(binding)) if binding.waits() => binding.on_signer(result)?,
+            (Some(jwt), _) => jwt.on_signer(result)?,
+            (None, _) => {}
+        }
+        self.ask(now)
     }
 
     /// The client's secret is known once one of its places has it; then the request goes out.
     pub(crate) fn on_secret(
         mut self,
         result: SecretResult,
+        now: UnixTime,
         notes: &mut Notes,
     ) -> Result<(Self, Ask), Error> {
         if let Some(find) = self.finding.take()
@@ -160,7 +243,7 @@ impl Exchange {
             self.finding = Some(find);
             return Ok((self, ask));
         }
-        Ok(self.ask())
+        self.ask(now)
     }
 
     pub(crate) fn on_http(
@@ -169,13 +252,36 @@ impl Exchange {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Bought>, Failed> {
-        let (what, retry_after) = match self.read(now, reply) {
-            Ok(reply) => return Ok(Step::Done(Bought { reply, purchase: self.purchase })),
+        let nonce = reply.as_ref().ok().and_then(|reply| dpop::nonce(reply.headers()));
+        let nonce = nonce.map(str::to_owned);
+        let answer = self.read(now, reply);
+        self.assertion.iter_mut().for_each(Jwt::spend);
+        if let Some(binding) = &mut self.binding {
+            binding.spend();
+            let refused =
+                matches!(&answer, Err(Trouble::Refused(e)) if e.error == "use_dpop_nonce");
+            if binding.takes_nonce(nonce, refused) {
+                let (exchange, ask) = self.ask(now).map_err(Failed::Error)?;
+                return Ok(Step::Ask(exchange, ask));
+            }
+        }
+        let (what, retry_after) = match answer {
+            Ok(reply) => {
+                let purchase = self.purchase_of(&reply);
+                return Ok(Step::Done(Bought { reply, purchase }));
+            }
+            Err(Trouble::OfAnotherType { rotated, what }) => {
+                let error = ErrorKind::Unusable { url: self.url(), what }.into();
+                return Err(match rotated {
+                    Some(token) => Failed::Rotated { token, error },
+                    None => Failed::Error(error),
+                });
+            }
             Err(Trouble::Refused(error)) => {
                 return match self.otherwise(&error) {
                     Some(leniency) => {
                         notes.push(Notice::Lenient(leniency));
-                        let (exchange, ask) = self.ask();
+                        let (exchange, ask) = self.ask(now).map_err(Failed::Error)?;
                         Ok(Step::Ask(exchange, ask))
                     }
                     None => Err(Failed::Refused(error)),
@@ -208,7 +314,9 @@ impl Exchange {
         }
         let identity = &mut self.identity;
         let refused = error.is_unknown_client() || error.wants_client_secret();
-        let untried = identity.has_secret() && identity.auth_method != AuthMethod::Post;
+        let otherwise = identity.key.is_some() || identity.certificate.is_some();
+        let by_secret = identity.has_secret() && !otherwise;
+        let untried = by_secret && identity.auth_method != AuthMethod::Post;
         if self.config.retry_secret_in_body && refused && untried {
             identity.auth_method = AuthMethod::Post;
             self.purchase.auth_method = Some(AuthMethod::Post);
@@ -230,11 +338,11 @@ impl Exchange {
             false => failure,
         });
         if let Ok(reply) = &reply
-            && reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
+            && let Some((expected, got)) = self.dislikes(reply)
         {
-            // Bound to a key that was never shown: it would be refused as a bearer token.
-            let what = Malformed::new("token reply", "a bearer token", "a DPoP-bound one");
-            return Err(Trouble::Unusable(what));
+            let what = Malformed::new("token reply", expected, got);
+            let rotated = reply.refresh_token.clone().filter(|_| self.is_refresh());
+            return Err(Trouble::OfAnotherType { rotated, what });
         }
         let kept = match &self.paid_with {
             PaidWith::RefreshToken { token, .. } => Some(token),
@@ -273,6 +381,25 @@ impl Exchange {
         })
     }
 
+    /// What was expected, and what came, where the token's type is not to be used.
+    fn dislikes(&self, reply: &TokenReply) -> Option<(&'static str, &'static str)> {
+        match (&self.binding, is_bound(reply)) {
+            // Bound to a key that was never shown: it would be refused as a bearer token.
+            (None, true) => Some(("a bearer token", "a DPoP-bound one")),
+            (Some(_), false) if self.config.dpop == DpopUse::Always => {
+                Some(("a DPoP-bound token (`dpop`: `always`)", "a bearer token"))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the tokens of this reply were issued for.
+    pub(crate) fn purchase_of(&self, reply: &TokenReply) -> Purchase {
+        let key = self.binding.as_ref().and_then(Binding::key);
+        let dpop = key.filter(|_| is_bound(reply)).cloned();
+        Purchase { dpop, ..self.purchase.clone() }
+    }
+
     fn is_refresh(&self) -> bool {
         matches!(self.paid_with, PaidWith::RefreshToken { .. })
     }
@@ -282,13 +409,19 @@ impl Exchange {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
             PaidWith::RefreshToken { token, .. } | PaidWith::DeviceCode(token) => (token, None),
         };
-        let secrets = [Some(first), second, self.identity.client_secret.as_ref()];
+        let assertion = self.assertion.as_ref().and_then(Jwt::token);
+        let proof = self.binding.as_ref().and_then(Binding::proof);
+        let secrets = [Some(first), second, self.identity.client_secret.as_ref(), assertion, proof];
         without(secrets.into_iter().flatten(), body)
     }
 
     pub(crate) fn url(&self) -> String {
         printable_url(self.endpoint.as_str())
     }
+}
+
+fn is_bound(reply: &TokenReply) -> bool {
+    reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
 }
 
 /// A body without the secrets that its sender was sent.

@@ -24,8 +24,8 @@ pub(crate) struct Fetch {
 pub(crate) enum Fetched {
     /// A redirect was followed.
     Ask(Fetch, Ask),
-    /// 200, with this body.
-    Body(Vec<u8>),
+    /// 200, with a body.
+    Body(http::Response<Vec<u8>>),
     /// It leads where it may not: nothing was asked.
     Refused(ErrorKind),
     /// Anything else: the next candidate's turn. `passing`: it may be different later.
@@ -61,7 +61,7 @@ impl Fetch {
         };
         let status = response.status();
         if status == StatusCode::OK {
-            return Fetched::Body(response.into_body());
+            return Fetched::Body(response);
         }
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             let (headers, body) = (response.headers(), response.body());

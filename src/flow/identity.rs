@@ -1,9 +1,11 @@
 //! Which client are we to this authorization server? Configured → client ID metadata document →
 //! registered earlier → to be registered. Each is shown only to the issuer that it belongs to.
 
-use crate::config::Config;
+use crate::config::{AssertionAudience, ClientCertificate, Config};
+use crate::entropy::Identifiers;
 use crate::error::{Error, ErrorKind};
 use crate::flow::secret::{FindSecret, SecretResult};
+use crate::flow::sign::Jwt;
 use crate::flow::{Ask, Notes, Step};
 use crate::notice::ClientSource;
 use crate::secret::{Secret, SecretRef};
@@ -11,7 +13,11 @@ use crate::session::record::{ClientHome, Discovery, Record, Registration};
 use crate::session::tokens::Tokens;
 use crate::text::printable_url;
 use crate::time::UnixTime;
+use crate::wire::assertion::ClientAssertion;
+use crate::wire::jws::PublicKey;
+use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
+use crate::wire::url as address;
 
 /// What a secret of a client is called in errors.
 const CLIENT_SECRET: &str = "the client's secret";
@@ -24,10 +30,101 @@ pub(crate) struct Identity {
     /// Where its secret is, if it isn't here.
     pub(crate) secret_from: Vec<SecretRef>,
     pub(crate) auth_method: AuthMethod,
+    /// What it signs its assertions with, where it proves itself by them.
+    pub(crate) key: Option<Box<ClientKey>>,
+    /// What it shows when it connects, where it proves itself by that.
+    pub(crate) certificate: Option<ClientCertificate>,
     pub(crate) source: ClientSource,
 }
 
+/// The certificate that is shown to this server, and what the server calls that.
+fn certificate(
+    config: &Config,
+    supported: Option<&[String]>,
+) -> Option<(ClientCertificate, AuthMethod)> {
+    let methods = [AuthMethod::TlsClientAuth, AuthMethod::SelfSignedTlsClientAuth];
+    let listed = |method: &AuthMethod| {
+        supported.is_none_or(|names| {
+            names.is_empty() || names.iter().any(|name| name == method.as_str())
+        })
+    };
+    Some((config.client_certificate.clone()?, methods.into_iter().find(listed)?))
+}
+
+/// A key, and what its server wants of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientKey {
+    pub(crate) place: SecretRef,
+    id: Option<String>,
+    /// `None`: the token endpoint.
+    audience: Option<String>,
+    pub(crate) taken: Option<Vec<String>>,
+}
+
+impl ClientKey {
+    /// `None` where there is none, or the server takes no assertions.
+    fn of(config: &Config, found: Option<&Discovery>, issuer: &str) -> Option<Self> {
+        let place = config.client_key.clone()?;
+        let server = found.map(|found| &found.server);
+        let methods = server.and_then(|s| s.token_endpoint_auth_methods_supported.as_deref());
+        let listed =
+            |names: &[String]| names.iter().any(|name| name == AuthMethod::PrivateKeyJwt.as_str());
+        // One that lists nothing means Basic (RFC 8414 §2), and whoever gave it a key knows better.
+        if !methods.is_none_or(|names| names.is_empty() || listed(names)) {
+            return None;
+        }
+        let named = found.is_none_or(|found| found.knows_issuer);
+        let audience = match config.client_assertion_audience {
+            AssertionAudience::Issuer if named => {
+                // In the server's own words, unless they name somebody else, who could be shown it then.
+                let own = server.map(|server| server.issuer.as_str());
+                let own = own.filter(|own| address::issuers_match(own, issuer));
+                Some(own.unwrap_or(issuer).to_owned())
+            }
+            _ => None,
+        };
+        let taken = server.and_then(|s| s.token_endpoint_auth_signing_alg_values_supported.clone());
+        Some(Self { place, id: config.client_key_id.clone(), audience, taken })
+    }
+
+    /// What is to be asked of the host's signer before there is an assertion.
+    pub(crate) fn prove(
+        &self,
+        jwt: &mut Jwt,
+        client_id: &str,
+        token_endpoint: &str,
+        issued_at: UnixTime,
+        ids: &mut Identifiers,
+    ) -> Result<Option<Ask>, Error> {
+        let compose = |algorithm, _: &PublicKey| {
+            let id = ids.next();
+            let assertion = ClientAssertion {
+                client_id,
+                audience: self.audience.as_deref().unwrap_or(token_endpoint),
+                id: &id,
+                key_id: self.id.as_deref(),
+                algorithm,
+                issued_at,
+            };
+            assertion.signing_input()
+        };
+        jwt.wanted(compose, self.taken.as_deref())
+    }
+
+    pub(crate) fn jwt(&self) -> Jwt {
+        Jwt::new("the client's key", self.place.clone())
+    }
+}
+
 impl Identity {
+    /// The server's metadata as this client sees it.
+    pub(crate) fn sees(&self, server: &ServerMetadata) -> ServerMetadata {
+        match &self.certificate {
+            Some(_) => server.with_certificate(),
+            None => server.clone(),
+        }
+    }
+
     /// Whether it has a secret, here or elsewhere.
     pub(crate) fn has_secret(&self) -> bool {
         self.client_secret.is_some() || !self.secret_from.is_empty()
@@ -103,8 +200,7 @@ pub(crate) fn choose(
             closed.push("the configured client has a secret and logged in with another issuer before (name its issuer in `client_issuer`)");
         }
         Some(_) if config.client_belongs_to(&found.issuer) => {
-            return match configured(config, server.token_endpoint_auth_methods_supported.as_deref())
-            {
+            return match configured(config, Some(found), &found.issuer) {
                 Some(identity) => Ok(Choice::Use(identity)),
                 None => refuse(
                     "the server accepts no authentication method that the configured client can use",
@@ -117,7 +213,7 @@ pub(crate) fn choose(
     match &config.client_metadata_url {
         Some(_) if document_rejected => closed.push("our client ID metadata document was rejected"),
         Some(url) if server.client_id_metadata_document_supported => {
-            return Ok(Choice::Use(document(url)));
+            return Ok(Choice::Use(document(config, url, Some(found), &found.issuer)));
         }
         Some(_) => closed.push("the server supports no client ID metadata documents"),
         None => closed.push("no client ID metadata document is configured"),
@@ -148,7 +244,8 @@ fn is_good(known: &Registration, now: UnixTime) -> bool {
 pub(crate) fn recall(config: &Config, record: &Record, now: UnixTime) -> Option<Identity> {
     let tokens = record.tokens.as_ref()?;
     let identity = buyer(config, record, tokens, now)?;
-    let auth_method = tokens.auth_method.filter(|_| identity.client_secret.is_some());
+    let by_secret = identity.client_secret.is_some() && identity.auth_method.needs_secret();
+    let auth_method = tokens.auth_method.filter(|_| by_secret);
     Some(Identity { auth_method: auth_method.unwrap_or(identity.auth_method), ..identity })
 }
 
@@ -160,19 +257,21 @@ fn buyer(config: &Config, record: &Record, tokens: &Tokens, now: UnixTime) -> Op
         }
         ClientSource::MetadataDocument => {
             let ours = config.client_metadata_url.as_ref() == Some(&tokens.client_id);
-            ours.then(|| document(&tokens.client_id))
+            let found = discovered(record, tokens);
+            ours.then(|| document(config, &tokens.client_id, found, &tokens.issuer))
         }
         _ => {
             let ours = config.client_id.as_ref() == Some(&tokens.client_id);
             if !ours || !config.client_belongs_to(&tokens.issuer) {
                 return None;
             }
-            let found = record.discovery.as_ref().filter(|found| found.issuer == tokens.issuer);
-            let methods = found
-                .and_then(|found| found.server.token_endpoint_auth_methods_supported.as_deref());
-            configured(config, methods)
+            configured(config, discovered(record, tokens), &tokens.issuer)
         }
     }
+}
+
+fn discovered<'a>(record: &'a Record, tokens: &Tokens) -> Option<&'a Discovery> {
+    record.discovery.as_ref().filter(|found| found.issuer == tokens.issuer)
 }
 
 pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity {
@@ -181,31 +280,63 @@ pub(crate) fn registered(known: &Registration, source: ClientSource) -> Identity
         client_secret: known.client_secret.clone(),
         secret_from: Vec::new(),
         auth_method: known.auth_method,
+        key: None,
+        certificate: None,
         source,
     }
 }
 
-pub(crate) fn configured(config: &Config, supported: Option<&[String]>) -> Option<Identity> {
+pub(crate) fn configured(
+    config: &Config,
+    found: Option<&Discovery>,
+    issuer: &str,
+) -> Option<Identity> {
     let client_secret = config.client_secret.clone();
     let has_secret = config.has_client_secret();
-    let auth_method = match AuthMethod::choose(supported, has_secret) {
-        Some(method) => method,
+    let key = ClientKey::of(config, found, issuer).map(Box::new);
+    let supported =
+        found.and_then(|found| found.server.token_endpoint_auth_methods_supported.as_deref());
+    let by = certificate(config, supported).filter(|_| key.is_none());
+    let proves = config.client_key.is_some() || config.client_certificate.is_some();
+    let auth_method = match (AuthMethod::choose(supported, has_secret), &by) {
+        _ if key.is_some() => AuthMethod::PrivateKeyJwt,
+        (_, Some((_, method))) => *method,
+        // It was given a key, not to be believed without.
+        _ if !has_secret && proves => return None,
+        (Some(method), None) => method,
         // Many servers list only methods with a secret and accept public clients all the same.
-        None if !has_secret => AuthMethod::None,
-        None => return None,
+        (None, None) if !has_secret => AuthMethod::None,
+        (None, None) => return None,
     };
     let source = ClientSource::Configured;
     let client_id = config.client_id.clone()?;
     let secret_from = config.client_secret_from.clone();
-    Some(Identity { client_id, client_secret, secret_from, auth_method, source })
+    let certificate = by.map(|(certificate, _)| certificate);
+    Some(Identity { client_id, client_secret, secret_from, auth_method, key, certificate, source })
 }
 
-pub(crate) fn document(url: &str) -> Identity {
+pub(crate) fn document(
+    config: &Config,
+    url: &str,
+    found: Option<&Discovery>,
+    issuer: &str,
+) -> Identity {
+    let key = ClientKey::of(config, found, issuer).map(Box::new);
+    let supported =
+        found.and_then(|found| found.server.token_endpoint_auth_methods_supported.as_deref());
+    let by = certificate(config, supported).filter(|_| key.is_none());
+    let auth_method = match &by {
+        _ if key.is_some() => AuthMethod::PrivateKeyJwt,
+        Some((_, method)) => *method,
+        None => AuthMethod::None,
+    };
     Identity {
         client_id: url.to_owned(),
         client_secret: None,
         secret_from: Vec::new(),
-        auth_method: AuthMethod::None,
+        auth_method,
+        key,
+        certificate: by.map(|(certificate, _)| certificate),
         source: ClientSource::MetadataDocument,
     }
 }

@@ -249,13 +249,14 @@ impl Job {
             scope_on_refresh: self.config.scope_on_refresh
                 || earlier.is_some_and(|earlier| earlier.scope_on_refresh),
             issuer: found.issuer.clone(),
-            token_endpoint: found.server.token_endpoint.clone().unwrap_or_default(),
+            token_endpoint: identity.sees(&found.server).token_endpoint.unwrap_or_default(),
             client_id: identity.client_id.clone(),
             client_source: identity.source.kind(),
             requested,
             logged_in_at: now,
             resource,
             auth_method: None,
+            dpop: None,
         }
     }
 

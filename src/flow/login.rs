@@ -1,10 +1,12 @@
 //! Login: detect → discover → claim → listen → register → authorize → exchange. A step-up is a login
 //! with more scopes; an inspection is a login that stops before anything is asked of anybody.
 
+mod ask;
 mod client;
 mod device;
 mod pay;
 mod restore;
+mod signed;
 
 use restore::Restore;
 
@@ -16,10 +18,12 @@ use crate::flow::discover::{Discover, Discovered, Evidence};
 use crate::flow::exchange::Exchange;
 use crate::flow::identity::{self, Choice, Identity, registered};
 use crate::flow::job::Job;
+use crate::flow::prepare::Prepare;
 use crate::flow::register::Register;
 use crate::flow::secret::{FindSecret, SecretResult};
+use crate::flow::sign::Jwt;
 use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
-use crate::notice::{ClientSource, Leniency, Notice};
+use crate::notice::{ClientSource, Notice};
 use crate::output::{ListenSpec, Page};
 use crate::secret::Secret;
 use crate::session::record::{Discovery, Record, Registration};
@@ -46,10 +50,13 @@ enum Stage {
     Keep(Identity, Place),
     /// Nobody is sent to log in where the client's secret can't be had afterwards.
     Rehearse(FindSecret, Identity, Place),
+    /// Nor where its key can't.
+    RehearseKey(Box<Jwt>, Identity, Place),
+    Prepare(Box<Prepare>),
     Authorize(Box<Authorize>),
     AskForCode(Box<Request>, Place),
     Device(Box<Device>, Place),
-    Exchange(Exchange, Place),
+    Exchange(Box<Exchange>, Place),
     Restore(Box<Restore>),
 }
 
@@ -67,7 +74,7 @@ pub(crate) enum Ended {
     NotRestored(String),
     Obtained {
         reply: Box<TokenReply>,
-        purchase: Purchase,
+        purchase: Box<Purchase>,
         learned: Learned,
     },
 }
@@ -111,7 +118,7 @@ impl Login {
     pub(crate) fn exchange(&self) -> Option<(Exchange, Learned)> {
         match &self.stage {
             Stage::Exchange(exchange, place) => {
-                Some((exchange.clone(), self.job.learned_with(&place.found)))
+                Some(((**exchange).clone(), self.job.learned_with(&place.found)))
             }
             Stage::Device(device, place) => {
                 Some((device.exchange()?.clone(), self.job.learned_with(&place.found)))
@@ -156,15 +163,20 @@ impl Login {
                 Self::detected(job, step, now, notes)
             }
             Stage::Discover(discover) => {
-                let step = discover.on_http(&job.config, &job.site, reply, notes)?;
+                let step = discover.on_http(&job.config, &job.site, now, reply, notes)?;
                 Self::discovered(job, step, now, notes)
             }
             Stage::Register(register, place) => {
                 let step = register.on_http(&job.config, now, reply, notes)?;
                 Ok(Self::registered(job, place, step, notes))
             }
+            Stage::Prepare(prepare) => {
+                let (back, url) = (prepare.authorize.back(), prepare.url());
+                let prepared = prepare.on_http(now, reply);
+                Self::prepared(job, prepared, back, url, now, notes)
+            }
             Stage::Exchange(exchange, place) => {
-                Self::exchanged(job, exchange, place, now, reply, notes)
+                Self::exchanged(job, *exchange, place, now, reply, notes)
             }
             Stage::AskForCode(request, place) => {
                 Self::code_came(job, *request, place, now, reply, notes)
@@ -195,9 +207,17 @@ impl Login {
                     None => Self::ask_person(self.job, identity, place, now, notes),
                 }
             }
+            Stage::Prepare(prepare) => {
+                let (back, url) = (prepare.authorize.back(), prepare.url());
+                let prepared = prepare.on_secret(&self.job.config, result, now, notes);
+                Self::prepared(self.job, prepared, back, url, now, notes)
+            }
             Stage::Exchange(exchange, place) => {
-                let (exchange, ask) = exchange.on_secret(result, notes)?;
-                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+                let (exchange, ask) = exchange.on_secret(result, now, notes)?;
+                Ok(Step::Ask(
+                    Self { job: self.job, stage: Stage::Exchange(Box::new(exchange), place) },
+                    ask,
+                ))
             }
             _ => Err(stray("secret")),
         }
@@ -246,18 +266,17 @@ impl Login {
         }
     }
 
-    pub(crate) fn on_pause_over(self) -> Turn {
+    pub(crate) fn on_pause_over(self, now: UnixTime) -> Turn {
         match self.stage {
             Stage::Exchange(exchange, place) => {
-                let (exchange, ask) = exchange.on_pause_over();
-                Ok(Step::Ask(Self { job: self.job, stage: Stage::Exchange(exchange, place) }, ask))
+                let (exchange, ask) = exchange.on_pause_over(now)?;
+                Ok(Step::Ask(
+                    Self { job: self.job, stage: Stage::Exchange(Box::new(exchange), place) },
+                    ask,
+                ))
             }
-            Stage::Device(device, place) => {
-                let (device, ask) = device.poll();
-                let stage = Stage::Device(Box::new(device), place);
-                Ok(Step::Ask(Self { job: self.job, stage }, ask))
-            }
-            Stage::Restore(restore) => Self::restore_again(self.job, *restore),
+            Stage::Device(device, place) => Self::poll(self.job, *device, place, now),
+            Stage::Restore(restore) => Self::restore_again(self.job, *restore, now),
             _ => Err(stray("tick")),
         }
     }
@@ -431,34 +450,17 @@ impl Login {
             Some((find, ask)) => {
                 Ok(Step::Ask(Self { job, stage: Stage::Rehearse(find, identity, place) }, ask))
             }
-            None => Self::ask_person(job, identity, place, now, notes),
+            None => match &identity.key {
+                Some(key) => {
+                    let (jwt, ask) = key.jwt().begin();
+                    Ok(Step::Ask(
+                        Self { job, stage: Stage::RehearseKey(Box::new(jwt), identity, place) },
+                        ask,
+                    ))
+                }
+                None => Self::ask_person(job, identity, place, now, notes),
+            },
         }
-    }
-
-    fn ask_person(
-        mut job: Job,
-        identity: Identity,
-        place: Place,
-        now: UnixTime,
-        notes: &mut Notes,
-    ) -> Turn {
-        // Again: who welcomed a browser may have left since.
-        job.needs_person()?;
-        let resource = job.resource(&place.found);
-        if resource.is_none() {
-            notes.push(Notice::Lenient(Leniency::ResourceOmitted));
-        }
-        if job.by_code {
-            return Self::ask_for_code(job, identity, place, now);
-        }
-        let Place { found, redirect_uri } = place;
-        let requested = job.scopes(&found);
-        let authorize =
-            Authorize::start(found, identity, redirect_uri, requested, resource, &mut job.entropy);
-        let Some(url) = authorize.url(&job.config) else {
-            return Err(stray("browse"));
-        };
-        Ok(Step::Ask(Self { job, stage: Stage::Authorize(Box::new(authorize)) }, Ask::Browse(url)))
     }
 }
 

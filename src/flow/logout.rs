@@ -13,10 +13,12 @@ use std::collections::VecDeque;
 use url::Url;
 
 use crate::config::Config;
+use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::exchange::without;
 use crate::flow::identity::{Identity, recall};
 use crate::flow::secret::{FindSecret, SecretResult};
+use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
 use crate::logout::{self, Credential, Ending};
 use crate::notice::{ClientSource, Notice};
@@ -44,6 +46,7 @@ struct Plan {
     /// Servers that can't be reached, and why: they aren't waited for once more.
     silent: Vec<(Url, String)>,
     report: logout::Logout,
+    ids: Identifiers,
 }
 
 /// Something to end.
@@ -54,8 +57,14 @@ struct End {
 }
 
 enum How {
-    Revoke { token: Secret, hint: TokenTypeHint, client: Box<Identity> },
+    Revoke { token: Secret, hint: TokenTypeHint, client: Box<Identity>, proof: Option<Box<Proof>> },
     Delete { token: Secret },
+}
+
+/// What a client with a key makes for the request.
+struct Proof {
+    jwt: Jwt,
+    token_endpoint: String,
 }
 
 impl Logout {
@@ -67,10 +76,12 @@ impl Logout {
         known: &'a [Record],
         unread: Option<HostError>,
         report: logout::Logout,
+        entropy: &mut Entropy,
+        now: UnixTime,
         notes: &mut Notes,
     ) -> Step<Self, logout::Logout> {
-        let (left, silent) = (VecDeque::new(), Vec::new());
-        let mut plan = Plan { left, silent, report };
+        let (left, silent, ids) = (VecDeque::new(), Vec::new(), Identifiers::new(entropy));
+        let mut plan = Plan { left, silent, report, ids };
         for (what, hint) in [
             (Credential::RefreshToken, TokenTypeHint::RefreshToken),
             (Credential::AccessToken, TokenTypeHint::AccessToken),
@@ -104,7 +115,7 @@ impl Logout {
                 plan.add(Credential::Registration, end, notes);
             }
         }
-        plan.next(notes)
+        plan.next(now, notes)
     }
 
     pub(crate) fn on_http(
@@ -133,26 +144,41 @@ impl Logout {
             }
         };
         plan.conclude(current.what, ending, notes);
-        plan.next(notes)
+        plan.next(now, notes)
     }
 
     pub(crate) fn on_secret(
         self,
         result: SecretResult,
+        now: UnixTime,
         notes: &mut Notes,
     ) -> Step<Self, logout::Logout> {
-        let Self { mut current, finding, mut plan } = self;
+        let Self { mut current, finding, plan } = self;
         let next = match (&mut current.how, finding) {
             (How::Revoke { client, .. }, Some(find)) => client.on_secret(find, result, notes),
             _ => Ok(None),
         };
         match next {
             Ok(Some((find, ask))) => Step::Ask(Self { current, finding: Some(find), plan }, ask),
-            Ok(None) => plan.send(current),
-            Err(error) => {
-                plan.conclude(current.what, Ending::Failed(error), notes);
-                plan.next(notes)
-            }
+            Ok(None) => plan.send(current, now, notes),
+            Err(error) => plan.give_up(&current, error, now, notes),
+        }
+    }
+
+    pub(crate) fn on_signer(
+        self,
+        result: SignerResult,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Step<Self, logout::Logout> {
+        let Self { mut current, plan, .. } = self;
+        let signed = match &mut current.how {
+            How::Revoke { proof: Some(proof), .. } => proof.jwt.on_signer(result),
+            _ => Ok(()),
+        };
+        match signed {
+            Ok(()) => plan.send(current, now, notes),
+            Err(error) => plan.give_up(&current, error, now, notes),
         }
     }
 }
@@ -170,7 +196,18 @@ impl Plan {
         self.report.add(what, ending);
     }
 
-    fn next(mut self, notes: &mut Notes) -> Step<Logout, logout::Logout> {
+    fn give_up(
+        mut self,
+        end: &End,
+        error: Error,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Step<Logout, logout::Logout> {
+        self.conclude(end.what, Ending::Failed(error), notes);
+        self.next(now, notes)
+    }
+
+    fn next(mut self, now: UnixTime, notes: &mut Notes) -> Step<Logout, logout::Logout> {
         while let Some(end) = self.left.pop_front() {
             let silent = self.silent.iter().find(|(url, _)| address::same_origin(url, &end.url));
             if let Some((_, why)) = silent {
@@ -183,26 +220,46 @@ impl Plan {
             {
                 return Step::Ask(Logout { current: end, finding: Some(find), plan: self }, ask);
             }
-            return self.send(end);
+            return self.send(end, now, notes);
         }
         Step::Done(self.report)
     }
 
-    fn send(self, end: End) -> Step<Logout, logout::Logout> {
+    fn send(
+        mut self,
+        mut end: End,
+        now: UnixTime,
+        notes: &mut Notes,
+    ) -> Step<Logout, logout::Logout> {
+        if let How::Revoke { client, proof: Some(proof), .. } = &mut end.how
+            && let Some(key) = &client.key
+        {
+            let Proof { jwt, token_endpoint } = &mut **proof;
+            match key.prove(jwt, &client.client_id, token_endpoint, now, &mut self.ids) {
+                Ok(None) => {}
+                Ok(Some(ask)) => {
+                    return Step::Ask(Logout { current: end, finding: None, plan: self }, ask);
+                }
+                Err(error) => return self.give_up(&end, error, now, notes),
+            }
+        }
+
         let ask = match &end.how {
             How::Delete { token } => {
                 Ask::http(registration::delete_request(&end.url, token), Purpose::Management)
             }
-            How::Revoke { token, hint, client } => {
+            How::Revoke { token, hint, client, proof } => {
+                let assertion = proof.as_ref().and_then(|proof| proof.jwt.token());
                 let request = RevocationRequest {
                     endpoint: &end.url,
                     token,
                     hint: *hint,
                     client_id: &client.client_id,
-                    client_secret: client.client_secret.as_ref(),
+                    client_secret: assertion.or(client.client_secret.as_ref()),
                     auth_method: client.auth_method,
                 };
-                Ask::http(request.to_http(), Purpose::Revocation)
+                let certificate = client.certificate.clone();
+                Ask::http_as(request.to_http(), Purpose::Revocation, certificate)
             }
         };
         Step::Ask(Logout { current: end, finding: None, plan: self }, ask)
@@ -233,11 +290,14 @@ impl End {
 
     /// What the request holds.
     fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let (token, client) = match &self.how {
-            How::Revoke { token, client, .. } => (token, client.client_secret.as_ref()),
-            How::Delete { token } => (token, None),
+        let (token, client, assertion) = match &self.how {
+            How::Revoke { token, client, proof, .. } => {
+                let assertion = proof.as_ref().and_then(|proof| proof.jwt.token());
+                (token, client.client_secret.as_ref(), assertion)
+            }
+            How::Delete { token } => (token, None, None),
         };
-        [Some(token), client].into_iter().flatten()
+        [Some(token), client, assertion].into_iter().flatten()
     }
 
     fn error(&self, why: String) -> Error {
@@ -263,7 +323,6 @@ fn revocation(
     hint: TokenTypeHint,
 ) -> Option<End> {
     let found = record.discovery.as_ref().filter(|found| found.issuer == tokens.issuer)?;
-    let endpoint = found.server.revocation_endpoint()?;
     // A client whose secret isn't at hand may be believed without; one that has expired is shown all
     // the same.
     let client = recall(config, record, UnixTime::default()).unwrap_or_else(|| Identity {
@@ -271,13 +330,20 @@ fn revocation(
         client_secret: None,
         secret_from: Vec::new(),
         auth_method: AuthMethod::None,
+        key: None,
+        certificate: None,
         source: ClientSource::Remembered,
     });
+    let endpoint = client.sees(&found.server).revocation_endpoint()?;
     let what = match hint {
         TokenTypeHint::RefreshToken => Credential::RefreshToken,
         TokenTypeHint::AccessToken => Credential::AccessToken,
     };
-    let how = How::Revoke { token: token.clone(), hint, client: Box::new(client) };
+    let proof = client.key.as_ref().map(|key| {
+        let (jwt, token_endpoint) = (key.jwt(), tokens.token_endpoint.clone());
+        Box::new(Proof { jwt, token_endpoint })
+    });
+    let how = How::Revoke { token: token.clone(), hint, client: Box::new(client), proof };
     Some(End { what, url: endpoint, how })
 }
 

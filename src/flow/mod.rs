@@ -10,7 +10,7 @@
 //!
 //! by code:  … ─▶ claim ─▶ register ─▶ (keep) ─▶ device authorization ─▶ show the code ─▶ poll
 //!
-//! refresh:  read (under the lock) ─▶ exchange
+//! refresh:  read (under the lock) ─▶ (freshen) ─▶ exchange
 //!              │
 //!              ▼
 //!           adopted
@@ -24,25 +24,31 @@
 //! [`Entropy`]: crate::Entropy
 
 pub(crate) mod authorize;
+pub(crate) mod binding;
 pub(crate) mod detect;
 pub(crate) mod device;
 pub(crate) mod discover;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
+pub(crate) mod freshen;
 pub(crate) mod identity;
 pub(crate) mod job;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod prepare;
 pub(crate) mod register;
 pub(crate) mod resource;
 pub(crate) mod secret;
 pub(crate) mod server;
+pub(crate) mod sign;
 pub(crate) mod upkeep;
 
 use std::time::Duration;
 
 use url::Url;
 
+use crate::config::ClientCertificate;
+use crate::flow::sign::SignerAsk;
 use crate::flow::upkeep::Wish;
 use crate::notice::Notice;
 use crate::output::{ListenSpec, Purpose, TransportError, UserCode};
@@ -60,6 +66,8 @@ pub(crate) enum Ask {
     Http(HttpAsk),
     /// Read a secret.
     Secret(SecretRef),
+    /// Ask the host's signer.
+    Signer(SignerAsk),
     /// Keep what was learned, durably, before going on.
     Keep(Box<Learned>),
     /// The turn to ask a person: no other program may do so meanwhile.
@@ -76,11 +84,22 @@ pub(crate) enum Ask {
 pub(crate) struct HttpAsk {
     pub(crate) request: Box<http::Request<Vec<u8>>>,
     pub(crate) purpose: Purpose,
+    /// What the client shows when it connects.
+    pub(crate) certificate: Option<ClientCertificate>,
 }
 
 impl Ask {
     pub(crate) fn http(request: http::Request<Vec<u8>>, purpose: Purpose) -> Self {
-        Ask::Http(HttpAsk { request: Box::new(request), purpose })
+        Self::http_as(request, purpose, None)
+    }
+
+    /// The same as a client that shows this certificate.
+    pub(crate) fn http_as(
+        request: http::Request<Vec<u8>>,
+        purpose: Purpose,
+        certificate: Option<ClientCertificate>,
+    ) -> Self {
+        Ask::Http(HttpAsk { request: Box::new(request), purpose, certificate })
     }
 }
 

@@ -56,12 +56,7 @@ impl FindResource {
         let mut rest = VecDeque::new();
         for text in challenge.map(|c| c.resource_metadata.as_slice()).unwrap_or_default() {
             // RFC 9728 asks for an absolute URL; some servers send a path of their own.
-            let url = address::parse("resource_metadata", text).or_else(|error| {
-                let joined = site.url.join(text).map_err(|_| error.clone())?;
-                let own = address::same_origin(&joined, &site.url);
-                address::check("resource_metadata", &joined)?;
-                if own { Ok(joined) } else { Err(error) }
-            });
+            let url = address::resolve("resource_metadata", &site.url, text);
             match url {
                 Ok(url) => rest.push_back(url),
                 Err(error) => {
@@ -97,7 +92,7 @@ impl FindResource {
             Fetched::Ask(fetch, ask) => {
                 return Ok(Step::Ask(Self { rest, current, fetch, doubt }, ask));
             }
-            Fetched::Body(body) => match ResourceMetadata::parse(&body) {
+            Fetched::Body(response) => match ResourceMetadata::parse(response.body()) {
                 Ok(metadata) => match accept(metadata, &current, site)? {
                     Ok(found) => {
                         notes.push(Notice::ResourceFound {

@@ -14,8 +14,9 @@ use crate::flow::{HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
 use crate::output::Purpose;
 use crate::session::grant::Site;
-use crate::session::record::Provenance;
+use crate::session::record::{MetadataFreshness, Provenance};
 use crate::text::printable_url;
+use crate::time::UnixTime;
 use crate::wire::Malformed;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::url as address;
@@ -35,7 +36,17 @@ pub(crate) struct Server {
     pub(crate) metadata: ServerMetadata,
     pub(crate) url: Option<Url>,
     pub(crate) provenance: Provenance,
+    pub(crate) freshness: Option<MetadataFreshness>,
     pub(crate) leniencies: Vec<Leniency>,
+}
+
+impl Server {
+    pub(crate) fn told(&self) -> Notice {
+        Notice::ServerFound {
+            issuer: printable_url(&self.metadata.issuer),
+            url: self.url.as_ref().map(|url| printable_url(url.as_str())),
+        }
+    }
 }
 
 pub(crate) struct FindServer {
@@ -93,25 +104,32 @@ impl FindServer {
         self,
         config: &Config,
         site: &Site,
+        now: UnixTime,
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Server>, Error> {
         let Self { current, fetch, mut hunt } = self;
         match fetch.on_http(reply, notes) {
             Fetched::Ask(fetch, ask) => return Ok(Step::Ask(Self { current, fetch, hunt }, ask)),
-            Fetched::Body(body) => match read(&body, &hunt.candidate, &current, config) {
-                Ok(other) => match &mut hunt.found {
-                    Some(server) => server.metadata.complete_from(&other.metadata),
-                    None => hunt.found = Some(other),
-                },
-                Err(kind) => {
-                    hunt.uncertain = true;
-                    hunt.skip(current.as_str(), &kind.to_string(), notes);
-                    if matches!(kind, ErrorKind::IssuerMismatch { .. }) {
-                        hunt.mismatch.get_or_insert(kind);
+            Fetched::Body(response) => {
+                match read(&response, &hunt.candidate, &current, config, now) {
+                    Ok(other) => match &mut hunt.found {
+                        Some(server) => {
+                            server.metadata.complete_from(&other.metadata);
+                            server.freshness =
+                                server.freshness.zip(other.freshness).map(|(a, b)| a.and(b));
+                        }
+                        None => hunt.found = Some(other),
+                    },
+                    Err(kind) => {
+                        hunt.uncertain = true;
+                        hunt.skip(current.as_str(), &kind.to_string(), notes);
+                        if matches!(kind, ErrorKind::IssuerMismatch { .. }) {
+                            hunt.mismatch.get_or_insert(kind);
+                        }
                     }
                 }
-            },
+            }
             Fetched::Refused(kind) => {
                 hunt.skip(current.as_str(), &kind.to_string(), notes);
                 hunt.uncertain = true;
@@ -182,14 +200,15 @@ impl Hunt {
 /// A server that discovery couldn't reach is worth another try after this long.
 const RETRY: Duration = Duration::from_secs(10);
 
-fn read(
-    body: &[u8],
+pub(super) fn read(
+    response: &http::Response<Vec<u8>>,
     candidate: &Candidate,
     url: &Url,
     config: &Config,
+    now: UnixTime,
 ) -> Result<Server, ErrorKind> {
     let unusable = |what| ErrorKind::Unusable { url: printable_url(url.as_str()), what };
-    let metadata = ServerMetadata::parse(body).map_err(unusable)?;
+    let metadata = ServerMetadata::parse(response.body()).map_err(unusable)?;
     let mut leniencies = Vec::new();
     if metadata.issuer != candidate.issuer {
         let trusted = config.trusted_issuers.contains(&metadata.issuer);
@@ -221,7 +240,8 @@ fn read(
         }
     }
     let (provenance, issuer) = (candidate.provenance, candidate.issuer.clone());
-    Ok(Server { issuer, metadata, url: Some(url.clone()), provenance, leniencies })
+    let freshness = Some(MetadataFreshness::of(response.headers(), now));
+    Ok(Server { issuer, metadata, url: Some(url.clone()), provenance, freshness, leniencies })
 }
 
 /// Whether a registration endpoint is wanted, and missing.
@@ -241,6 +261,7 @@ fn legacy(site: &Site) -> Server {
         metadata,
         url: None,
         provenance: Provenance::Origin,
+        freshness: None,
         leniencies: vec![Leniency::LegacyEndpoints],
     }
 }
@@ -258,10 +279,7 @@ fn accept(
             return Err(ErrorKind::NoPkce { issuer, absent: supported.is_none() }.into());
         }
     }
-    notes.push(Notice::ServerFound {
-        issuer: printable_url(&server.metadata.issuer),
-        url: server.url.as_ref().map(|url| printable_url(url.as_str())),
-    });
+    notes.push(server.told());
     notes.extend(server.leniencies.iter().copied().map(Notice::Lenient));
     Ok(Step::Done(server))
 }

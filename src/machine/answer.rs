@@ -97,6 +97,11 @@ impl AuthMachine {
                     self.on_secret(now, lane, result);
                 }
             }
+            (Flight::Signer, AnswerContent::Signer(result)) => {
+                if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
+                    self.on_signer(now, lane, result);
+                }
+            }
             (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {
                 let purpose = asked.purpose;
                 let outcome = match &reply {
@@ -159,6 +164,7 @@ impl AuthMachine {
         {
             return self.settle(&lane, Ok(()));
         }
+        let Some(lane) = self.freshen(now, lane) else { return };
         let record = &self.session.record;
         let (Some(identity), Some(tokens)) =
             (identity::recall(&self.config, record, now.wall), record.tokens.clone())
@@ -188,7 +194,7 @@ impl AuthMachine {
             self.tell(Notice::Lenient(Leniency::ScopeOnRefresh));
         }
         let paid_with = PaidWith::RefreshToken { token: refresh_token, scope };
-        match Exchange::start(purchase, identity, paid_with, &self.config) {
+        match self.token_request(now, purchase, identity, paid_with) {
             Ok((mut exchange, ask)) => {
                 if tokens.renewal.trouble.is_some() {
                     exchange = exchange.without_quick_retry();
@@ -199,7 +205,8 @@ impl AuthMachine {
         }
     }
 
-    /// Saved first that a request is sent: whoever finds that after a crash tries once more.
+    /// Saved first that a request is sent: whoever finds that after a crash tries once more. One that is
+    /// sent again is not another, and the store is read before it.
     pub(super) fn refresh_asks(
         &mut self,
         now: Now,
@@ -237,9 +244,7 @@ impl AuthMachine {
                 self.take_notes(notes);
                 match result {
                     Ok(Step::Ask(exchange, ask)) => {
-                        lane.work = Work::Refreshing(Box::new(exchange), previous);
-                        lane.state = ready(now, ask);
-                        self.renewal = Some(lane);
+                        self.refresh_asks(now, lane, exchange, *previous, ask);
                     }
                     Ok(Step::Done(Bought { reply, purchase })) => {
                         let learned = Learned::default();
@@ -255,6 +260,7 @@ impl AuthMachine {
                 }
             }
             Work::Upkeep(Some(upkeep), then) => self.looked_after(now, lane, *upkeep, then, reply),
+            Work::Freshening(freshen) => self.freshened(now, lane, *freshen, reply),
             Work::LoggingOut(logout) => self.server_told(now, lane, *logout, reply),
             work @ Work::Leaving(..) => {
                 lane.work = work;
@@ -327,7 +333,7 @@ impl AuthMachine {
             }
             Ok(Step::Done(Ended::Obtained { reply, purchase, learned })) => {
                 self.cached = None;
-                let change = obtained(*reply, purchase, None, Base::Any, learned, now.wall);
+                let change = obtained(*reply, *purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }
             Err(error) => {
@@ -371,8 +377,8 @@ impl AuthMachine {
         if base != Base::Exactly(self.session.record.generation()) {
             return;
         }
-        let change =
-            obtained(reply, exchange.purchase, previous.as_deref(), base, learned, now.wall);
+        let purchase = exchange.purchase_of(&reply);
+        let change = obtained(reply, purchase, previous.as_deref(), base, learned, now.wall);
         let name = if previous.is_some() { LaneName::Renewal } else { LaneName::Login };
         match self.take_lane(name) {
             // It was about to ask again, and here is its answer.
@@ -434,6 +440,7 @@ fn fits(out: &InFlight, content: &AnswerContent) -> bool {
             AnswerContent::Loaded(_)
         ) | (Flight::Save(..), AnswerContent::Saved(_))
             | (Flight::Secret, AnswerContent::Secret(_))
+            | (Flight::Signer, AnswerContent::Signer(_))
             | (Flight::Http(_), AnswerContent::Http(_))
     )
 }

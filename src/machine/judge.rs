@@ -2,6 +2,7 @@
 //!
 //! | answer | the token it was sent with | then |
 //! |---|---|---|
+//! | 401 `use_dpop_nonce` with a nonce that the proof didn't have | bound to a key | again |
 //! | 401, 403 `insufficient_scope` | | refused |
 //! | 307, 308 to the same URL but for its last slash | | moved |
 //! | any other redirect | not just obtained, and can be renewed | refused: one refresh |
@@ -16,7 +17,7 @@ use crate::event::{Challenged, Need};
 use crate::machine::AuthMachine;
 use crate::session::grant::Grant;
 use crate::time::Now;
-use crate::wire::url as address;
+use crate::wire::{dpop, url as address};
 
 /// What a host does with the server's answer to a request of its own: see
 /// [`AuthMachine::judge`].
@@ -28,6 +29,10 @@ pub enum Verdict {
     /// Tell the machine by [`Event::Challenged`](crate::Event::Challenged), get a token, and send the
     /// request again. Where the token is still the same one, hand the answer to the caller.
     Refused(Challenged),
+    /// Tell the machine by [`Event::Challenged`](crate::Event::Challenged), ask for the token at hand again,
+    /// and send the request once more with a new [proof](Grant::proof): its nonce alone was wrong
+    /// (RFC 9449 §9).
+    Again(Challenged),
     /// Send the same request there, body, token and all: it is the same URL but for its last slash.
     Moved(Uri),
 }
@@ -58,6 +63,14 @@ impl AuthMachine {
         let (status, headers) = (response.status(), response.headers());
         let generation = grant.map(Grant::generation);
         if let Some(challenged) = Challenged::read(status, headers, generation, need) {
+            let is_nonce = challenged.error() == Some("use_dpop_nonce");
+            if let (Some(nonce), Some(grant)) = (dpop::nonce(headers), grant)
+                && is_nonce
+                && grant.wants_nonce(nonce)
+            {
+                return Verdict::Again(Challenged { nonce: Some(nonce.to_owned()), ..challenged });
+            }
+            let challenged = challenged.asked_at(request.uri());
             return Verdict::Refused(challenged.seen_at(response.extensions().get().copied()));
         }
         let redirected = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
+use crate::flow::freshen::Freshen;
 use crate::flow::login::Login;
 use crate::flow::logout::Logout;
 use crate::flow::secret::FindSecret;
@@ -16,6 +17,7 @@ use crate::machine::answer::ready;
 use crate::machine::upkeep::Then;
 use crate::notice::ClientSource;
 use crate::output::{CallId, HostError, Page, Purpose};
+use crate::secret::Secret;
 use crate::session::pending::EarlierClient;
 use crate::session::record::{Record, Registration};
 use crate::session::tokens::{Generation, Purchase, Tokens};
@@ -67,6 +69,8 @@ pub(super) enum Work {
     Overtaking(HostError),
     /// Before that: a client's upkeep, while it is out, and what follows.
     Upkeep(Option<Box<Upkeep>>, Then),
+    /// Before the refresh: the server's metadata is looked up again.
+    Freshening(Box<Freshen>),
     /// The refresh itself, and the tokens that it is made from.
     Refreshing(Box<Exchange>, Box<Tokens>),
     /// A logout that finds out what is there to end: what is known so far, and the work whose
@@ -124,6 +128,8 @@ pub(super) enum Change {
     Awaited(Generation, UnixTime),
     /// The one that was marked so failed, and nothing was decided.
     Trouble(Generation, Option<String>, Box<Trouble>),
+    /// The same, but its refresh token was replaced by this one.
+    Rotated(Generation, Option<String>, Secret, Box<Trouble>),
     /// It isn't tried again, if nobody else has marked another.
     GiveUp(Generation, Option<String>),
     /// What has become of a client.
@@ -195,6 +201,12 @@ impl Change {
                     tokens.renewal = Renewal { trouble: Some(*trouble), ..Renewal::default() };
                 }
             }
+            Change::Rotated(generation, by, token, trouble) => {
+                if let Some(tokens) = tokens_of(record, generation) {
+                    tokens.refresh_token = Some(token);
+                }
+                Change::Trouble(generation, by, trouble).apply(record);
+            }
             Change::GiveUp(generation, by) => {
                 if let Some(tokens) = idle_tokens_of(record, generation, by.as_deref()) {
                     tokens.renewal = Renewal { given_up: true, ..Renewal::default() };
@@ -265,6 +277,7 @@ pub(super) enum Flight {
     Read,
     Look,
     Secret,
+    Signer,
     Http(Asked),
     /// Before a save: the store is locked and read again.
     Lock(Change, Option<After>),
@@ -381,6 +394,7 @@ impl Lane {
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Reading
+            | Work::Freshening(_)
             | Work::Overtaking(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
@@ -395,7 +409,11 @@ impl Lane {
     pub(super) fn must_be_seen_through(&self) -> bool {
         match &self.work {
             Work::Login(login) => login.must_be_seen_through(),
-            Work::Finding(_) | Work::Looking(_) | Work::Reading | Work::Overtaking(_) => false,
+            Work::Finding(_)
+            | Work::Looking(_)
+            | Work::Reading
+            | Work::Overtaking(_)
+            | Work::Freshening(_) => false,
             Work::Upkeep(..)
             | Work::Refreshing(..)
             | Work::Leaving(..)
@@ -447,6 +465,7 @@ impl std::fmt::Debug for Flight {
             Flight::Read => "Read",
             Flight::Look => "Look",
             Flight::Secret => "Secret",
+            Flight::Signer => "Signer",
             Flight::Http(_) => "Http",
             Flight::Lock(..) => "Lock",
             Flight::Again(..) => "Again",

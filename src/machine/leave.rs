@@ -27,7 +27,7 @@ use crate::session::record::Record;
 use crate::time::{Now, UnixTime};
 
 impl AuthMachine {
-    pub(super) fn on_logout(&mut self) {
+    pub(super) fn on_logout(&mut self, now: Now) {
         let attempt = self.new_attempt();
         if let Some(lane) = &mut self.logout {
             self.attempts.last = Some(lane.join(attempt, Demand::default()));
@@ -69,7 +69,8 @@ impl AuthMachine {
                 Flight::Again(change, _) | Flight::Save(change, _) => {
                     learn(std::mem::replace(change, Change::Void));
                 }
-                Flight::Load | Flight::Look | Flight::Http(_) | Flight::Secret => {}
+                Flight::Load | Flight::Look | Flight::Http(_) | Flight::Secret | Flight::Signer => {
+                }
             }
             if claimed {
                 *lane = Some(LaneName::Logout);
@@ -83,7 +84,7 @@ impl AuthMachine {
         if claimed {
             self.logout = Some(lane)
         } else {
-            self.leave(lane)
+            self.leave(now, lane)
         }
         for attempt in cancelled {
             self.fail(attempt, ErrorKind::Cancelled.into());
@@ -111,7 +112,7 @@ impl AuthMachine {
         {
             learn(known, change);
         }
-        self.leave(lane);
+        self.leave(now, lane);
     }
 
     /// The store is to be locked and read: the newest tokens may be another program's.
@@ -123,11 +124,11 @@ impl AuthMachine {
                 self.put_lane(lane);
                 self.read_without_lock(now, name, Change::Void, None);
             }
-            loaded => self.left_with(lane, loaded),
+            loaded => self.left_with(now, lane, loaded),
         }
     }
 
-    pub(super) fn left_with(&mut self, mut lane: Lane, loaded: Loaded) {
+    pub(super) fn left_with(&mut self, now: Now, mut lane: Lane, loaded: Loaded) {
         match loaded {
             Ok(bytes) => {
                 let stored = self.read_to_end(bytes);
@@ -135,35 +136,36 @@ impl AuthMachine {
                     known.extend(stored);
                 }
             }
-            Err(error) => return self.tell_servers(lane, Some(error)),
+            Err(error) => return self.tell_servers(now, lane, Some(error)),
         }
-        self.tell_servers(lane, None);
+        self.tell_servers(now, lane, None);
     }
 
     /// Reads the store, unless it is locked already: then what is known is what is there.
-    fn leave(&mut self, mut lane: Lane) {
+    fn leave(&mut self, now: Now, mut lane: Lane) {
         if self.store.locked {
-            return self.tell_servers(lane, None);
+            return self.tell_servers(now, lane, None);
         }
         lane.state = State::Ready(Want::Read);
         self.logout = Some(lane);
     }
 
     /// `unread`: why nobody knows what is stored.
-    fn tell_servers(&mut self, mut lane: Lane, unread: Option<HostError>) {
+    fn tell_servers(&mut self, now: Now, mut lane: Lane, unread: Option<HostError>) {
         let Work::Leaving(known, _) = std::mem::replace(&mut lane.work, Work::Over) else { return };
-        self.end_at_servers(lane, &known, unread, logout::Logout::new());
+        self.end_at_servers(now, lane, &known, unread, logout::Logout::new());
     }
 
     /// Another program has renewed the tokens since they were read: what it has saved is to end too.
-    pub(super) fn leave_again(&mut self, found: Record, report: logout::Logout) {
+    pub(super) fn leave_again(&mut self, now: Now, found: Record, report: logout::Logout) {
         if let Some(lane) = self.logout.take() {
-            self.end_at_servers(lane, &[found], None, report);
+            self.end_at_servers(now, lane, &[found], None, report);
         }
     }
 
     fn end_at_servers(
         &mut self,
+        now: Now,
         lane: Lane,
         known: &[Record],
         unread: Option<HostError>,
@@ -175,7 +177,8 @@ impl AuthMachine {
         ours.last_generation = used.unwrap_or_default().max(ours.last_generation);
         ours.server_at = ours.server_at.or(known.iter().rev().find_map(|record| record.server_at));
         let mut notes = Notes::new();
-        let step = Logout::start(&self.config, known, unread, report, &mut notes);
+        let (config, entropy) = (&self.config, &mut self.entropy);
+        let step = Logout::start(config, known, unread, report, entropy, now.wall, &mut notes);
         self.take_notes(notes);
         self.logout_stepped(lane, step);
     }
@@ -234,7 +237,7 @@ fn outcome(work: Work, now: UnixTime, reply: HttpResult) -> Option<Change> {
     match work {
         Work::Login(login) => match login.on_http(now, reply, &mut notes).ok()? {
             Step::Done(Ended::Obtained { reply, purchase, learned }) => {
-                Some(obtained(*reply, purchase, None, Base::Any, learned, now))
+                Some(obtained(*reply, *purchase, None, Base::Any, learned, now))
             }
             Step::Ask(_, Ask::Keep(learned)) => Some(Change::Learn(learned)),
             _ => None,

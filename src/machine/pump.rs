@@ -6,12 +6,12 @@ use std::time::Duration;
 use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
+use crate::flow::sign::SignerAsk;
 use crate::machine::AuthMachine;
-use crate::machine::answer::ready;
 use crate::machine::lane::{After, Change, Flight, InFlight, Lane, LaneName, State, Want, Work};
 use crate::output::{
-    Action, CallId, HostError, LoadCall, Output, Purpose, SECRET_DEADLINE, STORE_DEADLINE,
-    SecretCall, TransportError, TransportErrorKind,
+    Action, CallId, HostError, KeyCall, LoadCall, Output, Purpose, SECRET_DEADLINE,
+    SIGNER_DEADLINE, STORE_DEADLINE, SecretCall, SignCall, TransportError, TransportErrorKind,
 };
 use crate::time::{Mono, Now};
 
@@ -62,6 +62,7 @@ impl AuthMachine {
                 AnswerContent::Saved(Err(silent()))
             }
             Flight::Secret => AnswerContent::Secret(Err(silent())),
+            Flight::Signer => AnswerContent::Signer(Err(silent())),
             Flight::Http(asked) => {
                 let there = self.session.record.generation();
                 let lane = out.lane.and_then(|name| self.lane(name));
@@ -88,7 +89,7 @@ impl AuthMachine {
         }
         match std::mem::replace(&mut lane.work, Work::Over) {
             Work::Login(login) => {
-                let turn = login.on_pause_over();
+                let turn = login.on_pause_over(now.wall);
                 self.login_turned(now, lane, turn);
             }
             // Meanwhile a login has brought others.
@@ -97,15 +98,10 @@ impl AuthMachine {
             {
                 self.settle(&lane, Ok(()));
             }
-            Work::Refreshing(exchange, previous) => {
-                let (exchange, ask) = exchange.on_pause_over();
-                lane.work = Work::Refreshing(Box::new(exchange), previous);
-                lane.state = match ask {
-                    ask @ Ask::Http(_) => State::Ready(Want::Resend(ask)),
-                    ask => ready(now, ask),
-                };
-                self.renewal = Some(lane);
-            }
+            Work::Refreshing(exchange, previous) => match exchange.on_pause_over(now.wall) {
+                Ok((exchange, ask)) => self.refresh_asks(now, lane, exchange, *previous, ask),
+                Err(error) => self.settle(&lane, Err(error)),
+            },
             Work::Reading => {
                 lane.work = Work::Reading;
                 lane.state = State::Ready(Want::Read);
@@ -113,6 +109,7 @@ impl AuthMachine {
             }
             Work::Finding(_)
             | Work::Looking(_)
+            | Work::Freshening(_)
             | Work::Overtaking(_)
             | Work::Upkeep(..)
             | Work::Leaving(..)
@@ -154,7 +151,9 @@ impl AuthMachine {
             return true;
         }
         let is_turn = |lane: &Lane| match &lane.state {
-            State::Ready(Want::Ask(ask)) => matches!(ask, Ask::Http(_) | Ask::Secret(_)),
+            State::Ready(Want::Ask(ask)) => {
+                matches!(ask, Ask::Http(_) | Ask::Secret(_) | Ask::Signer(_))
+            }
             State::Ready(_) => true,
             _ => false,
         };
@@ -189,6 +188,15 @@ impl AuthMachine {
             State::Ready(Want::Ask(Ask::Secret(place))) => {
                 let id = self.fly(now, SECRET_DEADLINE, Some(name), Flight::Secret);
                 self.act(Action::Secret(SecretCall { id, place }));
+            }
+            State::Ready(Want::Ask(Ask::Signer(ask))) => {
+                let id = self.fly(now, SIGNER_DEADLINE, Some(name), Flight::Signer);
+                self.act(match ask {
+                    SignerAsk::Key(key) => Action::Key(KeyCall { id, key }),
+                    SignerAsk::Sign { key, algorithm, input } => {
+                        Action::Sign(SignCall { id, key, algorithm, input })
+                    }
+                });
             }
             State::Ready(Want::Ask(Ask::Http(ask))) => self.send(now, name, ask),
             other => lane.state = other,

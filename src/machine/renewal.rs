@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Demand, Need};
-use crate::flow::exchange::Failed;
+use crate::flow::Ask;
+use crate::flow::binding::Binding;
+use crate::flow::exchange::{Exchange, Failed, PaidWith};
+use crate::flow::identity::Identity;
 use crate::machine::AuthMachine;
 use crate::machine::lane::{After, Change, Lane, LaneName, State, Want, Work};
 use crate::notice::Notice;
-use crate::session::tokens::{Generation, Tokens};
+use crate::session::tokens::{Generation, Purchase, Tokens};
 use crate::session::trouble::{Phase, Setback, Trouble};
 use crate::text::{printable, printable_url};
 use crate::time::{Mono, Now};
@@ -49,6 +52,21 @@ impl AuthMachine {
         }
     }
 
+    /// The token request of a refresh.
+    pub(super) fn token_request(
+        &mut self,
+        now: Now,
+        purchase: Purchase,
+        identity: Identity,
+        paid_with: PaidWith,
+    ) -> Result<(Exchange, Ask), Error> {
+        let found = self.session.record.discovery.as_ref();
+        let found = found.filter(|found| found.issuer == purchase.issuer);
+        let binding = Binding::renewed(&self.config, found, purchase.dpop.as_ref())?;
+        let (config, entropy) = (&self.config, &mut self.entropy);
+        Exchange::start(purchase, identity, paid_with, binding, config, entropy, now.wall)
+    }
+
     /// The refresh failed, and nothing was decided.
     pub(super) fn refresh_failed(
         &mut self,
@@ -59,7 +77,7 @@ impl AuthMachine {
     ) {
         let (what, asked) = match &failed {
             Failed::Passing { what, retry_after } => (what.clone(), *retry_after),
-            Failed::Error(error) => (error.to_string(), None),
+            Failed::Error(error) | Failed::Rotated { error, .. } => (error.to_string(), None),
             Failed::Refused(error) => (error.to_string(), None),
         };
         let refused = matches!(failed, Failed::Refused(_));
@@ -73,6 +91,10 @@ impl AuthMachine {
         }
         let retry = &self.config.retry;
         let trouble = Trouble::after(self.session.trouble(), lasted, setback, retry, now.wall);
+        let rotated = match &failed {
+            Failed::Rotated { token, .. } => Some(token.clone()),
+            _ => None,
+        };
         let after = match failed {
             Failed::Refused(error) => After::LogIn(format!("the refresh was refused: {error}")),
             Failed::Passing { what, .. } => {
@@ -82,12 +104,16 @@ impl AuthMachine {
                 let asked = Some(trouble.wait());
                 After::Rest(Failed::Passing { what, retry_after: asked }.into_error(url))
             }
-            Failed::Error(error) => {
+            Failed::Error(error) | Failed::Rotated { error, .. } => {
                 self.tell(Notice::Retrying { after: trouble.wait(), why: error.to_string() });
                 After::Rest(error)
             }
         };
-        let change = Change::Trouble(previous.generation, lane.mark.clone(), Box::new(trouble));
+        let (of, by, trouble) = (previous.generation, lane.mark.clone(), Box::new(trouble));
+        let change = match rotated {
+            Some(token) => Change::Rotated(of, by, token, trouble),
+            None => Change::Trouble(of, by, trouble),
+        };
         self.save_for(lane, change, after);
     }
 

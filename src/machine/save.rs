@@ -97,7 +97,7 @@ impl AuthMachine {
             lane == Some(LaneName::Logout) && matches!(logout.work, Work::Leaving(..))
         };
         if let Some(logout) = self.logout.take_if(leaves) {
-            return self.left_with(logout, loaded);
+            return self.left_with(now, logout, loaded);
         }
         let overtakes = |renewal: &mut Lane| {
             lane == Some(LaneName::Renewal) && matches!(renewal.work, Work::Overtaking(_))
@@ -126,7 +126,7 @@ impl AuthMachine {
         match (self.read_again(now, bytes, &mut change), after) {
             // Newer tokens of the login that is being ended: they are to end as well.
             (Again::Doomed(doomed), Some(After::LoggedOut(report))) if !doomed.known => {
-                self.leave_again(doomed.record, *report);
+                self.leave_again(now, doomed.record, *report);
             }
             (_, after) if self.is_marked(&change) => self.spend(now, lane, after),
             (_, _) if matches!(change, Change::Resent) => self.is_not_resent(elsewhere()),
@@ -220,6 +220,7 @@ impl AuthMachine {
                 Change::Tokens(..)
                     | Change::Sent(..)
                     | Change::Trouble(..)
+                    | Change::Rotated(..)
                     | Change::GiveUp(..)
                     | Change::EndGrant { .. }
             ),

@@ -14,7 +14,7 @@ use crate::wire::url as address;
 
 impl AuthMachine {
     pub(super) fn send(&mut self, now: Now, name: LaneName, ask: HttpAsk) {
-        let HttpAsk { request, purpose } = ask;
+        let HttpAsk { request, purpose, certificate } = ask;
         let (home, reach) = match self.bounds(&request) {
             Ok(bounds) => bounds,
             Err(error) => {
@@ -34,7 +34,7 @@ impl AuthMachine {
             method: request.method().to_string(),
             url: printable_url(&request.uri().to_string()),
         });
-        self.act(Action::Http(HttpCall { id, request, limits, purpose, reach, home }));
+        self.act(Action::Http(HttpCall { id, request, limits, purpose, reach, home, certificate }));
     }
 
     /// Whether a request goes to the operator's server, and what it may reach; or why it isn't sent

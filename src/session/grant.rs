@@ -6,11 +6,16 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use url::Url;
 
+use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind};
-use crate::secret::Secret;
+use crate::flow::binding::DPOP_KEY;
+use crate::output::HostError;
+use crate::secret::{Secret, SecretRef};
 use crate::session::tokens::{Generation, Tokens};
 use crate::text::printable_url;
-use crate::time::UnixTime;
+use crate::time::{Now, UnixTime};
+use crate::wire::dpop::{self, DpopProof};
+use crate::wire::jws::{self, PublicKey, SigningAlgorithm};
 use crate::wire::url::resource_indicator;
 
 /// The MCP server, as its operator wrote it and as it is compared.
@@ -65,16 +70,44 @@ pub struct Grant {
     header: HeaderValue,
     generation: Generation,
     expires_at: Option<UnixTime>,
+    bound: Option<Arc<Bound>>,
+}
+
+/// What a token is bound to.
+pub(crate) struct Bound {
+    place: SecretRef,
+    key: PublicKey,
+    token: Secret,
+    /// What the MCP server wants to see again.
+    nonce: Option<String>,
 }
 
 impl Grant {
-    pub(crate) fn new(site: Arc<Site>, header: HeaderValue, tokens: &Tokens) -> Self {
-        Self { site, header, generation: tokens.generation, expires_at: tokens.expires_at }
+    /// `key`: where the key is that the tokens are bound to, and the server's nonce. `None` where they are
+    /// bound, and nobody knows where it is.
+    pub(crate) fn new(
+        site: Arc<Site>,
+        header: HeaderValue,
+        tokens: &Tokens,
+        key: Option<&SecretRef>,
+        nonce: Option<&String>,
+    ) -> Option<Self> {
+        let bound = match &tokens.dpop {
+            None => None,
+            Some(public) => Some(Arc::new(Bound {
+                place: key?.clone(),
+                key: public.clone(),
+                token: tokens.access_token.clone(),
+                nonce: nonce.cloned(),
+            })),
+        };
+        let (generation, expires_at) = (tokens.generation, tokens.expires_at);
+        Some(Self { site, header, generation, expires_at, bound })
     }
 
     /// A token from the configuration, of which nothing is known.
     pub(crate) fn fixed(site: Arc<Site>, header: HeaderValue, generation: Generation) -> Self {
-        Self { site, header, generation, expires_at: None }
+        Self { site, header, generation, expires_at: None, bound: None }
     }
 
     /// Adds `Authorization` to a request for the MCP server (RFC 6750 §2.1), replacing one that is
@@ -82,12 +115,67 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ForeignRequest`] where the request goes to another origin; it is left as it was.
+    /// [`ErrorKind::ForeignRequest`] where the request goes to another origin, and
+    /// [`ErrorKind::ProofMissing`] where the token is [bound to a key](Self::proof); it is left as it was.
     pub fn authorize<B>(&self, request: &mut http::Request<B>) -> Result<(), Error> {
         self.site.check_home(request.uri())?;
+        if self.bound.is_some() {
+            return Err(ErrorKind::ProofMissing.into());
+        }
         self.site.dress(request.headers_mut());
         request.headers_mut().insert(AUTHORIZATION, self.header.clone());
         Ok(())
+    }
+
+    /// What is to be signed before this request can be sent: the token is bound to a key, and whoever
+    /// sends it proves to have that (DPoP, RFC 9449 §7). `None`: it is a bearer token. A proof is for one
+    /// request, which is sent at once: also for the same request again it takes another.
+    pub fn proof<B>(
+        &self,
+        now: Now,
+        request: &http::Request<B>,
+        mut entropy: Entropy,
+    ) -> Option<Proof> {
+        let bound = self.bound.as_ref()?;
+        let id = Identifiers::new(&mut entropy).next();
+        let algorithm = bound.key.algorithm(None)?;
+        let proof = DpopProof {
+            key: &bound.key,
+            algorithm,
+            method: request.method().as_str(),
+            url: &request.uri().to_string(),
+            id: &id,
+            issued_at: now.wall,
+            nonce: bound.nonce.as_deref(),
+            access_token: Some(&bound.token),
+        };
+        Some(Proof { key: bound.place.clone(), algorithm, input: proof.signing_input() })
+    }
+
+    /// As [`authorize`](Self::authorize), with the proof for this very request and its signature.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] where the request goes to another origin; it is left as it was.
+    pub fn authorize_with<B>(
+        &self,
+        request: &mut http::Request<B>,
+        proof: &Proof,
+        signature: &[u8],
+    ) -> Result<(), Error> {
+        self.site.check_home(request.uri())?;
+        let mut value = HeaderValue::from_str(jws::signed(&proof.input, signature).expose())
+            .map_err(|_| ErrorKind::ProofMissing)?;
+        value.set_sensitive(true);
+        self.site.dress(request.headers_mut());
+        request.headers_mut().insert(AUTHORIZATION, self.header.clone());
+        request.headers_mut().insert(dpop::PROOF, value);
+        Ok(())
+    }
+
+    /// Whether the server wants another nonce than the proofs of this grant have.
+    pub(crate) fn wants_nonce(&self, nonce: &str) -> bool {
+        self.bound.as_ref().is_some_and(|bound| bound.nonce.as_deref() != Some(nonce))
     }
 
     /// Which generation of tokens this is: a refusal names it again.
@@ -103,7 +191,43 @@ impl Grant {
     /// The access token itself, for transports that don't speak `http` types.
     pub fn access_token(&self) -> Secret {
         let value = self.header.to_str().unwrap_or_default();
-        Secret::from(value.strip_prefix("Bearer ").unwrap_or_default())
+        Secret::from(value.split_once(' ').unwrap_or_default().1)
+    }
+}
+
+/// What is to be signed for one request: see [`Grant::proof`].
+pub struct Proof {
+    key: SecretRef,
+    algorithm: SigningAlgorithm,
+    input: String,
+}
+
+impl Proof {
+    /// With which key.
+    pub fn key(&self) -> &SecretRef {
+        &self.key
+    }
+
+    /// With which algorithm.
+    pub fn algorithm(&self) -> SigningAlgorithm {
+        self.algorithm
+    }
+
+    /// The message.
+    pub fn input(&self) -> &[u8] {
+        self.input.as_bytes()
+    }
+
+    /// Why there is no signature, as an error.
+    pub fn failed(&self, source: HostError) -> Error {
+        let key = self.key.to_string();
+        ErrorKind::SigningFailed { what: DPOP_KEY, key, source }.into()
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proof({} with {})", self.algorithm.as_str(), self.key)
     }
 }
 
@@ -119,7 +243,12 @@ impl fmt::Debug for Grant {
 
 /// `Bearer …`, marked sensitive; `None` if the token doesn't fit a header field.
 pub(crate) fn bearer(token: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+    authorization("Bearer", token)
+}
+
+/// The same for any scheme.
+pub(crate) fn authorization(scheme: &str, token: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("{scheme} {}", token.expose())).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod freshness;
 pub(crate) mod grant;
 pub(crate) mod pending;
 pub(crate) mod policy;
@@ -59,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) recovery: Recovery,
     /// Where the server was seen in this run: that counts more than what is stored.
     seen_at: Option<IpAddr>,
+    /// What the server wants to see in proofs (RFC 9449 §8).
+    nonce: Option<String>,
     header: Option<HeaderValue>,
     /// When the tokens were taken up, and when they expire, on the clock that can't be set.
     taken_up: Option<Mono>,
@@ -106,6 +109,7 @@ impl Session {
             refusal: None,
             recovery: Recovery::None,
             seen_at: None,
+            nonce: None,
             header: None,
             taken_up: None,
             expires: None,
@@ -159,8 +163,12 @@ impl Session {
 
     /// Takes in a refusal. It starts nothing: the next demand does.
     pub(crate) fn challenged(&mut self, now: UnixTime, challenged: Challenged) {
-        let Challenged { generation, status, challenge, operation, server_at } = challenged;
+        let Challenged { generation, status, challenge, operation, server_at, nonce } = challenged;
         server_at.into_iter().for_each(|address| self.saw_server_at(address));
+        if nonce.is_some() {
+            self.nonce = nonce;
+            return;
+        }
         // A refusal of an older generation says nothing about what we have now.
         if let (Some(refused), Some(current)) = (generation, self.record.generation())
             && refused != current
@@ -246,7 +254,8 @@ impl Session {
         if !usable || !self.missing(need).is_empty() {
             return None;
         }
-        Some(Grant::new(self.site.clone(), self.header.clone()?, tokens))
+        let (site, header) = (self.site.clone(), self.header.clone()?);
+        Grant::new(site, header, tokens, config.dpop_key.as_ref(), self.nonce.as_ref())
     }
 
     /// What is to be done for `need`.

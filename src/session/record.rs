@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::notice::{ClientSource, Leniency};
 use crate::secret::{Secret, exposed};
+pub use crate::session::freshness::MetadataFreshness;
+
 use crate::session::client::Unrenewed;
 use crate::session::clock::ClockSkew;
 use crate::session::pending::{EarlierClient, Ended, PendingLogin};
@@ -167,6 +169,10 @@ pub struct Discovery {
     pub server_metadata_url: Option<String>,
     /// How the authorization server became known.
     pub provenance: Provenance,
+    /// How long that metadata is trusted; then it is looked up again before it is relied on. `None`
+    /// where it was configured or assumed, or is from before this was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<MetadataFreshness>,
     /// What had to be overlooked.
     pub leniencies: Vec<Leniency>,
 }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::notice::ClientSource;
 use crate::secret::{Secret, exposed};
-use crate::session::grant::bearer;
+use crate::session::grant::authorization;
 use crate::session::trouble::Renewal;
 use crate::time::UnixTime;
+use crate::wire::jws::PublicKey;
 use crate::wire::jwt::Person;
 use crate::wire::scope::ScopeSet;
 use crate::wire::token::{AuthMethod, TokenReply};
@@ -59,6 +60,9 @@ pub(crate) struct Purchase {
     /// How the client shows its secret, where the way that was to be expected was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) auth_method: Option<AuthMethod>,
+    /// The key that they are bound to (DPoP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dpop: Option<PublicKey>,
     /// A refresh names the scopes: one without got a token that was refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) scope_on_refresh: bool,
@@ -149,7 +153,8 @@ impl Tokens {
     }
 
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        bearer(&self.access_token)
+        let scheme = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
+        authorization(scheme, &self.access_token)
     }
 
     pub(crate) fn life(&self) -> Option<Duration> {
@@ -214,6 +219,7 @@ mod tests {
                 logged_in_at: UnixTime(obtained),
                 resource: None,
                 auth_method: None,
+                dpop: None,
                 scope_on_refresh: false,
             },
         }

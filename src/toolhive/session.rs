@@ -75,6 +75,11 @@ impl CachedSession {
         self.token
     }
 
+    /// Whether it says whom it belongs to.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.home.is_some()
+    }
+
     /// Whether it may be sent to this token endpoint of this issuer.
     pub(crate) fn belongs_to(&self, issuer: &str, token_url: &str) -> bool {
         self.home.as_ref().is_none_or(|(own, endpoint)| {

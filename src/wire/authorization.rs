@@ -77,6 +77,13 @@ impl AuthorizationRequest<'_> {
         url
     }
 
+    /// Our parameters alone, for a request that doesn't travel in the browser.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let scope = self.scope.to_string();
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        self.params(&scope).into_iter().map(owned).collect()
+    }
+
     /// Our parameters, no name twice.
     fn params<'p>(&'p self, scope: &'p str) -> Vec<(&'p str, &'p str)> {
         let mut params = vec![
@@ -100,6 +107,14 @@ impl AuthorizationRequest<'_> {
         }
         params
     }
+}
+
+/// The URL to open where the browser carries a reference to the request, or the request as one value:
+/// `request_uri` (RFC 9126 §4) or `request` (RFC 9101 §5).
+pub fn by_reference(endpoint: &Url, client_id: &str, name: &str, value: &str) -> Url {
+    let mut url = endpoint.clone();
+    url.query_pairs_mut().append_pair("client_id", client_id).append_pair(name, value);
+    url
 }
 
 /// What the browser brought back. Nothing in it is to be believed before `state` was compared.

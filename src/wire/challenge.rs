@@ -14,10 +14,12 @@
 //! A quoted string is opaque wherever it stands: what a server quotes, for instance what a caller
 //! sent it, never becomes a parameter.
 
+use ::url::Url;
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
 use super::scope::ScopeSet;
+use super::url;
 use crate::text::printable;
 
 /// How much of all header lines together is read, in bytes; a line that doesn't fit is left out.
@@ -85,7 +87,7 @@ impl Challenge {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BearerChallenge {
     /// Candidates for the URL of the protected resource metadata, as written and unchecked, in
-    /// order; at most 8.
+    /// order; at most 8. A relative one is so to what was asked: [`BearerChallenge::asked_at`].
     pub resource_metadata: Vec<String>,
     /// The scopes that the request needs.
     pub scope: Option<ScopeSet>,
@@ -126,6 +128,20 @@ impl BearerChallenge {
             error_description: all("error_description").next().map(printable),
             realm: all("realm").next().map(str::to_owned),
         })
+    }
+
+    /// The same as the answer to a request for `asked`: relative URLs are resolved against it, where
+    /// they lead to its origin.
+    #[must_use]
+    pub fn asked_at(mut self, asked: &Url) -> Self {
+        for text in &mut self.resource_metadata {
+            if let Ok(url) = url::resolve("resource_metadata", asked, text)
+                && Url::parse(text).is_err()
+            {
+                *text = url.into();
+            }
+        }
+        self
     }
 
     /// Whether the token was good but may not do this (RFC 6750 §3.1).

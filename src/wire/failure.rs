@@ -97,6 +97,8 @@ impl OAuthError {
                     | "unauthorized_client"
                     | "unsupported_grant_type"
                     | "access_denied"
+                    | "invalid_dpop_proof"
+                    | "use_dpop_nonce"
                     | "login_required"
                     | "interaction_required"
                     | "consent_required"

@@ -3,14 +3,19 @@
 
 use std::fmt;
 
+pub mod assertion;
 pub mod authorization;
+pub mod cache;
 pub mod challenge;
 pub(crate) mod date;
 pub mod device;
+pub mod dpop;
 pub mod failure;
 pub mod headers;
+pub mod jws;
 pub mod jwt;
 pub mod pkce;
+pub mod pushed;
 pub mod registration;
 pub mod resource_metadata;
 pub mod revocation;

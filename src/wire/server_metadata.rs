@@ -44,6 +44,27 @@ pub struct ServerMetadata {
     /// How clients may authenticate at the token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// The algorithms that clients may sign their assertions with (`private_key_jwt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    /// Where some endpoints are for clients that show a certificate (RFC 8705 §5).
+    #[serde(default, skip_serializing_if = "MtlsEndpoints::is_empty")]
+    pub mtls_endpoint_aliases: MtlsEndpoints,
+    /// Where authorization requests are pushed to (RFC 9126).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_authorization_request_endpoint: Option<String>,
+    /// Whether they must be.
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
+    /// Whether they must be signed (RFC 9101).
+    #[serde(default)]
+    pub require_signed_request_object: bool,
+    /// The algorithms that they may be signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg_values_supported: Option<Vec<String>>,
+    /// The algorithms of DPoP proofs (RFC 9449 §5.1): with them the server binds tokens to a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_signing_alg_values_supported: Option<Vec<String>>,
     /// The grants; `authorization_code` and `implicit` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_types_supported: Option<Vec<String>>,
@@ -58,7 +79,61 @@ pub struct ServerMetadata {
     pub client_id_metadata_document_supported: bool,
 }
 
+/// Endpoints for clients that show a certificate when they connect: `mtls_endpoint_aliases` (RFC 8705
+/// §5). One that can't be used is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct MtlsEndpoints {
+    /// In the place of the token endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint: Option<String>,
+    /// In the place of the revocation endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_endpoint: Option<String>,
+    /// In the place of the endpoint that requests are pushed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushed_authorization_request_endpoint: Option<String>,
+}
+
+impl MtlsEndpoints {
+    fn read(fields: &mut Fields) -> Self {
+        let Some(mut fields) = fields.object("mtls_endpoint_aliases") else {
+            return Self::default();
+        };
+        let mut read = |name| endpoint(&mut fields, name).unwrap_or_default();
+        Self {
+            token_endpoint: read("token_endpoint"),
+            revocation_endpoint: read("revocation_endpoint"),
+            pushed_authorization_request_endpoint: read("pushed_authorization_request_endpoint"),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl ServerMetadata {
+    /// The same as a client sees it that shows a certificate when it connects (RFC 8705 §5).
+    #[must_use]
+    pub fn with_certificate(&self) -> Self {
+        let (mut seen, other) = (self.clone(), &self.mtls_endpoint_aliases);
+        for (own, alias) in [
+            (&mut seen.token_endpoint, &other.token_endpoint),
+            (&mut seen.revocation_endpoint, &other.revocation_endpoint),
+            (
+                &mut seen.pushed_authorization_request_endpoint,
+                &other.pushed_authorization_request_endpoint,
+            ),
+        ] {
+            if alias.is_some() {
+                own.clone_from(alias);
+            }
+        }
+        seen
+    }
+
     /// Reads the document. Whether its issuer is the one that was looked up (RFC 8414 §3.3) is
     /// [`url::issuers_match`]' question.
     ///
@@ -66,7 +141,8 @@ impl ServerMetadata {
     ///
     /// [`Malformed`] if the body isn't a JSON object, has no issuer, or names an authorization, token
     /// or registration endpoint that isn't a URL to use. A useless revocation or device authorization
-    /// endpoint is dropped: one can log in without.
+    /// endpoint is dropped: one can log in without; so is one to push requests to, and where they must be
+    /// pushed the login says that it is missing.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::json(DOCUMENT, body)?;
         Ok(Self {
@@ -81,6 +157,20 @@ impl ServerMetadata {
             code_challenge_methods_supported: fields.texts("code_challenge_methods_supported"),
             token_endpoint_auth_methods_supported: fields
                 .texts("token_endpoint_auth_methods_supported"),
+            token_endpoint_auth_signing_alg_values_supported: fields
+                .texts("token_endpoint_auth_signing_alg_values_supported"),
+            mtls_endpoint_aliases: MtlsEndpoints::read(&mut fields),
+            pushed_authorization_request_endpoint: endpoint(
+                &mut fields,
+                "pushed_authorization_request_endpoint",
+            )
+            .unwrap_or_default(),
+            require_pushed_authorization_requests: fields
+                .flag("require_pushed_authorization_requests"),
+            require_signed_request_object: fields.flag("require_signed_request_object"),
+            request_object_signing_alg_values_supported: fields
+                .texts("request_object_signing_alg_values_supported"),
+            dpop_signing_alg_values_supported: fields.texts("dpop_signing_alg_values_supported"),
             grant_types_supported: fields.texts("grant_types_supported"),
             response_types_supported: fields.texts("response_types_supported"),
             authorization_response_iss_parameter_supported: fields
@@ -103,6 +193,13 @@ impl ServerMetadata {
             scopes_supported: None,
             code_challenge_methods_supported: Some(vec![String::from("S256")]),
             token_endpoint_auth_methods_supported: None,
+            token_endpoint_auth_signing_alg_values_supported: None,
+            mtls_endpoint_aliases: MtlsEndpoints::default(),
+            pushed_authorization_request_endpoint: None,
+            require_pushed_authorization_requests: false,
+            require_signed_request_object: false,
+            request_object_signing_alg_values_supported: None,
+            dpop_signing_alg_values_supported: None,
             grant_types_supported: None,
             response_types_supported: None,
             authorization_response_iss_parameter_supported: false,
@@ -128,6 +225,28 @@ impl ServerMetadata {
             &mut self.token_endpoint_auth_methods_supported,
             &other.token_endpoint_auth_methods_supported,
         );
+        fill(
+            &mut self.token_endpoint_auth_signing_alg_values_supported,
+            &other.token_endpoint_auth_signing_alg_values_supported,
+        );
+        fill(
+            &mut self.pushed_authorization_request_endpoint,
+            &other.pushed_authorization_request_endpoint,
+        );
+        let (ours, theirs) = (&mut self.mtls_endpoint_aliases, &other.mtls_endpoint_aliases);
+        fill(&mut ours.token_endpoint, &theirs.token_endpoint);
+        fill(&mut ours.revocation_endpoint, &theirs.revocation_endpoint);
+        fill(
+            &mut ours.pushed_authorization_request_endpoint,
+            &theirs.pushed_authorization_request_endpoint,
+        );
+        self.require_pushed_authorization_requests |= other.require_pushed_authorization_requests;
+        self.require_signed_request_object |= other.require_signed_request_object;
+        fill(
+            &mut self.request_object_signing_alg_values_supported,
+            &other.request_object_signing_alg_values_supported,
+        );
+        fill(&mut self.dpop_signing_alg_values_supported, &other.dpop_signing_alg_values_supported);
         fill(&mut self.grant_types_supported, &other.grant_types_supported);
         fill(&mut self.response_types_supported, &other.response_types_supported);
         self.authorization_response_iss_parameter_supported |=
@@ -154,6 +273,11 @@ impl ServerMetadata {
     /// The parsed `registration_endpoint`.
     pub fn registration_endpoint(&self) -> Option<Url> {
         parsed(&self.registration_endpoint)
+    }
+
+    /// The parsed `pushed_authorization_request_endpoint`.
+    pub fn pushed_authorization_request_endpoint(&self) -> Option<Url> {
+        parsed(&self.pushed_authorization_request_endpoint)
     }
 
     /// The parsed `device_authorization_endpoint`.

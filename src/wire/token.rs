@@ -10,10 +10,10 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::Malformed;
 use super::device;
 use super::failure::{Failure, Fields, is_page};
 use super::scope::ScopeSet;
+use super::{Malformed, assertion};
 use crate::{Secret, UnixTime};
 
 const DOCUMENT: &str = "token reply";
@@ -34,6 +34,16 @@ pub enum AuthMethod {
     /// `client_secret_post`: identifier and secret in the body.
     #[serde(rename = "client_secret_post")]
     Post,
+    /// `private_key_jwt`: an assertion that the client's key has signed, in the body (RFC 7523 §2.2).
+    #[serde(rename = "private_key_jwt")]
+    PrivateKeyJwt,
+    /// `tls_client_auth`: the certificate of the connection, under a root that the server trusts (RFC
+    /// 8705 §2.1); the identifier in the body.
+    #[serde(rename = "tls_client_auth")]
+    TlsClientAuth,
+    /// `self_signed_tls_client_auth`: the same with a certificate that the server was told (§2.2).
+    #[serde(rename = "self_signed_tls_client_auth")]
+    SelfSignedTlsClientAuth,
 }
 
 impl AuthMethod {
@@ -43,10 +53,14 @@ impl AuthMethod {
             Self::None => "none",
             Self::Basic => "client_secret_basic",
             Self::Post => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
         }
     }
 
-    /// The method of a registered name, if it's one of these.
+    /// The method of a registered name, if it's one of those that a client can be registered with as we
+    /// go: one with a key of its own is registered by hand.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::None, Self::Basic, Self::Post].into_iter().find(|method| method.as_str() == name)
     }
@@ -69,7 +83,7 @@ impl AuthMethod {
 
     /// Whether it takes a client secret.
     pub fn needs_secret(self) -> bool {
-        self != Self::None
+        matches!(self, Self::Basic | Self::Post)
     }
 }
 
@@ -107,7 +121,8 @@ pub struct TokenRequest<'a> {
     pub endpoint: &'a Url,
     /// The client identifier.
     pub client_id: &'a str,
-    /// The client secret; without one the client is public, whatever `auth_method` says.
+    /// The client secret, or with [`AuthMethod::PrivateKeyJwt`] the assertion; without one the client
+    /// is public, whatever `auth_method` says.
     pub client_secret: Option<&'a Secret<String>>,
     /// How the secret travels.
     pub auth_method: AuthMethod,
@@ -179,6 +194,11 @@ pub(super) fn identify<'a>(
         (AuthMethod::Basic, secret) => secret,
         (AuthMethod::Post, Some(secret)) => {
             params.push(("client_secret", secret.expose()));
+            None
+        }
+        (AuthMethod::PrivateKeyJwt, Some(assertion)) => {
+            params.push(("client_assertion_type", assertion::TYPE));
+            params.push(("client_assertion", assertion.expose()));
             None
         }
         _ => None,

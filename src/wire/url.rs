@@ -2,7 +2,7 @@
 //!
 //! RFC 9728 §3, RFC 8414 §3, OpenID Connect Discovery §4, RFC 8707 §2.
 
-use ::url::{Host, Url};
+use ::url::{Host, ParseError, Url};
 
 use super::Malformed;
 use crate::text::printable_url;
@@ -222,6 +222,20 @@ fn without_root_slash(issuer: &str) -> &str {
         .unwrap_or(issuer)
 }
 
+/// Reads a URL that a server gave in its answer to a request for `asked`: an absolute one as
+/// [`parse`], a relative one (RFC 3986 §5) at the origin that was asked. A relative one's fragment is
+/// dropped.
+///
+/// # Errors
+///
+/// [`Malformed`] names the broken rule; `document` says where the text stood.
+pub fn resolve(document: &'static str, asked: &Url, text: &str) -> Result<Url, Malformed> {
+    match Url::parse(text) {
+        Err(ParseError::RelativeUrlWithoutBase) => within(document, asked, text),
+        _ => parse(document, text),
+    }
+}
+
 /// Where a redirected GET may go: to the same origin only, so that the answer still comes from the
 /// party that was asked.
 ///
@@ -231,14 +245,17 @@ fn without_root_slash(issuer: &str) -> &str {
 ///
 /// [`Malformed`] if `location` isn't a URL, breaks a rule of [`parse`], or leaves the origin.
 pub fn redirect_target(from: &Url, location: &str) -> Result<Url, Malformed> {
-    const DOCUMENT: &str = "redirect";
-    let refuse = |expected: &str| Malformed::new(DOCUMENT, expected, printable_url(location));
+    within("redirect", from, location)
+}
+
+fn within(document: &'static str, from: &Url, location: &str) -> Result<Url, Malformed> {
+    let refuse = |expected: &str| Malformed::new(document, expected, printable_url(location));
     if location.is_empty() || location.len() > MAX_LEN || location.chars().any(needs_repair) {
         return Err(refuse("a location of 1 B to 8 KiB without whitespace and backslashes"));
     }
     let mut to = from.join(location).map_err(|e| refuse(&format!("a location ({e})")))?;
     to.set_fragment(None);
-    check(DOCUMENT, &to)?;
+    check(document, &to)?;
     if !same_origin(from, &to) {
         let origin = from.origin().ascii_serialization();
         return Err(refuse(&format!("a location on {origin}")));

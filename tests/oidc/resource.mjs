@@ -1,7 +1,12 @@
-// The protected MCP server: stateless, JSON replies, bearer tokens (RFC 6750, RFC 9728).
+// The protected MCP server: stateless, JSON replies, bearer tokens (RFC 6750, RFC 9728) or tokens that
+// are bound to a key (RFC 9449), whose proofs must have a nonce.
+
+import { createHash, createPublicKey, verify as verifySignature } from 'node:crypto';
 
 export const SCOPE = 'mcp:tools';
 
+/** What proofs must have. */
+const NONCE = 'a-nonce-of-the-resource';
 const METADATA = '/.well-known/oauth-protected-resource/mcp';
 const BODY_LIMIT = 1 << 20;
 
@@ -14,7 +19,7 @@ const TOOLS = [
 ];
 
 /**
- * @param verify `async (token) => { subject, client, scopes } | undefined`
+ * @param verify `async (token) => { subject, client, scopes, jkt } | undefined`
  * @param control `{ 'METHOD /path': async (request) => reply }`, the test's way in
  */
 export function resourceServer({ origin, issuer, verify, control, stats }) {
@@ -34,8 +39,17 @@ export function resourceServer({ origin, issuer, verify, control, stats }) {
     }
     if (pathname !== '/mcp') return send(response, 404);
 
-    const scheme = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '');
-    const person = scheme ? await verify(scheme[1]) : undefined;
+    const scheme = /^(Bearer|DPoP) +(\S+)$/i.exec(request.headers.authorization ?? '');
+    const known = scheme ? await verify(scheme[2]) : undefined;
+    const bound = scheme?.[1].toLowerCase() === 'dpop';
+    const proof = bound && known?.jkt && readProof(request, scheme[2], known.jkt);
+    if (proof && proof.nonce !== NONCE) {
+      stats.withoutNonce += 1;
+      response.setHeader('DPoP-Nonce', NONCE);
+      response.setHeader('WWW-Authenticate', 'DPoP error="use_dpop_nonce"');
+      return send(response, 401);
+    }
+    const person = Boolean(known?.jkt) === Boolean(proof) ? known : undefined;
     if (!person) {
       stats.unauthorized += 1;
       return challenge(response, 401, scheme ? { error: 'invalid_token' } : {});
@@ -51,6 +65,31 @@ export function resourceServer({ origin, issuer, verify, control, stats }) {
     stats.mcpRequests += 1;
     if (message.id === undefined) return send(response, 202);
     return send(response, 200, { jsonrpc: '2.0', id: message.id, ...answer(message, person) });
+  }
+
+  /** The claims of a proof that fits the request, the token and the key (RFC 9449 §4.3). */
+  function readProof(request, token, jkt) {
+    const [header, payload, signature] = (request.headers.dpop ?? '').split('.');
+    try {
+      const decoded = (part) => JSON.parse(Buffer.from(part, 'base64url'));
+      const [{ typ, alg, jwk }, claims] = [decoded(header), decoded(payload)];
+      const { crv, kty, x, y } = jwk;
+      const hash = (text) => createHash('sha256').update(text).digest('base64url');
+      const key = { key: createPublicKey({ key: jwk, format: 'jwk' }), dsaEncoding: 'ieee-p1363' };
+      const signed = Buffer.from(`${header}.${payload}`);
+      const good =
+        typ === 'dpop+jwt' &&
+        alg === 'ES256' &&
+        verifySignature('sha256', signed, key, Buffer.from(signature, 'base64url')) &&
+        hash(JSON.stringify({ crv, kty, x, y })) === jkt &&
+        claims.htm === request.method &&
+        claims.htu === mcp &&
+        claims.ath === hash(token) &&
+        Math.abs(claims.iat - Date.now() / 1000) < 60;
+      return good ? claims : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   function challenge(response, status, parameters) {

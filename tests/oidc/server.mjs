@@ -11,6 +11,10 @@
 //   --secret-ttl     clients have a secret that lives for so many seconds, and a new one from each
 //                    change of their registration; to register takes the initial access token that
 //                    the line names
+//   --client-jwk     the public key of the client `by-key`, which proves itself by private_key_jwt
+//   --dpop           bind tokens to keys (RFC 9449), with nonces
+//   --pushed         authorization requests must be pushed (RFC 9126)
+//   --signed         authorization requests must be signed (RFC 9101)
 //   --token-delay    between what a token request does and its answer
 //   --grace          how long a refresh token is taken again after it was rotated
 //
@@ -51,6 +55,10 @@ const { values: options } = parseArgs({
     'token-format': { type: 'string', default: 'opaque' },
     refresh: { type: 'string', default: 'offline' },
     'secret-ttl': { type: 'string', default: '0' },
+    'client-jwk': { type: 'string' },
+    dpop: { type: 'boolean', default: false },
+    pushed: { type: 'boolean', default: false },
+    signed: { type: 'boolean', default: false },
     'token-delay': { type: 'string', default: '0' },
     grace: { type: 'string', default: '0' },
   },
@@ -84,6 +92,7 @@ const stats = {
   revocations: 0, // of a whole grant: by the client, or because of reuse
   mcpRequests: 0, // that a good token came with
   unauthorized: 0,
+  withoutNonce: 0, // a proof that was good but for that
   forbidden: 0,
 };
 
@@ -98,6 +107,7 @@ const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 const provider = new Provider(issuer, {
   adapter: store.Adapter,
   jwks: { keys: [{ ...key.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: 'key' }] },
+  clients: options['client-jwk'] ? [clientWithKey(JSON.parse(options['client-jwk']))] : [],
   cookies: { keys: ['not a secret: this server is a test'] },
   findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   pkce: { required: () => true },
@@ -109,6 +119,15 @@ const provider = new Provider(issuer, {
   ttl: { Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400 },
   features: {
     devInteractions: { enabled: true },
+    pushedAuthorizationRequests: {
+      enabled: true,
+      requirePushedAuthorizationRequests: options.pushed,
+    },
+    requestObjects: { enabled: options.signed, requireSignedRequestObject: options.signed },
+    dPoP: {
+      enabled: options.dpop,
+      ...(options.dpop && { nonceSecret: randomBytes(32), requireNonce: () => true }),
+    },
     deviceFlow: { enabled: true },
     introspection: { enabled: true },
     registration: {
@@ -234,6 +253,18 @@ rsServer.on(
   }),
 );
 
+function clientWithKey(jwk) {
+  return {
+    client_id: 'by-key',
+    application_type: 'native',
+    redirect_uris: ['http://127.0.0.1/callback'],
+    grant_types: ['authorization_code', 'refresh_token'],
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: 'ES256',
+    jwks: { keys: [jwk] },
+  };
+}
+
 // A policy of the initial access token, and so of the registration's own: it has a say in what is
 // registered, and in each change.
 function expiringSecret(_ctx, properties) {
@@ -243,9 +274,8 @@ function expiringSecret(_ctx, properties) {
 
 async function verifyOpaque(value) {
   const token = await provider.AccessToken.find(value);
-  // A token bound to a key is no bearer token.
-  const good = token && accepted.has(token.jti) && token.aud === mcp && !token.isSenderConstrained();
-  return good ? { subject: token.accountId, scopes: token.scopes } : undefined;
+  const good = token && accepted.has(token.jti) && token.aud === mcp;
+  return good ? { subject: token.accountId, scopes: token.scopes, jkt: token.jkt } : undefined;
 }
 
 async function verifyJwt(value) {

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use mcp_auth::output::CallbackHost;
 use mcp_auth::wire;
-use mcp_auth::{Preset, SendResource};
+use mcp_auth::{DpopUse, Preset, SendResource};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -216,6 +216,30 @@ pub struct SettingsArgs {
     /// The file that holds its secret
     #[arg(long, value_name = "FILE")]
     pub client_secret_file: Option<PathBuf>,
+    /// The private key that it proves itself by in place of a secret: PKCS #8 PEM
+    #[arg(long, value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
+    /// The certificate that it shows when it connects (mutual TLS): PEM
+    #[arg(long, value_name = "FILE", requires = "client_certificate_key")]
+    pub client_certificate: Option<PathBuf>,
+    /// Its private key: PEM
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    pub client_certificate_key: Option<PathBuf>,
+    /// What the server calls the key of `--client-key` (`kid`)
+    #[arg(long, value_name = "ID")]
+    pub client_key_id: Option<String>,
+    /// Push authorization requests to the server, also where it doesn't demand that (RFC 9126)
+    #[arg(long)]
+    pub push_requests: bool,
+    /// Sign them with the client's key, likewise (RFC 9101)
+    #[arg(long)]
+    pub sign_requests: bool,
+    /// Bind tokens to a key (DPoP): `auto` where the server says that it can [default: never]
+    #[arg(long, value_name = "WHEN", value_parser = dpop())]
+    pub dpop: Option<DpopUse>,
+    /// That key: PKCS #8 PEM; a new one is made where there is none
+    #[arg(long, value_name = "FILE")]
+    pub dpop_key: Option<PathBuf>,
     /// The URL of a client ID metadata document
     #[arg(long, value_name = "URL")]
     pub client_metadata_url: Option<String>,
@@ -301,6 +325,14 @@ fn send_resource() -> impl TypedValueParser<Value = SendResource> {
         "auto" => SendResource::Auto,
         "never" => SendResource::Never,
         _ => SendResource::Always,
+    })
+}
+
+fn dpop() -> impl TypedValueParser<Value = DpopUse> {
+    PossibleValuesParser::new(["always", "auto", "never"]).map(|when| match when.as_str() {
+        "always" => DpopUse::Always,
+        "auto" => DpopUse::Auto,
+        _ => DpopUse::Never,
     })
 }
 

@@ -2,13 +2,14 @@
 //! be ours or ToolHive's, in JSON or YAML.
 
 use std::path::Path;
-use std::{fmt, fs};
+use std::{fmt, fs, io};
 
 use mcp_auth::toolhive::{BEARER_TOKEN_ENV_VAR_NAME, RemoteConfig};
 use mcp_auth::wire::scope::ScopeSet;
-use mcp_auth::{CachedLogin, Config, DeviceGrant, Need, SecretRef};
+use mcp_auth::{CachedLogin, ClientCertificate, Config, DeviceGrant, DpopUse, Need, SecretRef};
 use mcp_auth_host::secrets::{BEARER_TOKEN_ENV, find};
 use mcp_auth_host::settings::Settings;
+use mcp_auth_host::signer::{PemSigner, Signer as _, generate};
 
 use crate::args::{PersonArgs, SettingsArgs};
 use crate::failure::Failure;
@@ -34,12 +35,23 @@ impl SettingsArgs {
         let Chosen { mut config, person: from_file, cached } =
             file.transpose()?.unwrap_or_default();
         if let Some(path) = &self.client_secret_file {
-            let path = path.to_str().ok_or_else(|| {
-                Failure::Usage(format!("{} is not UTF-8: rename it", path.display()))
-            })?;
             config.client_secret = None;
-            config.client_secret_from = vec![SecretRef::File(path.to_owned())];
+            config.client_secret_from = vec![secret_file(path)?];
         }
+        if let Some(path) = &self.client_key {
+            config.client_key = Some(secret_file(path)?);
+        }
+        if let (Some(certificate), Some(key)) =
+            (&self.client_certificate, &self.client_certificate_key)
+        {
+            let (certificate, key) = (secret_file(certificate)?, secret_file(key)?);
+            config.client_certificate = Some(ClientCertificate { certificate, key });
+        }
+        if let Some(path) = &self.dpop_key {
+            config.dpop_key = Some(secret_file(path)?);
+        }
+        config.dpop = self.dpop.unwrap_or(config.dpop);
+        override_with(&mut config.client_key_id, &self.client_key_id);
         override_with(&mut config.preset, &self.preset);
         override_with(&mut config.client_id, &self.client_id);
         override_with(&mut config.client_metadata_url, &self.client_metadata_url);
@@ -54,6 +66,8 @@ impl SettingsArgs {
         }
         config.trusted_issuers.extend(self.trust_issuers.iter().cloned());
         config.allow_private_addresses.extend(self.allow_private.iter().cloned());
+        config.push_requests |= self.push_requests;
+        config.sign_requests |= self.sign_requests;
         config.assume_s256 |= self.assume_s256;
         config.send_resource = self.send_resource.unwrap_or(config.send_resource);
         config.legacy_fallback &= !self.no_legacy;
@@ -64,8 +78,13 @@ impl SettingsArgs {
         if config.bearer_token.is_none() {
             config.bearer_token_from.push(SecretRef::Env(BEARER_TOKEN_ENV.to_owned()));
         }
-        let places = config.client_secret_from.iter().chain(&config.bearer_token_from);
+        let shown = config.client_certificate.iter().flat_map(|c| [&c.certificate, &c.key]);
+        let places = config.client_secret_from.iter().chain(&config.bearer_token_from).chain(shown);
         places.into_iter().try_for_each(rehearse)?;
+        if config.dpop != DpopUse::Never {
+            config.dpop_key.iter().try_for_each(make_key)?;
+        }
+        config.client_key.iter().chain(&config.dpop_key).try_for_each(rehearse_key)?;
         let no_browser = person.no_browser || from_file.no_browser;
         Ok(Chosen { config, person: PersonArgs { no_browser, ..person.clone() }, cached })
     }
@@ -127,6 +146,31 @@ fn rehearse(place: &SecretRef) -> Result<(), Failure> {
     if blank { Err(unusable(&"it is empty: expected a secret")) } else { Ok(()) }
 }
 
+/// Nobody else has to know it beforehand, so it may as well be made now.
+fn make_key(place: &SecretRef) -> Result<(), Failure> {
+    let SecretRef::File(path) = place else { return Ok(()) };
+    match generate(Path::new(path)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Failure::Usage(format!("{place} could not be made: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Nor where a key is none.
+fn rehearse_key(place: &SecretRef) -> Result<(), Failure> {
+    let SecretRef::File(_) = place else { return Ok(()) };
+    let key = PemSigner::new().public_key(place);
+    key.map(|_| ()).map_err(|error| Failure::Usage(format!("{place}: {error}")))
+}
+
+fn secret_file(path: &Path) -> Result<SecretRef, Failure> {
+    let text = path.to_str();
+    let text =
+        text.ok_or_else(|| Failure::Usage(format!("{} is not UTF-8: rename it", path.display())))?;
+    Ok(SecretRef::File(text.to_owned()))
+}
+
 fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path)
         .map_err(|e| Failure::Usage(format!("{} could not be read: {e}", path.display())))
@@ -152,7 +196,7 @@ mod tests {
 
     const QUIET: Report = Report { json: false, verbose: false };
 
-    fn file(content: &str) -> tempfile::NamedTempFile {
+    fn written(content: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), content).unwrap();
         file
@@ -160,7 +204,7 @@ mod tests {
 
     #[test]
     fn options_override_the_file_and_switches_only_add_to_it() {
-        let file = file(
+        let file = written(
             r#"{"client_id":"a","issuer":"https://i.example","assume_s256":true,
             "trusted_issuers":["https://t.example"],"scopes":"x",
             "allow_private_addresses":["10.0.0.0/8"]}"#,
@@ -187,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_missing_or_blank_is_an_error_before_anything_begins() {
-        let blank = file(" \n");
+        let blank = written(" \n");
         for (path, why) in [(blank.path(), "empty"), (Path::new("/nowhere"), "/nowhere")] {
             let client_secret_file = Some(path.into());
             let client_id = Some("a".into());
@@ -199,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_not_quoted() {
-        let file = file(r#"{"client_secret": ["hush"]}"#);
+        let file = written(r#"{"client_secret": ["hush"]}"#);
         let args = SettingsArgs { config: Some(file.path().into()), ..SettingsArgs::default() };
         let failure = args.alone(QUIET).map(|_| ()).unwrap_err().to_string();
         assert!(failure.contains("line 1") && !failure.contains("hush"), "{failure}");

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use mcp_auth::SecretRef;
+use mcp_auth_host::signer::{PemSigner, Signer as _, generate};
 use real::{World, text};
 
 #[test]
@@ -241,4 +243,92 @@ fn a_client_in_doubt_is_asked_for_before_another_is_registered() {
     world.logs_in();
     world.is_served();
     assert_eq!(world.server.stat("registrations"), 2);
+}
+
+#[test]
+fn a_client_proves_itself_by_its_key() {
+    let (world, dir) = with_key(&["--access-ttl", "2"]);
+    let path = dir.path().join("client.pem");
+    world.logs_in();
+    world.is_served();
+    let first = world.token();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_ne!(world.token(), first);
+    world.is_served();
+    for (what, count) in [("registrations", 0), ("authorizations", 1), ("codeGrants", 1)] {
+        assert_eq!(world.server.stat(what), count, "{what}");
+    }
+    let output = world.command(&["logout"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(world.server.stat("revocations") >= 1);
+    // Another key is another client, whatever it calls itself.
+    fs::remove_file(&path).unwrap();
+    generate(&path).unwrap();
+    let refused = world.command(&["login"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+    assert!(text(&refused).contains("invalid_client"), "{}", text(&refused));
+    fs::write(&path, "no key").unwrap();
+    let unusable = world.command(&["login"]).output().unwrap();
+    assert_eq!(unusable.status.code(), Some(2), "{}", text(&unusable));
+    assert_eq!(world.server.stat("authorizations"), 2);
+}
+
+#[test]
+fn tokens_are_bound_to_a_key_and_each_request_proves_it() {
+    let mut world = World::start("oidc", &["--dpop", "--access-ttl", "2"]);
+    let key = world.dir.path().join("dpop.pem").to_str().unwrap().to_owned();
+    world.settings = ["--dpop", "auto", "--dpop-key", &key].map(str::to_owned).to_vec();
+    world.logs_in();
+    world.is_served();
+    // The token alone is of no use to a thief.
+    let stolen = world.token();
+    assert_eq!(world.serves(&stolen), 401);
+    std::thread::sleep(Duration::from_secs(3));
+    world.is_served();
+    assert_ne!(world.token(), stolen);
+    for (what, count) in
+        [("authorizations", 1), ("codeGrants", 1), ("invalidGrants", 0), ("refreshReuse", 0)]
+    {
+        assert_eq!(world.server.stat(what), count, "{what}");
+    }
+    assert!(world.server.stat("withoutNonce") >= 1);
+    // Without that key nor is what was kept.
+    fs::remove_file(&key).unwrap();
+    assert_eq!(world.request().status.code(), Some(1));
+    world.logs_in();
+    world.is_served();
+}
+
+/// A server that knows a client by its key, and the folder of that.
+fn with_key(options: &[&str]) -> (World, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("client.pem");
+    generate(&path).unwrap();
+    let key = path.to_str().unwrap().to_owned();
+    let public = PemSigner::new().public_key(&SecretRef::File(key.clone())).unwrap();
+    let jwk = public.jwk().to_string();
+    let options: Vec<_> = ["--client-jwk", &jwk].iter().chain(options).copied().collect();
+    let mut world = World::start("oidc", &options);
+    let settings = ["--client-id", "by-key", "--client-key", &key];
+    world.settings = settings.map(str::to_owned).to_vec();
+    (world, dir)
+}
+
+#[test]
+fn authorization_requests_are_pushed_and_signed_where_the_server_demands_it() {
+    for options in [&["--pushed"][..], &["--signed"], &["--pushed", "--signed"]] {
+        let (world, _dir) = with_key(options);
+        world.logs_in();
+        world.is_served();
+        assert_eq!(world.server.stat("authorizations"), 1, "{options:?}");
+    }
+    // A client that is registered as it goes can push, too; and what isn't demanded may be wished.
+    let world = World::start("oidc", &["--pushed"]);
+    world.logs_in();
+    world.is_served();
+    let mut world = World::start("oidc", &[]);
+    world.settings = vec!["--push-requests".to_owned()];
+    let output = world.command(&["login"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("pushed authorization request: 201"), "{}", text(&output));
 }

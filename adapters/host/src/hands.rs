@@ -1,17 +1,20 @@
-//! What actions need beside the network: a store, a browser, secrets. All of it may block.
+//! What actions need beside the network: a store, a browser, secrets, keys. All of it may block.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::{
-    BrowseCall, FoundSecret, ListenSpec, LoadCall, Page, SaveCall, SecretCall, ShowCodeCall,
+    BrowseCall, FoundSecret, KeyCall, ListenSpec, LoadCall, Page, SaveCall, SecretCall,
+    ShowCodeCall, SignCall,
 };
-use mcp_auth::{HostError, Revision};
+use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
+use mcp_auth::{Error, HostError, Proof, Revision, SecretRef};
 
 use crate::browser::Browser;
 use crate::listener::{self, CallbackAddress, CallbackListener, RunningListener};
 use crate::secrets::{self, SecretProvider};
+use crate::signer::Signer;
 use crate::store::{Lock, Store};
 use crate::tokens::Hooks;
 
@@ -25,6 +28,7 @@ pub struct Hands {
     pub(crate) browser: Box<dyn Browser>,
     pub(crate) show_code: Option<ShowCode>,
     pub(crate) secrets: Option<Box<dyn SecretProvider>>,
+    pub(crate) signer: Option<Box<dyn Signer>>,
     pub(crate) program: Option<String>,
 }
 
@@ -68,7 +72,66 @@ impl Hands {
     ///
     /// See [`secrets::find`].
     pub fn secret(&self, call: &SecretCall) -> Result<Option<FoundSecret>, HostError> {
-        contain(panicked, || secrets::find(call.place(), self.secrets.as_deref()))
+        self.secret_at(call.place())
+    }
+
+    /// The secret at a place that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// See [`secrets::find`].
+    pub fn secret_at(&self, place: &SecretRef) -> Result<Option<FoundSecret>, HostError> {
+        contain(panicked, || secrets::find(place, self.secrets.as_deref()))
+    }
+
+    /// The public half of a key.
+    ///
+    /// # Errors
+    ///
+    /// What the signer says.
+    pub fn key(&self, call: &KeyCall) -> Result<PublicKey, HostError> {
+        self.with_signer(|signer| signer.public_key(call.key()))
+    }
+
+    /// What a key signs.
+    ///
+    /// # Errors
+    ///
+    /// What the signer says.
+    pub fn sign(&self, call: &SignCall) -> Result<Vec<u8>, HostError> {
+        self.signature(call.key(), call.algorithm(), call.input())
+    }
+
+    /// The signature of a proof that goes with a token ([`Sending::prepare`](crate::desk::Sending::prepare)).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SigningFailed`](mcp_auth::ErrorKind::SigningFailed).
+    pub fn prove(&self, proof: &Proof) -> Result<Vec<u8>, Error> {
+        let signed = self.signature(proof.key(), proof.algorithm(), proof.input());
+        signed.map_err(|error| proof.failed(error))
+    }
+
+    fn signature(
+        &self,
+        key: &SecretRef,
+        algorithm: SigningAlgorithm,
+        message: &[u8],
+    ) -> Result<Vec<u8>, HostError> {
+        self.with_signer(|signer| signer.sign(key, algorithm, message))
+    }
+
+    fn with_signer<T>(
+        &self,
+        act: impl FnOnce(&dyn Signer) -> Result<T, HostError>,
+    ) -> Result<T, HostError> {
+        contain(panicked, || match &self.signer {
+            Some(signer) => act(&**signer),
+            #[cfg(feature = "signer")]
+            None => act(&crate::signer::PemSigner::with(self.secrets.as_deref())),
+            #[cfg(not(feature = "signer"))]
+            None => Err(HostError::new("this program has no signer")),
+        })
     }
 
     /// Shows the person the URL.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`store`] | load, save, lock, erase | one private file per login, replaced atomically |
 //! | [`secrets`] | read a secret | files, variables, a provider of the program's own |
+//! | [`signer`] | key, sign | keys in PEM files, an agent or a device of the program's own |
 //! | [`listener`] | listen | the loopback redirect listener of RFC 8252 §7.3 |
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
 //! | [`hands`] | all but HTTP and listen | performs them, with what [`setup`] gave it |
@@ -17,7 +18,7 @@
 //! Nothing here knows OAuth, and of the core only the types at its edge: blocking and async hosts
 //! wire these parts to the machine's actions as they see fit.
 //!
-//! The feature `serve` adds a minimal loopback HTTP server for tests and demos.
+//! The feature `signer` brings [`signer`]. The feature `serve` adds a minimal loopback HTTP server for tests and demos.
 
 pub mod browser;
 pub mod desk;
@@ -28,6 +29,7 @@ pub mod secrets;
 pub mod serve;
 pub mod settings;
 pub mod setup;
+pub mod signer;
 pub mod store;
 pub mod system;
 pub mod tokens;

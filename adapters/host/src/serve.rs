@@ -121,7 +121,23 @@ impl Listening {
         self,
         handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
     ) -> io::Result<Server> {
-        let secure = tls::secure()?;
+        let secure = tls::secure(None)?;
+        self.start_with(Some(secure), handler)
+    }
+
+    /// The same for clients that show a certificate under this root, in DER, and for no others (mutual
+    /// TLS).
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be had, or the root is none.
+    #[cfg(feature = "serve-tls")]
+    pub fn start_mutual_tls(
+        self,
+        root: &[u8],
+        handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
+    ) -> io::Result<Server> {
+        let secure = tls::secure(Some(root))?;
         self.start_with(Some(secure), handler)
     }
 

@@ -12,6 +12,7 @@ use crate::browser::{Browser, SystemBrowser};
 use crate::desk::Desk;
 use crate::hands::{Hands, ShowCode};
 use crate::secrets::SecretProvider;
+use crate::signer::Signer;
 use crate::store::{HookedStore, MemoryStore, Store};
 use crate::system;
 use crate::tokens::Hooks;
@@ -31,6 +32,7 @@ pub struct Setup {
     pub browser: Box<dyn Browser>,
     pub show_code: Option<ShowCode>,
     pub secrets: Option<Box<dyn SecretProvider>>,
+    pub signer: Option<Box<dyn Signer>>,
     pub cached: Option<CachedLogin>,
     pub hooks: Hooks,
     pub on_notice: OnNotice,
@@ -63,6 +65,7 @@ impl Setup {
             browser: Box::new(SystemBrowser::new()),
             show_code: None,
             secrets: None,
+            signer: None,
             cached: None,
             hooks: Hooks::default(),
             on_notice: Box::new(|_| {}),
@@ -81,9 +84,7 @@ impl Setup {
     pub fn open(self) -> Result<Opened, Error> {
         let person = Duration::from_secs(self.config.login_timeout_seconds);
         let timeout = self.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
-        let seed = system::random_seed()
-            .map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
-        let machine = AuthMachine::new(&self.server, self.config, Entropy::from_bytes(seed))?;
+        let machine = AuthMachine::new(&self.server, self.config, entropy()?)?;
         let hooks = Arc::new(self.hooks);
         let hands = Hands {
             store: Box::new(HookedStore::new(self.store, hooks.clone())),
@@ -91,6 +92,7 @@ impl Setup {
             browser: self.browser,
             show_code: self.show_code,
             secrets: self.secrets,
+            signer: self.signer,
             program: self.program,
         };
         let mut desk = Desk::new(machine);
@@ -100,6 +102,13 @@ impl Setup {
         let (on_notice, max_body) = (self.on_notice, self.max_body);
         Ok(Opened { desk, hands, on_notice, timeout, max_body })
     }
+}
+
+/// The system's randomness.
+pub(crate) fn entropy() -> Result<Entropy, Error> {
+    let seed =
+        system::random_seed().map_err(|error| ErrorKind::NoRandomness(HostError::new(error)))?;
+    Ok(Entropy::from_bytes(seed))
 }
 
 impl std::fmt::Debug for Opened {
@@ -172,6 +181,16 @@ macro_rules! setup_methods {
         #[must_use]
         pub fn secrets(mut self, provider: impl $crate::secrets::SecretProvider + 'static) -> Self {
             self.setup.secrets = Some(::std::boxed::Box::new(provider));
+            self
+        }
+
+        /// What has the keys that the settings name
+        /// ([`client_key`](mcp_auth::Config::client_key)), and signs with them. Default: PEM files,
+        /// variables, and the [secret provider](Self::secrets) for names, where the host's feature
+        /// `signer` is on.
+        #[must_use]
+        pub fn signer(mut self, signer: impl $crate::signer::Signer + 'static) -> Self {
+            self.setup.signer = Some(::std::boxed::Box::new(signer));
             self
         }
 

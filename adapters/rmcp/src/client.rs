@@ -39,7 +39,7 @@ impl<C: StreamableHttpClient + Sync> AuthClient<C> {
         let sending = self.session.sending(request.uri(), need, asking).await;
         let mut sending = sending.map_err(|error| failure(error, None))?;
         loop {
-            sending.prepare(&mut request).map_err(|error| failure(error, None))?;
+            sending.prepare(&mut request).await.map_err(|error| failure(error, None))?;
             let (token, headers) = taken_apart(&request);
             let refusal = match send(token, headers).await {
                 Ok(answer) => return Ok(answer),

@@ -66,7 +66,7 @@ impl Office {
     }
 
     /// On one of the runtime's threads for what blocks.
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Hands) -> T + Send + 'static,
     ) -> T {
@@ -103,6 +103,11 @@ impl Office {
     }
 
     async fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+        // A client that doesn't show it isn't the one that the server knows.
+        if call.certificate().is_some() {
+            let what = "this host shows no client certificates: log in with the blocking one";
+            return Err(TransportError::new(TransportErrorKind::Other, what));
+        }
         let (client, request) = (self.client.clone(), call.request().clone());
         let (limits, reach) = (call.limits(), call.reach().clone());
         // In a task of its own: a panic in somebody else's code is the failure of one action.
@@ -162,6 +167,16 @@ impl Out {
                 let find = |hands: &Hands| (hands.secret(&call), call);
                 let (found, call) = office.blocking(find).await;
                 call.answer(found)
+            }
+            Action::Key(call) => {
+                let tell = |hands: &Hands| (hands.key(&call), call);
+                let (key, call) = office.blocking(tell).await;
+                call.answer(key)
+            }
+            Action::Sign(call) => {
+                let sign = |hands: &Hands| (hands.sign(&call), call);
+                let (signature, call) = office.blocking(sign).await;
+                call.answer(signature)
             }
             Action::Http(call) => {
                 let response = office.http(&call).await;

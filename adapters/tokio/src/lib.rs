@@ -36,7 +36,7 @@
 //! # Tasks
 //!
 //! What the core wants done is done by tasks of their own, which are there only while there is something
-//! to do; whatever blocks (stores, the browser, secret providers) is done on the runtime's threads for
+//! to do; whatever blocks (stores, the browser, secret providers, signers) is done on the runtime's threads for
 //! that. So a future that is dropped loses nothing: a token request that is out is seen through, and so
 //! is the save of what it brings. The listener for the redirect has threads of its own, while a person is
 //! in the browser.
@@ -71,6 +71,14 @@
 //!
 //! `reqwest`, on by default: [`ReqwestClient`], which sessions have unless they are given another. It
 //! brings rustls with *ring*, as `mcp-auth-ureq` does.
+//!
+//! `signer`, on by default: keys in PEM sign, where a session is given no
+//! [`Signer`](mcp_auth_host::signer::Signer) of the program's own. It brings *ring*, too.
+//!
+//! # Not here yet
+//!
+//! Client certificates ([`Config::client_certificate`](mcp_auth::Config::client_certificate)): a request
+//! that has to show one is refused, and nothing of it is sent. The blocking host shows them.
 
 mod builder;
 mod driver;
@@ -99,7 +107,7 @@ pub use source::SessionTokenSource;
 
 pub use mcp_auth_host::desk::{Asking, SendError};
 // What the builder takes.
-pub use mcp_auth_host::{browser, secrets, store, tokens};
+pub use mcp_auth_host::{browser, secrets, signer, store, tokens};
 
 #[cfg(feature = "reqwest")]
 fn default_client() -> Result<Arc<dyn HttpClient>, Error> {

@@ -25,7 +25,7 @@ use crate::session::Session;
 ///
 /// let mut sending = session.sending(request.uri(), Need::default(), Asking::Never).await?;
 /// let response = loop {
-///     sending.prepare(&mut request)?;
+///     sending.prepare(&mut request).await?;
 ///     let response = transport(request.clone()).await;
 ///     if !sending.is_to_be_repeated(&mut request, &response).await? {
 ///         break response;
@@ -60,14 +60,21 @@ impl Sending {
     }
 
     /// Adds to the request what it is sent with: a token, where one is needed, and the settings' header
-    /// fields. To be called each time before it is sent.
+    /// fields. To be called each time before it is sent. It waits only where a token is bound to a key
+    /// ([`Config::dpop`](mcp_auth::Config::dpop)), which signs a proof for this very request.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ForeignRequest`](mcp_auth::ErrorKind::ForeignRequest) where it goes to another
-    /// server.
-    pub fn prepare<B>(&mut self, request: &mut Request<B>) -> Result<(), Error> {
-        self.session.at_desk(|desk| self.inner.prepare(desk, request))
+    /// server; [`ErrorKind::SigningFailed`](mcp_auth::ErrorKind::SigningFailed).
+    pub async fn prepare<B>(&mut self, request: &mut Request<B>) -> Result<(), Error> {
+        let inner = &mut self.inner;
+        let proof = self.session.at_desk(|desk| inner.prepare(desk, request))?;
+        let Some(proof) = proof else { return Ok(()) };
+        let (proof, signature) = self.session.prove(proof).await?;
+        inner.proven(request, &proof, &signature)
     }
 
     /// Whether the server's answer calls for the same request again: with another token, which this
@@ -92,7 +99,7 @@ impl Sending {
         let next = session.at_desk(|desk| {
             let next = inner.answered(desk, need, request, response);
             if let Next::Refused(challenged) = &next {
-                desk.feed(Event::Challenged(challenged.clone()));
+                desk.feed(Event::Challenged((**challenged).clone()));
             }
             next
         });

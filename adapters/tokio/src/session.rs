@@ -8,12 +8,13 @@ use http::{Request, Response, Uri};
 use mcp_auth::output::{Limits, Page};
 use mcp_auth::toolhive::CachedSession;
 use mcp_auth::{
-    ClockSkew, Demand, Discovery, Error, ErrorKind, Grant, HostError, Logout, Mono, Need, Reach,
-    SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
+    ClockSkew, Demand, Discovery, Error, ErrorKind, Grant, HostError, Logout, Mono, Need, Proof,
+    Reach, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
 };
 use mcp_auth_host::desk::{
-    Asking, Attempt, Desk, Errand, Forget, LogOut, Quest, SendError, Step, now,
+    Asking, Attempt, Desk, Errand, Forget, LogOut, Quest, SendError, Step, authorize, now,
 };
+use mcp_auth_host::hands::Hands;
 use mcp_auth_host::setup::Opened;
 
 use crate::builder::Builder;
@@ -183,7 +184,7 @@ impl Session {
     ) -> Result<Response<Vec<u8>>, SendError> {
         let mut sending = self.sending(request.uri(), need.clone(), asking).await?;
         loop {
-            sending.prepare(&mut request)?;
+            sending.prepare(&mut request).await?;
             let response = self.exchange(sending.deadline(), request.clone()).await?;
             if !sending.is_to_be_repeated(&mut request, &response).await? {
                 return Ok(response);
@@ -204,6 +205,20 @@ impl Session {
         self.at_desk(|desk| desk.machine.check_home(uri))?;
         let grant = self.seek(until, Quest::of_request(&need, asking)).await?;
         Ok(Sending::new(self.clone(), until, need, asking, grant))
+    }
+
+    /// Adds a token to a request for the MCP server, and the proof that goes with one that is bound to a
+    /// key ([`Config::dpop`](mcp_auth::Config::dpop)): that is for this request alone, and for now.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] for a request that goes elsewhere; [`ErrorKind::SigningFailed`].
+    pub async fn authorize<B>(&self, request: &mut Request<B>, grant: &Grant) -> Result<(), Error> {
+        let Some(proof) = authorize(request, grant)? else { return Ok(()) };
+        let (proof, signature) = self.prove(proof).await?;
+        grant.authorize_with(request, &proof, &signature)
     }
 
     /// Takes a redirect URL that the person pasted, or that came to the program by another way. What
@@ -284,6 +299,12 @@ impl Session {
 
     pub(crate) fn at_desk<T>(&self, act: impl FnOnce(&mut Desk) -> T) -> T {
         self.0.office.at_desk(act)
+    }
+
+    /// Keys may be in devices that ask their owner.
+    pub(crate) async fn prove(&self, proof: Proof) -> Result<(Proof, Vec<u8>), Error> {
+        let sign = move |hands: &Hands| hands.prove(&proof).map(|signature| (proof, signature));
+        self.0.office.blocking(sign).await
     }
 
     fn deadline(&self) -> Mono {

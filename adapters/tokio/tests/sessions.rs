@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use mcp_auth::output::Limits;
-use mcp_auth::{Config, ErrorKind, HostError, Need, Reach, Revision, SessionState};
+use mcp_auth::{
+    ClientCertificate, Config, ErrorKind, HostError, Need, Reach, Revision, SecretRef, SessionState,
+};
 use mcp_auth_hosts::{Dropped, Visitor, redirect_of};
 use mcp_auth_tokio::store::{Lock, MemoryStore, Store};
 use mcp_auth_tokio::tokens::AsyncTokenSource as _;
 use mcp_auth_tokio::{
     Answering, Asking, Builder, HttpClient, Key, Registry, ReqwestClient, SendError, Session,
 };
-use mcp_auth_world::What;
+use mcp_auth_world::{Presented, What};
 use tokio::time::{sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -233,6 +235,26 @@ async fn a_source_of_tokens_renews_them() {
     assert_ne!(first.access_token, second.access_token);
     assert!(second.session.is_some());
     assert_eq!(town.count(What::Refreshes), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_has_to_show_a_certificate_is_not_sent() {
+    let town = Town::new();
+    let ours = Presented("ours".to_owned());
+    town.world().authorization[0].preregister_certificate("by-hand", ours);
+    let file = |name: &str| SecretRef::File(format!("/run/keys/{name}.pem"));
+    let config = Config {
+        client_id: Some("by-hand".to_owned()),
+        client_certificate: Some(ClientCertificate {
+            certificate: file("certificate"),
+            key: file("key"),
+        }),
+        ..Config::default()
+    };
+    let session = session(&town).config(config).build().unwrap();
+    let error = session.token(&need(), Asking::Welcome).await.unwrap_err();
+    assert!(error.to_string().contains("shows no client certificates"), "{error}");
+    assert!(town.world().log.iter().all(|exchange| exchange.path != "/token"));
 }
 
 mod shutdown {

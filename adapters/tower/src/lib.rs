@@ -204,7 +204,7 @@ where
                 return inner.call(request).await.map_err(Into::into);
             };
             loop {
-                sending.prepare(&mut request)?;
+                sending.prepare(&mut request).await?;
                 let response = inner.call(request.clone()).await.map_err(Into::into)?;
                 if !sending.is_to_be_repeated(&mut request, &response).await? {
                     return Ok(response);

@@ -47,7 +47,7 @@ impl Middleware for AuthLayer {
             return next.run(request, extensions).await;
         };
         loop {
-            sending.prepare(&mut head).map_err(Error::middleware)?;
+            sending.prepare(&mut head).await.map_err(Error::middleware)?;
             let again = request.try_clone();
             request.headers_mut().clone_from(head.headers());
             let response = next.clone().run(request, extensions).await?;

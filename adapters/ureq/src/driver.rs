@@ -5,12 +5,13 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use mcp_auth::output::{ListenSpec, LoadCall, Page};
+use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
 use mcp_auth::{Action, HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::desk::{Job, Redirect, now};
 use mcp_auth_host::hands::contain;
 use mcp_auth_host::listener;
 
+use crate::certificate::client_certificate;
 use crate::exchange::exchange;
 use crate::office::Office;
 
@@ -91,11 +92,16 @@ impl Office {
                 let found = self.hands.secret(&call);
                 call.answer(found)
             }
+            Action::Key(call) => {
+                let key = self.hands.key(&call);
+                call.answer(key)
+            }
+            Action::Sign(call) => {
+                let signature = self.hands.sign(&call);
+                call.answer(signature)
+            }
             Action::Http(call) => {
-                let response = contain(
-                    || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
-                    || exchange(&self.network, call.request(), call.limits(), call.reach()),
-                );
+                let response = self.http(&call);
                 call.answer(response)
             }
             Action::Listen(call) => {
@@ -114,6 +120,17 @@ impl Office {
             _ => return,
         };
         self.at_desk(|desk| desk.feed(event));
+    }
+
+    fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+        let shown = call.certificate().map(|shown| client_certificate(shown, &self.hands));
+        let shown = shown
+            .transpose()
+            .map_err(|error| TransportError::new(TransportErrorKind::Other, error))?;
+        contain(
+            || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
+            || exchange(&self.network, call.request(), call.limits(), call.reach(), shown),
+        )
     }
 
     fn load(&self, call: &LoadCall) -> Result<Option<Vec<u8>>, HostError> {

@@ -10,6 +10,7 @@ use mcp_auth::output::Limits;
 use mcp_auth::wire::url::is_loopback;
 use mcp_auth::{OutOfReach, PeerAddress, Reach, TransportError, TransportErrorKind};
 use ureq::config::Config;
+use ureq::tls::{ClientCert, TlsConfig};
 use ureq::{Agent, AsSendBody, Body, Timeout};
 use url::Url;
 
@@ -32,8 +33,9 @@ pub(crate) fn exchange(
     request: &Request<Vec<u8>>,
     limits: Limits,
     reach: &Reach,
+    shown: Option<ClientCert>,
 ) -> Result<Response<Vec<u8>>, TransportError> {
-    let (answered, peer) = witness(|| dial(network, request, limits.deadline, reach));
+    let (answered, peer) = witness(|| dial(network, request, limits.deadline, reach, shown));
     let (mut parts, mut body) = answered.map_err(|error| failure(&error))?.into_parts();
     let limit = u64::try_from(limits.max_body).unwrap_or(u64::MAX);
     let bytes = if limits.head_only {
@@ -58,7 +60,7 @@ pub(crate) fn stream(
     request: &Request<Vec<u8>>,
 ) -> Result<Response<Body>, ureq::Error> {
     let deadline = network.config().timeouts().global.unwrap_or(LONGEST);
-    let (answered, peer) = witness(|| dial(network, request, deadline, &Reach::anywhere()));
+    let (answered, peer) = witness(|| dial(network, request, deadline, &Reach::anywhere(), None));
     let mut response = answered?;
     if let Some(peer) = peer {
         response.extensions_mut().insert(PeerAddress(peer));
@@ -74,15 +76,17 @@ fn dial(
     request: &Request<Vec<u8>>,
     deadline: Duration,
     reach: &Reach,
+    shown: Option<ClientCert>,
 ) -> Result<Response<Body>, ureq::Error> {
     let (head, body) = (head_of(request), request.body());
     let url = Url::parse(&request.uri().to_string()).ok();
     let Some(url) = url.filter(is_loopback) else {
-        let agent = network.agent(reach, head.uri());
-        return call(&agent, head, body, deadline);
+        let agent = network.agent(reach, head.uri(), shown.is_some());
+        return call(&agent, with(head, &agent, shown), body, deadline);
     };
     let direct = |head: Request<()>, deadline| {
-        let agent = network.agent(reach, head.uri());
+        let agent = network.agent(reach, head.uri(), shown.is_some());
+        let head = with(head, &agent, shown.clone());
         let head = agent.configure_request(head).proxy(None).build();
         call(&agent, head, body, deadline)
     };
@@ -98,6 +102,22 @@ fn dial(
         }
         answered => answered,
     }
+}
+
+/// The same request from a client that shows this certificate when it connects.
+fn with(head: Request<()>, agent: &Agent, shown: Option<ClientCert>) -> Request<()> {
+    let Some(shown) = shown else { return head };
+    let own = agent.config().tls_config();
+    let mut tls = TlsConfig::builder()
+        .provider(own.provider())
+        .root_certs(own.root_certs().clone())
+        .use_sni(own.use_sni())
+        .disable_verification(own.disable_verification())
+        .client_cert(Some(shown));
+    if let Some(provider) = own.unversioned_rustls_crypto_provider() {
+        tls = tls.unversioned_rustls_crypto_provider(provider.clone());
+    }
+    agent.configure_request(head).tls_config(tls.build()).build()
 }
 
 /// The request without its body: that is not copied.

@@ -65,6 +65,7 @@
 //! through. The listener for the redirect has threads of its own, while a person is in the browser.
 
 mod builder;
+mod certificate;
 mod driver;
 mod exchange;
 mod handler;

@@ -54,13 +54,14 @@ impl Network {
         &self.config
     }
 
-    /// The agent for a request to `uri`.
-    pub(crate) fn agent(&self, reach: &Reach, uri: &Uri) -> Agent {
+    /// The agent for a request to `uri`; `alone`: on a connection that no other request has.
+    pub(crate) fn agent(&self, reach: &Reach, uri: &Uri, alone: bool) -> Agent {
         match uri.authority() {
             Some(target) if !reach.is_anywhere() => {
                 let (names, reach, target) = (self.names.clone(), reach.clone(), target.clone());
                 agent(self.config.clone(), &self.road, Guard { names, reach, target })
             }
+            _ if alone => agent(self.config.clone(), &self.road, self.names.clone()),
             _ => self.open.clone(),
         }
     }

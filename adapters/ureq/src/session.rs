@@ -12,7 +12,8 @@ use mcp_auth::{
     Reach, SessionState, TokenState, TokenStatus, TransportError, TransportErrorKind,
 };
 use mcp_auth_host::desk::{
-    Asking, Attempt, Desk, Errand, Forget, LogOut, Next, Quest, SendError, Sending, Step, now,
+    Asking, Attempt, Desk, Errand, Forget, LogOut, Next, Quest, SendError, Sending, Step,
+    authorize, now,
 };
 
 use crate::builder::Builder;
@@ -183,14 +184,14 @@ impl Session {
         office.desk().machine.check_home(request.uri())?;
         let mut sending = Sending::new(self.seek(until, Quest::of_request(need, asking))?);
         loop {
-            sending.prepare(&office.desk(), &mut request)?;
+            self.prepare(&mut sending, &mut request)?;
             let response = send(&request)?;
             let next = sending.answered(&office.desk(), need, &mut request, &response);
             match next {
                 Next::Deliver => return Ok(response),
                 Next::Again => {}
                 Next::Refused(challenged) => {
-                    office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+                    office.at_desk(|desk| desk.feed(Event::Challenged(*challenged)));
                     if !sending.renewed(self.seek(until, Quest::new(need, asking))?) {
                         return Ok(response);
                     }
@@ -211,13 +212,34 @@ impl Session {
         office.desk().machine.check_home(request.uri())?;
         // Its answer would come too late to find out by: this asks first.
         let mut sending = Sending::new(self.seek(self.deadline(), Quest::new(need, asking))?);
-        sending.prepare(&office.desk(), &mut request)?;
+        self.prepare(&mut sending, &mut request)?;
         let response = send(&request)?;
         let next = sending.answered(&office.desk(), need, &mut request, &response);
         if let Next::Refused(challenged) = next {
-            office.at_desk(|desk| desk.feed(Event::Challenged(challenged)));
+            office.at_desk(|desk| desk.feed(Event::Challenged(*challenged)));
         }
         Ok(response)
+    }
+
+    fn prepare<B>(&self, sending: &mut Sending, request: &mut Request<B>) -> Result<(), Error> {
+        let office = &self.0.office;
+        let proof = sending.prepare(&office.desk(), request)?;
+        // Not at the desk: keys may be in devices that ask their owner.
+        let Some(proof) = proof else { return Ok(()) };
+        let signature = office.hands.prove(&proof)?;
+        sending.proven(request, &proof, &signature)
+    }
+
+    /// Adds a token to a request for the MCP server, and the proof that goes with one that is bound to a
+    /// key ([`Config::dpop`](mcp_auth::Config::dpop)): that is for this request alone, and for now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`] for a request that goes elsewhere; [`ErrorKind::SigningFailed`].
+    pub fn authorize<B>(&self, request: &mut Request<B>, grant: &Grant) -> Result<(), Error> {
+        let Some(proof) = authorize(request, grant)? else { return Ok(()) };
+        let signature = self.0.office.hands.prove(&proof)?;
+        grant.authorize_with(request, &proof, &signature)
     }
 
     /// Whether a request to `uri` is one to this session's server.
@@ -334,7 +356,7 @@ impl Session {
         let sent = if limits.deadline.is_zero() {
             Err(TransportError::new(TransportErrorKind::Timeout, self.timed_out()))
         } else {
-            exchange(&self.0.office.network, request, limits, &Reach::anywhere())
+            exchange(&self.0.office.network, request, limits, &Reach::anywhere(), None)
         };
         sent.map_err(|source| SendError::transport(request.uri(), source))
     }

@@ -7,6 +7,7 @@ use crate::flow::device::{self, Device, Request};
 use crate::flow::exchange::Bought;
 use crate::flow::identity::Identity;
 use crate::flow::job::Job;
+use crate::flow::sign::SignerResult;
 use crate::flow::{HttpResult, Notes, Step};
 use crate::output::HostError;
 use crate::session::record::Discovery;
@@ -34,17 +35,52 @@ impl Login {
     }
 
     /// Asks for a code.
-    pub(super) fn ask_for_code(job: Job, identity: Identity, place: Place, now: UnixTime) -> Turn {
+    pub(super) fn ask_for_code(
+        mut job: Job,
+        identity: Identity,
+        place: Place,
+        now: UnixTime,
+    ) -> Turn {
         let purchase = {
             let (requested, resource) = (job.scopes(&place.found), job.resource(&place.found));
             job.purchase(&place.found, &identity, requested, resource, now)
         };
-        let (request, ask) = Request::start(&place.found, identity, purchase, &job.config)?;
+        let (request, ask) =
+            Request::start(&place.found, identity, purchase, &job.config, &mut job.entropy, now)?;
         Ok(Step::Ask(Self { job, stage: Stage::AskForCode(Box::new(request), place) }, ask))
     }
 
-    pub(super) fn code_came(
+    pub(super) fn poll(job: Job, device: Device, place: Place, now: UnixTime) -> Turn {
+        let (device, ask) = device.poll(now)?;
+        let stage = Stage::Device(Box::new(device), place);
+        Ok(Step::Ask(Self { job, stage }, ask))
+    }
+
+    pub(super) fn code_signed(
         job: Job,
+        request: Request,
+        place: Place,
+        now: UnixTime,
+        result: SignerResult,
+    ) -> Turn {
+        let (request, ask) = request.on_signer(&job.config, result, now)?;
+        Ok(Step::Ask(Self { job, stage: Stage::AskForCode(Box::new(request), place) }, ask))
+    }
+
+    pub(super) fn poll_signed(
+        job: Job,
+        device: Device,
+        place: Place,
+        now: UnixTime,
+        result: SignerResult,
+    ) -> Turn {
+        let (device, ask) = device.on_signer(result, now)?;
+        let stage = Stage::Device(Box::new(device), place);
+        Ok(Step::Ask(Self { job, stage }, ask))
+    }
+
+    pub(super) fn code_came(
+        mut job: Job,
         request: Request,
         place: Place,
         now: UnixTime,
@@ -52,7 +88,7 @@ impl Login {
         notes: &mut Notes,
     ) -> Turn {
         let identity = request.identity().clone();
-        match request.on_http(&job.config, now, reply) {
+        match request.on_http(&job.config, &mut job.entropy, now, reply) {
             Ok((device, ask)) => {
                 let stage = Stage::Device(Box::new(device), place);
                 Ok(Step::Ask(Self { job, stage }, ask))
@@ -77,7 +113,11 @@ impl Login {
             }
             Ok(Step::Done(Bought { reply, purchase })) => {
                 let learned = Self::learned_by_paying(&job, &place.found, &identity, &purchase);
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
+                Ok(Step::Done(Ended::Obtained {
+                    reply: Box::new(reply),
+                    purchase: Box::new(purchase),
+                    learned,
+                }))
             }
             Err(ended) => Self::no_code(job, identity, place, ended, now, notes),
         }

@@ -3,6 +3,7 @@
 use super::{Ended, Login, Place, Stage, Turn, rejects_client};
 use crate::error::ErrorKind;
 use crate::flow::authorize::Authorize;
+use crate::flow::binding::Binding;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::Identity;
 use crate::flow::job::Job;
@@ -14,13 +15,22 @@ use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 
 impl Login {
-    pub(super) fn pay(job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
+    pub(super) fn pay(mut job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
         let purchase = job.purchase(&found, &identity, requested, resource, now);
+        let binding = Binding::wanted(&job.config, &found);
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
-        let stage = Stage::Exchange(exchange, Place { found, redirect_uri });
+        let (exchange, ask) = Exchange::start(
+            purchase,
+            identity,
+            paid_with,
+            binding,
+            &job.config,
+            &mut job.entropy,
+            now,
+        )?;
+        let stage = Stage::Exchange(Box::new(exchange), Place { found, redirect_uri });
         Ok(Step::Ask(Self { job, stage }, ask))
     }
 
@@ -35,11 +45,15 @@ impl Login {
         let (identity, url) = (exchange.identity.clone(), exchange.url());
         match exchange.on_http(now, reply, notes) {
             Ok(Step::Ask(exchange, ask)) => {
-                Ok(Step::Ask(Self { job, stage: Stage::Exchange(exchange, place) }, ask))
+                Ok(Step::Ask(Self { job, stage: Stage::Exchange(Box::new(exchange), place) }, ask))
             }
             Ok(Step::Done(Bought { reply, purchase })) => {
                 let learned = Self::learned_by_paying(&job, &place.found, &identity, &purchase);
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
+                Ok(Step::Done(Ended::Obtained {
+                    reply: Box::new(reply),
+                    purchase: Box::new(purchase),
+                    learned,
+                }))
             }
             Err(Failed::Refused(error)) => {
                 let rejected = rejects_client(&error);

@@ -14,11 +14,12 @@ use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::{self, registered};
 use crate::flow::job::Job;
 use crate::flow::secret::{FindSecret, SecretResult};
-use crate::flow::{Ask, HttpResult, Learned, Notes, Step};
+use crate::flow::sign::SignerResult;
+use crate::flow::{HttpResult, Learned, Notes, Step};
 use crate::notice::{ClientSource, Notice};
 use crate::restore::{CachedClient, CachedLogin, CachedRegistration};
 use crate::secret::{Secret, SecretSource};
-use crate::session::record::{Discovery, Registration};
+use crate::session::record::{Discovery, Provenance, Registration};
 use crate::time::UnixTime;
 use crate::toolhive::CachedSession;
 use crate::wire::token::AuthMethod;
@@ -148,7 +149,7 @@ impl Login {
         let (part, find) = match restore.stage {
             Stage::Reading(part, find) => (part, find),
             Stage::Paying(exchange, client) => {
-                let (exchange, ask) = exchange.on_secret(result, notes)?;
+                let (exchange, ask) = exchange.on_secret(result, now, notes)?;
                 restore.stage = Stage::Paying(Box::new(exchange), client);
                 let stage = LoginStage::Restore(Box::new(restore));
                 return Ok(Step::Ask(Self { job, stage }, ask));
@@ -173,7 +174,7 @@ impl Login {
         }
     }
 
-    fn spend(job: Job, mut restore: Restore, now: UnixTime, notes: &mut Notes) -> Turn {
+    fn spend(mut job: Job, mut restore: Restore, now: UnixTime, notes: &mut Notes) -> Turn {
         let found = &restore.found;
         let Some(token) = restore.token.take() else { return Err(stray("restore")) };
         let session = match CachedSession::parse(&token) {
@@ -184,13 +185,25 @@ impl Login {
         if !session.belongs_to(&found.issuer, &endpoint) {
             return useless("the cached refresh token belongs to another authorization server");
         }
-        let methods = found.server.token_endpoint_auth_methods_supported.as_deref();
         let (identity, client) = match &restore.cached.client {
             CachedClient::Configured if !job.config.client_belongs_to(&found.issuer) => {
                 return useless("the configured client belongs to another issuer");
             }
-            CachedClient::Configured => (identity::configured(&job.config, methods), None),
-            CachedClient::MetadataDocument(url) => (Some(identity::document(url)), None),
+            CachedClient::Configured => {
+                (identity::configured(&job.config, Some(found), &found.issuer), None)
+            }
+            CachedClient::MetadataDocument(url) => {
+                (Some(identity::document(&job.config, url, Some(found), &found.issuer)), None)
+            }
+            CachedClient::Registered(cached)
+                if cached.client_secret.is_some()
+                    && !session.is_bound()
+                    && !is_home(&job, cached, found) =>
+            {
+                return useless(
+                    "nothing says that the cached client's secret belongs to this authorization server (name it in `issuer`)",
+                );
+            }
             CachedClient::Registered(cached) => {
                 let secrets = (restore.client_secret.take(), restore.management_token.take());
                 let client = registration(&job, cached, secrets, found, now);
@@ -209,7 +222,16 @@ impl Login {
         let purchase = job.purchase(found, &identity, requested, resource, now);
         let scope = purchase.scope_on_refresh.then(|| purchase.requested.clone());
         let paid_with = PaidWith::RefreshToken { token: session.into_token(), scope };
-        let (exchange, ask) = Exchange::start(purchase, identity, paid_with, &job.config)?;
+        let (exchange, ask) = Exchange::start(
+            purchase,
+            identity,
+            paid_with,
+            // ToolHive's are bearer tokens.
+            None,
+            &job.config,
+            &mut job.entropy,
+            now,
+        )?;
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
     }
@@ -230,7 +252,11 @@ impl Login {
             }
             Ok(Step::Done(Bought { reply, purchase })) => {
                 let learned = Self::learned_by_restoring(&job, &restore.found, client);
-                Ok(Step::Done(Ended::Obtained { reply: Box::new(reply), purchase, learned }))
+                Ok(Step::Done(Ended::Obtained {
+                    reply: Box::new(reply),
+                    purchase: Box::new(purchase),
+                    learned,
+                }))
             }
             Err(Failed::Refused(error)) if error.is_dead_grant() || rejects_client(&error) => {
                 notes.push(Notice::GrantEnded { why: error.to_string() });
@@ -241,9 +267,21 @@ impl Login {
         }
     }
 
-    pub(super) fn restore_again(job: Job, mut restore: Restore) -> Turn {
+    pub(super) fn restored_signer(
+        job: Job,
+        mut restore: Restore,
+        result: SignerResult,
+        now: UnixTime,
+    ) -> Turn {
+        let Stage::Paying(exchange, client) = restore.stage else { return Err(stray("sign")) };
+        let (exchange, ask) = exchange.on_signer(result, now)?;
+        restore.stage = Stage::Paying(Box::new(exchange), client);
+        Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
+    }
+
+    pub(super) fn restore_again(job: Job, mut restore: Restore, now: UnixTime) -> Turn {
         let Stage::Paying(exchange, client) = restore.stage else { return Err(stray("tick")) };
-        let (exchange, ask): (Exchange, Ask) = exchange.on_pause_over();
+        let (exchange, ask) = exchange.on_pause_over(now)?;
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
     }
@@ -260,6 +298,18 @@ impl Login {
         let (exchange, client) = restore.exchange()?;
         Some((exchange.clone(), Self::learned_by_restoring(job, &restore.found, client)))
     }
+}
+
+/// Whether the client is known to be this server's: the operator named it, or its registration is kept
+/// at its origin. What an MCP server names is its word, and no more.
+fn is_home(job: &Job, cached: &CachedRegistration, found: &Discovery) -> bool {
+    let named =
+        job.config.client_home().is_some_and(|home| address::issuers_match(home, &found.issuer));
+    let origin = |url: &str| address::parse("the cached client", url).ok();
+    let kept = cached.registration_client_uri.as_deref().and_then(origin);
+    named
+        || found.provenance == Provenance::Configured
+        || kept.zip(origin(&found.issuer)).is_some_and(|(a, b)| address::same_origin(&a, &b))
 }
 
 fn registration(

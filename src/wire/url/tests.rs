@@ -294,6 +294,32 @@ fn issuers_are_compared_as_strings_save_the_root_slash() {
 }
 
 #[test]
+fn what_a_server_names_is_absolute_or_stays_with_it() {
+    let asked = url("https://a.example/v1/mcp/?x=1");
+    let resolved = |text| resolve("it", &asked, text).map(String::from);
+    assert_eq!(resolved("/prm").unwrap(), "https://a.example/prm");
+    assert_eq!(resolved("prm").unwrap(), "https://a.example/v1/mcp/prm");
+    assert_eq!(resolved("../prm?a=b").unwrap(), "https://a.example/v1/prm?a=b");
+    assert_eq!(resolved("//a.example/prm").unwrap(), "https://a.example/prm");
+    assert_eq!(resolved("https://b.example/prm").unwrap(), "https://b.example/prm");
+    for refused in [
+        "//b.example/prm",
+        "///b.example/prm",
+        r"\\b.example\prm",
+        "/ /prm",
+        "https:prm",
+        "https:/prm",
+        "http://a.example/prm",
+        "//user@a.example/prm",
+        "//a.example:1/prm",
+        "javascript:1",
+        "",
+    ] {
+        assert!(resolved(refused).is_err(), "{refused}");
+    }
+}
+
+#[test]
 fn a_redirect_stays_with_the_party_that_was_asked() {
     let from = url("https://a.example/.well-known/x/mcp");
     let to = |location| redirect_target(&from, location).map(String::from);

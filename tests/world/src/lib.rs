@@ -32,14 +32,15 @@ mod mcp;
 mod person;
 mod resource_server;
 pub mod scenario;
+pub mod signer;
 mod text;
 pub mod traps;
 mod world;
 
 pub use authorization_server::{
     AccessToken, AuthorizationServer, Cimd, Client, ClientAuthentication, ExpiresIn, IssParameter,
-    MetadataPlace, Redirects, RefreshTokens, Registration, ResourceIndicators, ScopeGrant,
-    TokenReply,
+    MetadataPlace, Presented, Redirects, RefreshTokens, Registration, ResourceIndicators,
+    ScopeGrant, TokenReply,
 };
 pub use faults::{Canned, Effect, Fault, NetworkError};
 pub use laws::{Leak, SecretKind, What};

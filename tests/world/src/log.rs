@@ -76,6 +76,8 @@ pub enum Detail {
     },
     /// An authorization request (RFC 6749 §4.1.1).
     Authorization(AuthorizationRequest),
+    /// An authorization request was pushed (RFC 9126).
+    Pushed,
     /// A token request (RFC 6749 §3.2).
     Token(TokenRequest),
     /// A code for another device was asked for (RFC 8628 §3.1).

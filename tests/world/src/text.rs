@@ -53,7 +53,7 @@ pub(crate) fn words(scope: &str) -> Vec<String> {
 }
 
 /// A query or a form body. A parameter without a value counts as omitted (RFC 6749 §3.1).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {

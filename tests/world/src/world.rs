@@ -246,6 +246,7 @@ impl World {
         let host = host.unwrap_or_default();
         let own = std::iter::once(&self.resource.url)
             .chain(self.authorization.iter().map(|server| &server.issuer))
+            .chain(self.authorization.iter().filter_map(|server| server.mtls_origin.as_ref()))
             .map(|url| text::origin(url));
         let at_host = |own: &String| {
             own.split_once("://")

@@ -21,7 +21,7 @@ use crate::system;
 
 pub use errand::{Attempt, Errand, Forget, LogOut, Redirect};
 pub use quest::{Asking, Quest, Step};
-pub use sending::{Next, SendError, Sending};
+pub use sending::{Next, SendError, Sending, authorize};
 
 /// Something to be done away from the desk, in order.
 pub enum Job {

@@ -2,9 +2,11 @@
 
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
-use mcp_auth::{Challenged, Error, Grant, Need, TransportError, Verdict};
+use mcp_auth::wire::dpop;
+use mcp_auth::{Challenged, Error, Grant, Need, Proof, TransportError, Verdict};
 
 use super::{Desk, now};
+use crate::setup::entropy;
 
 /// How often one request is sent. The machine ends it sooner: see `step_up_limit`.
 const MAX_SENDS: usize = 8;
@@ -42,6 +44,8 @@ impl SendError {
 pub struct Sending {
     grant: Option<Grant>,
     sends: usize,
+    /// The server wants the same token with another proof.
+    again: bool,
 }
 
 /// What follows from an answer.
@@ -52,48 +56,75 @@ pub enum Next {
     /// The request is sent again, as it is now.
     Again,
     /// The machine is told, and asked for a token; then see [`Sending::renewed`].
-    Refused(Challenged),
+    Refused(Box<Challenged>),
 }
 
 impl Sending {
     /// With the token that it is first sent with, if one is known to be needed.
     pub fn new(grant: Option<Grant>) -> Self {
-        Self { grant, sends: 0 }
+        Self { grant, sends: 0, again: false }
     }
 
-    /// Adds to the request what it is sent with. To be called each time before it is sent.
+    /// Adds to the request what it is sent with. To be called each time before it is sent. Where a token
+    /// is bound to a key, this says what is to be signed first ([`Hands::prove`](crate::hands::Hands::prove),
+    /// which may block, so not at the desk), and [`proven`](Self::proven) adds it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ForeignRequest`](mcp_auth::ErrorKind::ForeignRequest) where it goes to another
-    /// server.
-    pub fn prepare<B>(&mut self, desk: &Desk, request: &mut Request<B>) -> Result<(), Error> {
-        match &self.grant {
-            Some(grant) => grant.authorize(request)?,
-            None => desk.machine.prepare(request)?,
-        }
-        if self.grant.is_none() && self.sends > 0 {
+    /// server; [`ErrorKind::NoRandomness`](mcp_auth::ErrorKind::NoRandomness).
+    pub fn prepare<B>(
+        &mut self,
+        desk: &Desk,
+        request: &mut Request<B>,
+    ) -> Result<Option<Proof>, Error> {
+        if self.sends > 0 {
             // Ours, of the last time.
-            request.headers_mut().remove(AUTHORIZATION);
+            request.headers_mut().remove(dpop::PROOF);
+            if self.grant.is_none() {
+                request.headers_mut().remove(AUTHORIZATION);
+            }
         }
         self.sends += 1;
-        Ok(())
+        match &self.grant {
+            Some(grant) => authorize(request, grant),
+            None => desk.machine.prepare(request).map(|()| None),
+        }
+    }
+
+    /// Adds the token and the proof that was signed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ForeignRequest`](mcp_auth::ErrorKind::ForeignRequest), likewise.
+    pub fn proven<B>(
+        &self,
+        request: &mut Request<B>,
+        proof: &Proof,
+        signature: &[u8],
+    ) -> Result<(), Error> {
+        self.grant.iter().try_for_each(|grant| grant.authorize_with(request, proof, signature))
     }
 
     /// What the server's answer calls for; `need` is what the request is for.
     pub fn answered<B, C>(
-        &self,
+        &mut self,
         desk: &Desk,
         need: &Need,
         request: &mut Request<B>,
         response: &Response<C>,
     ) -> Next {
+        self.again = false;
         if self.sends >= MAX_SENDS {
             return Next::Deliver;
         }
         let grant = self.grant.as_ref();
         match desk.machine.judge(now(), request, response, grant, need) {
-            Verdict::Refused(challenged) => Next::Refused(challenged),
+            Verdict::Refused(challenged) => Next::Refused(Box::new(challenged)),
+            Verdict::Again(challenged) => {
+                self.again = true;
+                Next::Refused(Box::new(challenged))
+            }
             Verdict::Moved(uri) => {
                 *request.uri_mut() = uri;
                 Next::Again
@@ -102,11 +133,25 @@ impl Sending {
         }
     }
 
-    /// The token after a refusal: whether it is another, so that the request is sent again.
+    /// The token after a refusal: whether the request is sent again, for it is another, or the refusal
+    /// was of the proof alone.
     pub fn renewed(&mut self, grant: Option<Grant>) -> bool {
         let generation = |grant: &Option<Grant>| grant.as_ref().map(Grant::generation);
         let is_another = generation(&grant) != generation(&self.grant);
         self.grant = grant;
-        is_another
+        is_another || self.again
+    }
+}
+
+/// Adds a token to a request, or says what is to be signed before that can be done by
+/// [`Grant::authorize_with`].
+///
+/// # Errors
+///
+/// As [`Sending::prepare`].
+pub fn authorize<B>(request: &mut Request<B>, grant: &Grant) -> Result<Option<Proof>, Error> {
+    match grant.proof(now(), request, entropy()?) {
+        None => grant.authorize(request).map(|()| None),
+        proof => Ok(proof),
     }
 }

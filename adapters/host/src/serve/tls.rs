@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::{Secure, Stream};
 
@@ -15,13 +16,25 @@ pub const CERTIFICATE: &[u8] = include_bytes!("certificate.der");
 
 const KEY: &[u8] = include_bytes!("key.der");
 
-pub(super) fn secure() -> io::Result<Secure> {
+/// `clients`: the root that clients must have their certificate under, in DER; without it they need none.
+pub(super) fn secure(clients: Option<&[u8]>) -> io::Result<Secure> {
     let key = PrivateKeyDer::try_from(KEY).map_err(io::Error::other)?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(root) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from(root)).map_err(io::Error::other)?;
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .build()
+                .map_err(io::Error::other)?
+        }
+    };
+    let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| {
             builder
-                .with_no_client_auth()
+                .with_client_cert_verifier(verifier)
                 .with_single_cert(vec![CertificateDer::from(CERTIFICATE)], key)
         })
         .map_err(io::Error::other)?;

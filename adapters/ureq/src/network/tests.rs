@@ -1,6 +1,8 @@
 //! Where requests may lead, on real sockets: the tests that every host has, and some that only this
 //! one can have.
 
+mod mutual;
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -101,14 +103,14 @@ fn a_name_that_is_bound_anew_does_not_help_a_connection_that_is_open_already() {
     let get = || Request::get(format!("http://kept.example.com:{port}/")).body(Vec::new()).unwrap();
     let limits = Limits { deadline: Duration::from_secs(5), max_body: 1 << 10, head_only: false };
     for _ in 0..2 {
-        let response = exchange(&network, &get(), limits, &Reach::anywhere()).unwrap();
+        let response = exchange(&network, &get(), limits, &Reach::anywhere(), None).unwrap();
         // A connection that is used again tells, too, where it leads.
         assert_eq!(response.extensions().get(), Some(&PeerAddress(ip("127.0.0.1"))));
     }
     // The name has moved on; the connection is still there. A request with bounds must not use it.
     city.name("kept.example.com", &[&["8.8.8.8"]]);
     let bounded = Reach::of_server_at(PUBLIC);
-    let sent = exchange(&network, &get(), limits, &bounded);
+    let sent = exchange(&network, &get(), limits, &bounded, None);
     assert!(sent.is_err(), "{sent:?}");
     assert_eq!(served.join().unwrap(), 0);
     assert_eq!(city.dialled().last(), Some(&ip("8.8.8.8")));

@@ -1,6 +1,7 @@
 //! What every host promises: whole logins and calls, over real sockets on the loopback address.
 
 mod on_the_way;
+mod proofs;
 
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;

@@ -15,7 +15,10 @@ const CODE_LIFETIME: u64 = 60;
 impl AuthorizationRequest {
     /// What can be told from the request alone.
     pub(crate) fn read(request: &Request<Vec<u8>>) -> AuthorizationRequest {
-        let query = Form::parse(request.uri().query().unwrap_or_default().as_bytes());
+        AuthorizationRequest::of(&Form::parse(request.uri().query().unwrap_or_default().as_bytes()))
+    }
+
+    pub(super) fn of(query: &Form) -> AuthorizationRequest {
         AuthorizationRequest {
             client_id: query.owned("client_id").unwrap_or_default(),
             redirect_uri: query.owned("redirect_uri").unwrap_or_default(),

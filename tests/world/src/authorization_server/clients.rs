@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, header};
+use mcp_auth::wire::assertion::TYPE as ASSERTION_TYPE;
+use mcp_auth::wire::jws::PublicKey;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
@@ -10,6 +12,7 @@ use super::device;
 use super::refusal::Refusal;
 use super::{AuthorizationServer, Cimd, Redirects};
 use crate::laws::SecretKind;
+use crate::signer::Jwt;
 use crate::text::{self, Form};
 
 /// How a client authenticates at the token endpoint.
@@ -21,10 +24,14 @@ pub enum ClientAuthentication {
     Basic,
     /// With its secret in the form.
     Post,
+    /// With an assertion that its key has signed (RFC 7523).
+    PrivateKeyJwt,
+    /// By the certificate of its connection (RFC 8705).
+    TlsClientAuth,
 }
 
 impl ClientAuthentication {
-    /// Every method.
+    /// Every method of a client without a key.
     pub const ALL: [ClientAuthentication; 3] =
         [ClientAuthentication::None, ClientAuthentication::Basic, ClientAuthentication::Post];
 
@@ -34,9 +41,15 @@ impl ClientAuthentication {
             ClientAuthentication::None => "none",
             ClientAuthentication::Basic => "client_secret_basic",
             ClientAuthentication::Post => "client_secret_post",
+            ClientAuthentication::PrivateKeyJwt => "private_key_jwt",
+            ClientAuthentication::TlsClientAuth => "tls_client_auth",
         }
     }
 }
+
+/// An extension of a request: the certificate that was shown on its connection, by any name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented(pub String);
 
 /// A client that a server knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +58,10 @@ pub struct Client {
     pub id: String,
     /// Its secret, if it has one.
     pub secret: Option<String>,
+    /// Its key, if it proves itself by one.
+    pub key: Option<PublicKey>,
+    /// Its certificate, if it proves itself by one.
+    pub certificate: Option<Presented>,
     /// When the secret ends, in Unix seconds; 0 is never.
     pub secret_expires_at: u64,
     /// The method that it must authenticate with; `None` is any that the server knows.
@@ -86,6 +103,8 @@ impl Client {
         Client {
             id: id.to_owned(),
             secret: None,
+            key: None,
+            certificate: None,
             secret_expires_at: 0,
             authentication: Some(ClientAuthentication::None),
             redirect_uris: Vec::new(),
@@ -112,6 +131,7 @@ impl Client {
 struct Shown {
     id: String,
     secret: Option<String>,
+    assertion: Option<String>,
     method: ClientAuthentication,
 }
 
@@ -127,6 +147,28 @@ impl AuthorizationServer {
         }
         self.state.clients.insert(id.to_owned(), client);
         self.state.clients.entry(id.to_owned()).or_insert_with(|| Client::from_url(id))
+    }
+
+    /// Enters a client that proves itself by a key, as [`preregister`](Self::preregister) does.
+    pub fn preregister_key(&mut self, id: &str, key: PublicKey) -> &mut Client {
+        if !self.client_authentication.contains(&ClientAuthentication::PrivateKeyJwt) {
+            self.client_authentication.push(ClientAuthentication::PrivateKeyJwt);
+        }
+        let client = self.preregister(id, None);
+        client.key = Some(key);
+        client.authentication = Some(ClientAuthentication::PrivateKeyJwt);
+        client
+    }
+
+    /// Enters a client that proves itself by a certificate.
+    pub fn preregister_certificate(&mut self, id: &str, certificate: Presented) -> &mut Client {
+        if !self.client_authentication.contains(&ClientAuthentication::TlsClientAuth) {
+            self.client_authentication.push(ClientAuthentication::TlsClientAuth);
+        }
+        let client = self.preregister(id, None);
+        client.certificate = Some(certificate);
+        client.authentication = Some(ClientAuthentication::TlsClientAuth);
+        client
     }
 
     /// A client that it knows.
@@ -154,7 +196,14 @@ impl AuthorizationServer {
         known.or_else(|| {
             let document = Url::parse(id).ok()?;
             let well_formed = document.scheme() == "https" && document.path() != "/";
-            (self.cimd != Cimd::Unsupported && well_formed).then(|| Client::from_url(id))
+            let key = self.document_keys.get(id).cloned();
+            let authentication = match key {
+                Some(_) => ClientAuthentication::PrivateKeyJwt,
+                None => ClientAuthentication::None,
+            };
+            let client =
+                Client { key, authentication: Some(authentication), ..Client::from_url(id) };
+            (self.cimd != Cimd::Unsupported && well_formed).then_some(client)
         })
     }
 
@@ -172,7 +221,7 @@ impl AuthorizationServer {
 
     /// The client that sent this request. Exactly one method must be used.
     pub(super) fn authenticate(
-        &self,
+        &mut self,
         now: u64,
         request: &Request<Vec<u8>>,
         form: &Form,
@@ -185,10 +234,26 @@ impl AuthorizationServer {
             return Err(unknown());
         }
         let wanted = client.authentication;
+        if wanted == Some(ClientAuthentication::TlsClientAuth) {
+            let method = ClientAuthentication::TlsClientAuth;
+            let presented = request.extensions().get::<Presented>();
+            let alone = shown.method == ClientAuthentication::None;
+            return match alone && presented.is_some() && presented == client.certificate.as_ref() {
+                true => Ok((client, method)),
+                false => Err(Refusal::invalid_client(method, "not its certificate")),
+            };
+        }
         if wanted.is_some_and(|wanted| wanted != shown.method)
             || (!self.client_authentication.contains(&shown.method) && !by_url)
         {
             return Err(Refusal::invalid_client(shown.method, "wrong authentication method"));
+        }
+        if let Some(assertion) = &shown.assertion {
+            let why = self.check_assertion(now, &client, assertion);
+            return match why {
+                Ok(()) => Ok((client, shown.method)),
+                Err(why) => Err(Refusal::invalid_client(shown.method, why)),
+            };
         }
         // A client with a secret must show it, whatever method it may choose.
         let end = shown.secret.as_deref().and_then(|secret| client.secret_ends(secret));
@@ -203,9 +268,55 @@ impl AuthorizationServer {
     }
 }
 
+impl AuthorizationServer {
+    /// RFC 7523 §3.
+    fn check_assertion(
+        &mut self,
+        now: u64,
+        client: &Client,
+        assertion: &str,
+    ) -> Result<(), &'static str> {
+        let jwt = Jwt::read(assertion).ok_or("the assertion is no JWT")?;
+        let key = client.key.as_ref().ok_or("the client has no key")?;
+        if !jwt.is_signed_with(key) {
+            return Err("the assertion is signed by somebody else");
+        }
+        if jwt.text("iss") != client.id || jwt.text("sub") != client.id {
+            return Err("the assertion is of another client");
+        }
+        let audience = match self.takes_token_endpoint_as_audience {
+            true => self.url("token"),
+            false => self.said_issuer().to_owned(),
+        };
+        if jwt.claims["aud"] != audience.as_str() {
+            return Err("the assertion is for somebody else");
+        }
+        let (issued, end) = (jwt.number("iat"), jwt.number("exp"));
+        if end <= now || end > now + 300 || issued > now + 30 {
+            return Err("the assertion is too old, or from the future");
+        }
+        match self.state.seen_ids.insert(jwt.text("jti").to_owned()) {
+            true if !jwt.text("jti").is_empty() => Ok(()),
+            _ => Err("the assertion was used before"),
+        }
+    }
+}
+
 fn shown(request: &Request<Vec<u8>>, form: &Form) -> Result<Shown, Refusal> {
     let id = form.owned("client_id");
     let secret = form.owned("client_secret");
+    let assertion = form.owned("client_assertion");
+    if let Some(assertion) = assertion {
+        let method = ClientAuthentication::PrivateKeyJwt;
+        let alone = secret.is_none() && !request.headers().contains_key(header::AUTHORIZATION);
+        if !alone || form.get("client_assertion_type") != Some(ASSERTION_TYPE) {
+            return Err(Refusal::invalid_request("not one assertion, and nothing else"));
+        }
+        // The identifier may be left out (RFC 7521 §4.2).
+        let said = Jwt::read(&assertion).map(|jwt| jwt.text("sub").to_owned());
+        let id = id.or(said).unwrap_or_default();
+        return Ok(Shown { id, secret: None, assertion: Some(assertion), method });
+    }
     if !request.headers().contains_key(header::AUTHORIZATION) {
         let id =
             id.ok_or_else(|| Refusal::invalid_client(ClientAuthentication::None, "no client"))?;
@@ -213,7 +324,7 @@ fn shown(request: &Request<Vec<u8>>, form: &Form) -> Result<Shown, Refusal> {
             Some(_) => ClientAuthentication::Post,
             None => ClientAuthentication::None,
         };
-        return Ok(Shown { id, secret, method });
+        return Ok(Shown { id, secret, assertion: None, method });
     }
     if secret.is_some() {
         return Err(Refusal::invalid_request("more than one authentication method"));
@@ -228,7 +339,7 @@ fn shown(request: &Request<Vec<u8>>, form: &Form) -> Result<Shown, Refusal> {
         return Err(Refusal::invalid_request("two different clients"));
     }
     let method = ClientAuthentication::Basic;
-    Ok(Shown { id: user, secret: Some(form_decoded(password)), method })
+    Ok(Shown { id: user, secret: Some(form_decoded(password)), assertion: None, method })
 }
 
 /// Both halves of Basic are form-encoded first (RFC 6749 §2.3.1).

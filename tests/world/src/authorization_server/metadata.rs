@@ -30,10 +30,12 @@ impl AuthorizationServer {
     }
 
     pub(super) fn describe(&self) -> Response {
-        match &self.metadata_body {
-            Some(body) => text::response(200, "application/json", body.clone()),
-            None => text::json(200, &self.document()),
+        let body = self.metadata_body.clone().unwrap_or_else(|| self.document().to_string());
+        let mut response = text::response(200, "application/json", body);
+        if let Some(value) = &self.metadata_cache_control {
+            text::add_header(&mut response, "cache-control", value);
         }
+        response
     }
 
     fn document(&self) -> Value {
@@ -61,6 +63,29 @@ impl AuthorizationServer {
         }
         if let Some(methods) = &self.challenge_methods {
             add("code_challenge_methods_supported", json!(methods));
+        }
+        if let Some(origin) = &self.mtls_origin {
+            let at = |endpoint: &str| format!("{origin}{}", text::path(&self.url(endpoint)));
+            add(
+                "mtls_endpoint_aliases",
+                json!({
+                    "token_endpoint": at("token"),
+                    "revocation_endpoint": at("revoke"),
+                    "pushed_authorization_request_endpoint": at("par"),
+                }),
+            );
+        }
+        if self.takes_pushed_requests {
+            add("pushed_authorization_request_endpoint", json!(self.url("par")));
+        }
+        if self.requires_pushed_requests {
+            add("require_pushed_authorization_requests", json!(true));
+        }
+        if self.requires_signed_requests {
+            add("require_signed_request_object", json!(true));
+        }
+        if self.dpop {
+            add("dpop_signing_alg_values_supported", json!(["ES256"]));
         }
         if self.cimd != Cimd::Unsupported {
             add("client_id_metadata_document_supported", json!(true));

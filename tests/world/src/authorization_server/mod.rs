@@ -5,6 +5,7 @@ mod clients;
 mod device;
 mod manage;
 mod metadata;
+mod push;
 mod refusal;
 mod register;
 mod revoke;
@@ -19,7 +20,7 @@ use crate::log::{AuthorizationRequest, Detail, TokenRequest};
 use crate::person::{Person, Visit};
 use crate::text::{self, Form, Response};
 
-pub use clients::{Client, ClientAuthentication};
+pub use clients::{Client, ClientAuthentication, Presented};
 pub use settings::{
     AuthorizationServer, Cimd, ExpiresIn, IssParameter, MetadataPlace, Redirects, RefreshTokens,
     Registration, ResourceIndicators, ScopeGrant, TokenReply,
@@ -32,6 +33,7 @@ pub(crate) enum Endpoint {
     Metadata,
     Authorize,
     Token,
+    Push,
     Register,
     /// The registration of this client.
     Manage(String),
@@ -48,6 +50,7 @@ impl Endpoint {
             Endpoint::Metadata => Detail::ServerMetadata,
             Endpoint::Authorize => Detail::Authorization(AuthorizationRequest::read(request)),
             Endpoint::Token => Detail::Token(TokenRequest::read(request)),
+            Endpoint::Push => Detail::Pushed,
             Endpoint::Register => Detail::Registration { client_id: None },
             Endpoint::Manage(id) => Detail::Management { client_id: id.clone() },
             Endpoint::Revoke => Detail::Revocation { revoked: false },
@@ -64,12 +67,21 @@ impl AuthorizationServer {
         if self.metadata_url().is_some_and(|url| at(&url)) {
             return Some(Endpoint::Metadata);
         }
-        let serves = |member: &str, endpoint: &str| at(&self.announced(member, endpoint));
+        let alias = |endpoint: &str| {
+            self.mtls_origin.as_ref().is_some_and(|at| {
+                text::origin(at) == origin && text::path(&self.url(endpoint)) == path
+            })
+        };
+        let serves =
+            |member: &str, endpoint: &str| at(&self.announced(member, endpoint)) || alias(endpoint);
         if serves("authorization_endpoint", "authorize") {
             return Some(Endpoint::Authorize);
         }
         if serves("token_endpoint", "token") {
             return Some(Endpoint::Token);
+        }
+        if self.takes_pushed_requests && serves("pushed_authorization_request_endpoint", "par") {
+            return Some(Endpoint::Push);
         }
         if self.registration.open && serves("registration_endpoint", "register") {
             return Some(Endpoint::Register);
@@ -115,6 +127,7 @@ impl AuthorizationServer {
                 return self.serve_browser(now, request, person);
             }
             (Endpoint::Token, &Method::POST) => self.answer_token_request(now, request),
+            (Endpoint::Push, &Method::POST) => (self.take_pushed(now, request), detail),
             (Endpoint::Register, &Method::POST) => self.register(now, request),
             (Endpoint::Manage(id), method) => (self.manage(now, id, method, request), detail),
             (Endpoint::Revoke, &Method::POST) => self.answer_revocation(now, request),
@@ -138,7 +151,15 @@ impl AuthorizationServer {
             (Person::Ignores, Some("deny")) => &Person::Denies,
             _ => person,
         };
-        let mut asked = AuthorizationRequest::read(request);
+        let query = match self.stands_for(now, query) {
+            Ok(query) => query,
+            Err(why) => {
+                let response = text::response(400, "text/plain; charset=utf-8", why);
+                let detail = Detail::Authorization(AuthorizationRequest::read(request));
+                return (response, detail, Some(Visit::Page(why.to_owned())));
+            }
+        };
+        let mut asked = AuthorizationRequest::of(&query);
         asked.scopes = query.get(&self.scope_parameter).map(text::words).unwrap_or_default();
         let visit = self.authorize(now, &query, person, &mut asked);
         let response = match &visit {

@@ -89,6 +89,8 @@ impl AuthorizationServer {
         Client {
             id: self.mint("client"),
             secret,
+            key: None,
+            certificate: None,
             secret_expires_at: lifetime.map_or(0, |lifetime| now.saturating_add(lifetime)),
             authentication: Some(application.authentication),
             redirect_uris: application.redirect_uris,

@@ -1,5 +1,8 @@
 //! The switches of an authorization server, and their defaults: strict and complete.
 
+use std::collections::BTreeMap;
+
+use mcp_auth::wire::jws::PublicKey;
 use serde_json::{Map, Value};
 
 use super::clients::ClientAuthentication;
@@ -16,6 +19,8 @@ pub struct AuthorizationServer {
     pub metadata: MetadataPlace,
     /// Served in place of the metadata, byte for byte.
     pub metadata_body: Option<String>,
+    /// The `Cache-Control` of the metadata.
+    pub metadata_cache_control: Option<String>,
     /// Members that replace or join those of the metadata; `null` removes one. An endpoint is where
     /// its changed URL says.
     pub metadata_changes: Map<String, Value>,
@@ -28,6 +33,25 @@ pub struct AuthorizationServer {
     pub challenge_methods: Option<Vec<String>>,
     /// How clients may authenticate.
     pub client_authentication: Vec<ClientAuthentication>,
+    /// The keys that client metadata documents name, by their URLs.
+    pub document_keys: BTreeMap<String, PublicKey>,
+    /// Assertions are to be for the token endpoint, and not for the issuer.
+    pub takes_token_endpoint_as_audience: bool,
+    /// Where token endpoint, revocation and pushed requests are for clients with a certificate, too (RFC
+    /// 8705 §5).
+    pub mtls_origin: Option<String>,
+    /// Whether authorization requests may be pushed.
+    pub takes_pushed_requests: bool,
+    /// Whether they must be.
+    pub requires_pushed_requests: bool,
+    /// Whether they must be signed.
+    pub requires_signed_requests: bool,
+    /// Whether it announces DPoP, and binds tokens to the keys of proofs. Off: it ignores them.
+    pub dpop: bool,
+    /// Token requests without a proof are refused.
+    pub dpop_required: bool,
+    /// Proofs at the token endpoint must have this nonce.
+    pub dpop_nonce: Option<String>,
     /// What a token request gets that shows its client by Basic, good or not.
     pub refuses_basic: Option<Canned>,
     /// What a token request gets that doesn't name its client in the form.
@@ -257,11 +281,21 @@ impl AuthorizationServer {
             issuer: issuer.to_owned(),
             metadata: MetadataPlace::Rfc8414,
             metadata_body: None,
+            metadata_cache_control: None,
             metadata_changes: Map::new(),
             claimed_issuer: None,
             iss: IssParameter::Sent,
             challenge_methods: Some(strings(&["S256"])),
             client_authentication: ClientAuthentication::ALL.to_vec(),
+            document_keys: BTreeMap::new(),
+            takes_token_endpoint_as_audience: false,
+            mtls_origin: None,
+            takes_pushed_requests: false,
+            requires_pushed_requests: false,
+            requires_signed_requests: false,
+            dpop: false,
+            dpop_required: false,
+            dpop_nonce: None,
             refuses_basic: None,
             wants_client_id: None,
             grant_types: strings(&["authorization_code", "refresh_token"]),

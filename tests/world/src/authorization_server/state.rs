@@ -7,7 +7,7 @@ use super::device::Device;
 use super::{AuthorizationServer, RefreshTokens};
 use crate::laws::SecretKind;
 use crate::log::Lineage;
-use crate::text;
+use crate::text::{self, Form};
 
 /// An access token that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct AccessToken {
     pub expires_at: u64,
     /// The login that it descends from.
     pub family: u64,
+    /// The thumbprint of the key that it is bound to.
+    pub jkt: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,12 @@ pub(crate) struct State {
     minted: u64,
     pub(super) families: u64,
     pub(super) clients: BTreeMap<String, Client>,
+    /// Requests by their references, and until when they are good.
+    pub(super) pushed: BTreeMap<String, (Form, u64)>,
+    /// Of the proof of the token request that is being answered.
+    pub(super) jkt: Option<String>,
+    /// Of assertions and proofs.
+    pub(super) seen_ids: BTreeSet<String>,
     pub(super) codes: BTreeMap<String, Code>,
     pub(super) devices: BTreeMap<String, Device>,
     access_tokens: BTreeMap<String, AccessToken>,
@@ -66,6 +74,7 @@ pub(super) struct RefreshToken {
     pub(super) lineage: Lineage,
     pub(super) expires_at: Option<u64>,
     pub(super) spent_at: Option<u64>,
+    pub(super) jkt: Option<String>,
 }
 
 impl AuthorizationServer {
@@ -87,6 +96,7 @@ impl AuthorizationServer {
             audience: grant.audience.clone(),
             expires_at: now.saturating_add(self.token_lifetime),
             family: grant.family,
+            jkt: self.state.jkt.clone(),
         };
         self.state.access_tokens.insert(token.clone(), issued);
         self.state.newest_access = Some(token.clone());
@@ -100,6 +110,7 @@ impl AuthorizationServer {
             lineage: Lineage { family: grant.family, generation },
             expires_at: self.refresh_lifetime.map(|lifetime| now.saturating_add(lifetime)),
             spent_at: None,
+            jkt: self.state.jkt.clone(),
         };
         self.state.refresh_tokens.insert(token.clone(), issued);
         self.state.newest_refresh = Some(token.clone());

@@ -11,6 +11,7 @@ use super::refusal::{Refusal, check_form};
 use super::state::{Grant, RefreshToken};
 use super::{AuthorizationServer, ExpiresIn, RefreshTokens, TokenReply};
 use crate::log::{Detail, Outcome, TokenRequest};
+use crate::signer::Jwt;
 use crate::text::{self, Form, Response};
 
 /// The tokens of a reply.
@@ -53,6 +54,10 @@ impl AuthorizationServer {
                 }
             }
         };
+        let mut response = response;
+        if let (true, Some(nonce)) = (self.dpop, &self.dpop_nonce) {
+            text::add_header(&mut response, "dpop-nonce", nonce);
+        }
         (response, Detail::Token(record))
     }
 
@@ -64,6 +69,7 @@ impl AuthorizationServer {
         record: &mut TokenRequest,
     ) -> Result<Issued, Refusal> {
         check_form(request, form)?;
+        self.state.jkt = self.check_proof(now, request)?;
         let (client, method) = self.authenticate(now, request, form)?;
         record.client_id.clone_from(&client.id);
         record.authentication = Some(method);
@@ -80,6 +86,33 @@ impl AuthorizationServer {
             "client_credentials" => self.trust_client(now, &client, method, form),
             device::GRANT_TYPE => self.poll(now, &client, form, record),
             _ => Err(Refusal::new("unsupported_grant_type", "not a grant of this server")),
+        }
+    }
+
+    /// RFC 9449 §5, §8.
+    fn check_proof(
+        &mut self,
+        now: u64,
+        request: &Request<Vec<u8>>,
+    ) -> Result<Option<String>, Refusal> {
+        if !self.dpop {
+            return Ok(None);
+        }
+        if !request.headers().contains_key("dpop") {
+            return match self.dpop_required {
+                true => Err(Refusal::new("invalid_dpop_proof", "a proof is required")),
+                false => Ok(None),
+            };
+        }
+        let origin = text::origin(&self.announced("token_endpoint", "token"));
+        let proof = Jwt::proof(now, request, &origin, &mut self.state.seen_ids);
+        let (jkt, jwt) =
+            proof.ok_or(Refusal::new("invalid_dpop_proof", "the proof proves nothing"))?;
+        match &self.dpop_nonce {
+            Some(nonce) if jwt.text("nonce") != nonce => {
+                Err(Refusal::new("use_dpop_nonce", "the proof needs a nonce"))
+            }
+            _ => Ok(Some(jkt)),
         }
     }
 
@@ -142,6 +175,9 @@ impl AuthorizationServer {
         record.refresh = Some(token.lineage);
         if token.grant.client_id != client.id {
             return Err(Refusal::invalid_grant("the refresh token is for another client"));
+        }
+        if self.dpop && token.jkt.is_some() && token.jkt != self.state.jkt {
+            return Err(Refusal::invalid_grant("the refresh token is bound to another key"));
         }
         if self.is_spent(now, &token) {
             record.reused = true;
@@ -229,7 +265,8 @@ impl AuthorizationServer {
         let mut members = Map::new();
         let mut add = |name: &str, value: Value| members.insert(name.to_owned(), value);
         add("access_token", json!(issued.access));
-        add("token_type", json!(self.token_type));
+        let bound = self.state.jkt.is_some();
+        add("token_type", json!(if bound { "DPoP" } else { self.token_type.as_str() }));
         match &self.expires_in {
             ExpiresIn::Number => add("expires_in", json!(self.token_lifetime)),
             ExpiresIn::String => add("expires_in", json!(self.token_lifetime.to_string())),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::Request;
 use mcp_auth::output::{
-    BrowseCall, CallbackPort, HttpCall, ListenCall, LoadCall, Purpose, SaveCall, SecretCall,
-    ShowCodeCall,
+    BrowseCall, CallbackPort, HttpCall, KeyCall, ListenCall, LoadCall, Purpose, SaveCall,
+    SecretCall, ShowCodeCall, SignCall,
 };
 use mcp_auth::{
     AttemptId, AuthMachine, Event, HostError, Mono, PeerAddress, TransportError, TransportErrorKind,
@@ -66,6 +66,8 @@ pub(super) enum Exchange {
     Load(LoadCall),
     Save(SaveCall),
     Secret(SecretCall),
+    Key(KeyCall),
+    Sign(SignCall),
     Http(HttpCall),
 }
 
@@ -149,6 +151,8 @@ impl Exchange {
                 Exchange::Load(call) => call.deadline(),
                 Exchange::Save(call) => call.deadline(),
                 Exchange::Secret(call) => call.deadline(),
+                Exchange::Key(call) => call.deadline(),
+                Exchange::Sign(call) => call.deadline(),
                 Exchange::Http(call) => call.limits().deadline,
             }
     }

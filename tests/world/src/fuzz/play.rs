@@ -18,9 +18,9 @@ use super::host::{self, Exchange, Pending, Program};
 use super::op::{NEEDS, Op};
 use super::secrets::Secrets;
 use super::{settings, twist};
-use crate::World;
 use crate::marks::Marks;
 use crate::text::{Form, Response};
+use crate::{World, signer};
 
 pub(super) const SERVER: &str = "https://mcp.example.com/mcp";
 const START: u64 = 1_790_000_000;
@@ -293,7 +293,11 @@ impl Play {
         let Some(pending) = self.programs[0].exchange.take() else { return };
         let reply = pending.reply(|call| match call {
             Exchange::Http(call) => host::answered(call, Some(response), 0),
-            Exchange::Load(_) | Exchange::Save(_) | Exchange::Secret(_) => {
+            Exchange::Load(_)
+            | Exchange::Save(_)
+            | Exchange::Secret(_)
+            | Exchange::Key(_)
+            | Exchange::Sign(_) => {
                 panic!("nothing is renewed")
             }
         });
@@ -353,7 +357,17 @@ impl Play {
         *request.uri_mut() = http::Uri::from_static(SERVER);
         let grant = match self.programs[at].machine.token(self.now, &need) {
             TokenState::Ready(grant) => {
-                assert!(grant.authorize(&mut request).is_ok(), "not added at home");
+                match grant.proof(self.now, &request, Entropy::from_bytes([which; 32])) {
+                    Some(proof) => {
+                        assert!(grant.authorize(&mut request).is_err(), "without a proof");
+                        let signature = signer::sign(&settings::key(proof.key()), proof.input());
+                        let added = grant.authorize_with(&mut request, &proof, &signature);
+                        assert!(added.is_ok(), "not added at home");
+                    }
+                    None => {
+                        assert!(grant.authorize(&mut request).is_ok(), "not added at home");
+                    }
+                }
                 Some(grant)
             }
             TokenState::NotRequired => None,
@@ -362,7 +376,9 @@ impl Play {
         let Ok(response) = self.world.handle(self.now.wall.0, &request) else { return };
         let machine = &self.programs[at].machine;
         match machine.judge(self.now, &request, &response, grant.as_ref(), &need) {
-            Verdict::Refused(challenged) => self.event(at, Event::Challenged(challenged)),
+            Verdict::Refused(challenged) | Verdict::Again(challenged) => {
+                self.event(at, Event::Challenged(challenged))
+            }
             Verdict::Moved(to) => assert!(machine.check_home(&to).is_ok(), "sent away from home"),
             _ => {}
         }

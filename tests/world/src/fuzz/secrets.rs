@@ -176,6 +176,7 @@ impl Secrets {
                         && is_here(&[
                             &server.token_endpoint,
                             &server.revocation_endpoint,
+                            &server.pushed_authorization_request_endpoint,
                             &server.device_authorization_endpoint,
                         ])
                 })
@@ -192,6 +193,7 @@ impl Secrets {
                             && is_here(&[
                                 &server.token_endpoint,
                                 &server.registration_endpoint,
+                                &server.pushed_authorization_request_endpoint,
                                 &server.revocation_endpoint,
                                 &server.device_authorization_endpoint,
                             ])

@@ -1,12 +1,12 @@
 //! The settings that stories are told with, and the secrets in them.
 
-use mcp_auth::{Config, DeviceGrant, Secret, SecretRef, SendResource};
+use mcp_auth::{ClientCertificate, Config, DeviceGrant, DpopUse, Secret, SecretRef, SendResource};
 
 use super::secrets::{Home, Secrets};
-use crate::{World, text};
+use crate::{World, signer, text};
 
 /// How many configurations there are.
-pub(super) const MANY: u8 = 11;
+pub(super) const MANY: u8 = 12;
 
 /// One of a few configurations.
 pub(super) fn pick(which: u8) -> Config {
@@ -17,6 +17,10 @@ pub(super) fn pick(which: u8) -> Config {
         1 => Config {
             client_id: Some("configured-client".to_owned()),
             client_secret: Some(Secret::from("configured-client-secret")),
+            client_certificate: Some(ClientCertificate {
+                certificate: SecretRef::File("/run/client.crt".to_owned()),
+                key: SecretRef::File("/run/client.pem".to_owned()),
+            }),
             client_issuer: auth(),
             ..base
         },
@@ -54,6 +58,14 @@ pub(super) fn pick(which: u8) -> Config {
             client_issuer: auth(),
             ..base
         },
+        11 => Config {
+            client_id: Some("configured-client".to_owned()),
+            client_key: Some(SecretRef::Name("client".to_owned())),
+            dpop: DpopUse::Auto,
+            dpop_key: Some(SecretRef::Name("dpop".to_owned())),
+            issuer: auth(),
+            ..base
+        },
         10 => Config { device_grant: DeviceGrant::Always, ..base },
         _ => Config {
             assume_s256: true,
@@ -73,11 +85,25 @@ pub(super) fn secret_at(config: &Config, place: &SecretRef) -> Option<(String, O
     Some((text::opaque("secret-of-a-file", at, 1), home.cloned().map(Home::OfIssuer)))
 }
 
+/// The name of the key at this place.
+pub(super) fn key(place: &SecretRef) -> String {
+    place.to_string()
+}
+
+/// What is signed goes to the configured issuer.
+pub(super) fn home_of_signed(config: &Config, _input: &str) -> Option<Home> {
+    config.issuer.clone().map(Home::OfIssuer)
+}
+
 /// Makes the configured client known to its own server.
 pub(super) fn introduce(config: &Config, world: &mut World) {
     let issuer = config.client_issuer.as_ref().or(config.issuer.as_ref());
     let home = world.authorization.iter_mut().find(|server| Some(&server.issuer) == issuer);
     if let (Some(client_id), Some(home)) = (&config.client_id, home) {
+        if let Some(place) = &config.client_key {
+            home.preregister_key(client_id, signer::public_key(&key(place)));
+            return;
+        }
         let kept = config.client_secret.as_ref().map(|secret| secret.expose().clone());
         let mut places = config.client_secret_from.iter();
         let named = places.find_map(|place| Some(secret_at(config, place)?.0));

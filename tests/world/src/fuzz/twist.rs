@@ -164,6 +164,19 @@ pub(super) fn change_world(world: &mut World, which: u8) {
     let home = world.resource.home;
     let all = &mut world.authorization;
     let Some(server) = all.get_mut(home) else { return };
+    if which >= 248 {
+        server.client_authentication.push(ClientAuthentication::TlsClientAuth);
+        server.takes_pushed_requests = true;
+        server.requires_pushed_requests = which % 4 == 1;
+        server.requires_signed_requests = which % 4 == 2;
+        server.dpop = true;
+        server.dpop_nonce = which.is_multiple_of(2).then(|| format!("nonce-{which}"));
+        world.resource.dpop_nonce = server.dpop_nonce.clone();
+    }
+    if which >= 252 {
+        server.metadata_cache_control = Some("no-store".to_owned());
+        return;
+    }
     match which % 44 {
         0 => server.token_lifetime = 30,
         1 => server.token_lifetime = 3600,

@@ -2,13 +2,17 @@
 
 mod settings;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, Request};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::authorization_server::AuthorizationServer;
 use crate::faults::Canned;
 use crate::log::Detail;
 use crate::mcp::{self, Caller, Message};
+use crate::signer::Jwt;
 use crate::text::{self, Response};
 
 pub use settings::{
@@ -22,6 +26,7 @@ enum Verdict {
     Welcome(Caller),
     NoToken,
     BadToken,
+    WithoutNonce,
     Lacks { missing: Vec<String>, needed: Vec<String> },
 }
 
@@ -144,6 +149,7 @@ impl ResourceServer {
                 Verdict::BadToken => {
                     return self.refuse(Some("invalid_token"), self.bad_token_answer.as_ref());
                 }
+                Verdict::WithoutNonce => return self.wants_nonce(),
                 Verdict::Lacks { missing, needed } => return self.forbidden(&missing, &needed),
             }
         } else {
@@ -169,7 +175,8 @@ impl ResourceServer {
         let mut needed = self.scopes.clone();
         let tool_scopes = tool.and_then(|tool| self.tool_scopes.get(tool));
         needed.extend(tool_scopes.into_iter().flatten().cloned());
-        let Some(token) = text::credential(request, "Bearer") else {
+        let bound = text::credential(request, "DPoP");
+        let Some(token) = bound.or(text::credential(request, "Bearer")) else {
             return match request.headers().contains_key(http::header::AUTHORIZATION) {
                 true => Verdict::BadToken,
                 false => Verdict::NoToken,
@@ -190,6 +197,21 @@ impl ResourceServer {
         let Some(known) = issuer.and_then(|issuer| issuer.live_access_token(now, token)) else {
             return Verdict::BadToken;
         };
+        if known.jkt.is_some() != bound.is_some() {
+            return Verdict::BadToken;
+        }
+        if let Some(jkt) = &known.jkt {
+            let origin = text::origin(&self.url);
+            let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(token));
+            match Jwt::proof(now, request, &origin, &mut self.proofs_seen) {
+                Some((by, jwt)) if by == *jkt && jwt.text("ath") == hash => {
+                    if self.dpop_nonce.as_deref().is_some_and(|nonce| jwt.text("nonce") != nonce) {
+                        return Verdict::WithoutNonce;
+                    }
+                }
+                _ => return Verdict::BadToken,
+            }
+        }
         if known.audience.as_deref().is_some_and(|audience| audience != self.identifier()) {
             return Verdict::BadToken;
         }
@@ -206,6 +228,14 @@ impl ResourceServer {
             client_id: known.client_id.clone(),
             scopes: known.scopes.clone(),
         })
+    }
+
+    fn wants_nonce(&self) -> Response {
+        let mut response = text::json(401, &json!({ "error": "use_dpop_nonce" }));
+        text::add_header(&mut response, "www-authenticate", "DPoP error=\"use_dpop_nonce\"");
+        let nonce = self.dpop_nonce.as_deref().unwrap_or_default();
+        text::add_header(&mut response, "dpop-nonce", nonce);
+        response
     }
 
     fn refuse(&self, error: Option<&str>, instead: Option<&Canned>) -> Response {

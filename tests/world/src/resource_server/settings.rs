@@ -50,6 +50,9 @@ pub struct ResourceServer {
     pub bad_token_answer: Option<Canned>,
     /// How many calls with a good token get a 401 all the same.
     pub refuse_next: u32,
+    /// Proofs must have this nonce (RFC 9449 §9).
+    pub dpop_nonce: Option<String>,
+    pub(super) proofs_seen: BTreeSet<String>,
     pub(super) refused_once: BTreeSet<String>,
     pub(super) revoked: BTreeSet<String>,
 }
@@ -158,6 +161,8 @@ impl ResourceServer {
             no_token_answer: None,
             bad_token_answer: None,
             refuse_next: 0,
+            dpop_nonce: None,
+            proofs_seen: BTreeSet::new(),
             refused_once: BTreeSet::new(),
             revoked: BTreeSet::new(),
         }

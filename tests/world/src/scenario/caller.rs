@@ -4,12 +4,13 @@ use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Response};
 use mcp_auth::output::Purpose;
 use mcp_auth::{
-    AttemptId, Demand, Discovery, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
+    AttemptId, Demand, Discovery, Entropy, Error, ErrorKind, Event, Grant, Logout, Need, Notice,
     PeerAddress, TokenState, Verdict,
 };
 use serde_json::json;
 
 use super::Scenario;
+use crate::signer;
 
 /// How often a request is sent again after a refusal, and how often a token is demanded for it.
 const MAX_TRIES: usize = 8;
@@ -79,9 +80,14 @@ impl Scenario {
                 Some((before, answer)) if before == generation => return Answer(Ok(answer)),
                 _ => {}
             }
-            let mut request = self.request(tool, grant.as_ref());
+            let mut request = self.request(tool);
             if let Some(uri) = &endpoint {
                 http::Uri::clone_from(request.uri_mut(), uri);
+            }
+            if let Some(Err(error)) =
+                grant.as_ref().map(|grant| self.authorize(&mut request, grant))
+            {
+                return Answer(Err(error));
             }
             let response = self.exchange(&request);
             let now = self.now();
@@ -93,6 +99,7 @@ impl Scenario {
                         suspected = Some((generation, response));
                     }
                 }
+                Verdict::Again(challenged) => self.handle(Event::Challenged(challenged)),
                 Verdict::Moved(uri) => endpoint = Some(uri),
                 _ => return Answer(Ok(response)),
             }
@@ -235,11 +242,14 @@ impl Scenario {
     ///
     /// If the grant is for another server, or the network fails.
     pub fn send(&mut self, tool: &str, grant: Option<&Grant>) -> Response<Vec<u8>> {
-        let request = self.request(tool, grant);
+        let mut request = self.request(tool);
+        if let Some(Err(error)) = grant.map(|grant| self.authorize(&mut request, grant)) {
+            panic!("the token doesn't go home: {error}");
+        }
         self.exchange(&request)
     }
 
-    fn request(&self, tool: &str, grant: Option<&Grant>) -> Request<Vec<u8>> {
+    fn request(&self, tool: &str) -> Request<Vec<u8>> {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": { "name": tool, "arguments": {} },
@@ -253,10 +263,20 @@ impl Scenario {
             Ok(uri) => *request.uri_mut() = uri,
             Err(error) => panic!("{url} is no URL: {error}"),
         }
-        if let Some(Err(error)) = grant.map(|grant| grant.authorize(&mut request)) {
-            panic!("the token doesn't go home: {error}");
-        }
         request
+    }
+
+    /// Adds the token, and the proof that it needs.
+    fn authorize(&mut self, request: &mut Request<Vec<u8>>, grant: &Grant) -> Result<(), Error> {
+        self.proofs += 1;
+        let mut seed = [1; 32];
+        seed[..8].copy_from_slice(&self.proofs.to_le_bytes());
+        let now = self.now();
+        let Some(proof) = grant.proof(now, request, Entropy::from_bytes(seed)) else {
+            return grant.authorize(request);
+        };
+        let name = self.key(proof.key()).map_err(|error| proof.failed(error))?;
+        grant.authorize_with(request, &proof, &signer::sign(&name, proof.input()))
     }
 
     fn exchange(&mut self, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
@@ -291,7 +311,7 @@ impl Scenario {
         response: &Response<Vec<u8>>,
         grant: Option<&Grant>,
     ) -> bool {
-        let (now, request) = (self.now(), self.request(tool, None));
+        let (now, request) = (self.now(), self.request(tool));
         match self.machine().judge(now, &request, response, grant, &need(tool)) {
             Verdict::Refused(challenged) => self.handle(Event::Challenged(challenged)),
             _ => return false,

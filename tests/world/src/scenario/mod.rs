@@ -74,6 +74,12 @@ pub struct Scenario {
     pub taken_ports: BTreeSet<u16>,
     /// What is at the places of secrets: files, variables, and what a provider keeps.
     pub secrets: BTreeMap<SecretRef, String>,
+    /// The keys that the programs' hosts sign with, by their places; the names are of [`signer`](crate::signer).
+    pub keys: BTreeMap<SecretRef, String>,
+    /// Why the hosts' signer fails, if it does.
+    pub signer_fails: Option<String>,
+    /// How often it was asked for a signature.
+    pub signed: usize,
     /// Those of them that others can read.
     pub exposed: BTreeSet<SecretRef>,
     /// The places that were asked for a secret, in order.
@@ -100,6 +106,7 @@ pub struct Scenario {
     /// The program that the verbs are about.
     current: usize,
     seeds: u64,
+    proofs: u64,
     tickets: u64,
     last_port: u16,
     logged: usize,
@@ -129,6 +136,9 @@ impl Scenario {
             cached: None,
             taken_ports: BTreeSet::new(),
             secrets: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            signer_fails: None,
+            signed: 0,
             exposed: BTreeSet::new(),
             secrets_read: Vec::new(),
             browser_is_missing: false,
@@ -144,6 +154,7 @@ impl Scenario {
             programs: Vec::new(),
             current: 0,
             seeds: 0,
+            proofs: 0,
             tickets: 0,
             last_port: 49151,
             logged: 0,

@@ -130,6 +130,12 @@ impl Open {
                 let (SecretRef::File(at) | SecretRef::Env(at) | SecretRef::Name(at)) = call.place();
                 (format!("secret {at}"), Kind::Exchange, call.deadline() + GRACE)
             }
+            Action::Key(call) => {
+                (format!("key: {}", call.key()), Kind::Exchange, call.deadline() + GRACE)
+            }
+            Action::Sign(call) => {
+                (format!("sign: {}", call.key()), Kind::Exchange, call.deadline() + GRACE)
+            }
             Action::Http(call) => {
                 let request = call.request();
                 let label = format!("{} {}", request.method(), place(request.uri()));

@@ -11,6 +11,7 @@ use super::program::{
     Code, Held, Kind, Open, OpenState, Stepped, arrives, bind, dialled, received, redirected,
 };
 use crate::person::{Person, Visit};
+use crate::{Presented, signer};
 
 /// No story is longer.
 const MAX_STEPS: usize = 10_000;
@@ -290,9 +291,23 @@ impl Scenario {
                 let found = self.find_secret(call.place());
                 call.answer(found)
             }
+            Action::Key(call) => {
+                let key = self.key(call.key());
+                call.answer(key.map(|name| signer::public_key(&name)))
+            }
+            Action::Sign(call) => {
+                self.signed += 1;
+                let key = self.key(call.key());
+                let signature = key.map(|name| signer::sign(&name, call.input()));
+                call.answer(signature)
+            }
             Action::Http(call) => {
                 let result = dialled(&self.world, &call).and_then(|peer| {
-                    let result = self.world.handle(self.wall, call.request());
+                    let mut request = call.request().clone();
+                    if let Some(shown) = call.certificate() {
+                        request.extensions_mut().insert(Presented(shown.certificate.to_string()));
+                    }
+                    let result = self.world.handle(self.wall, &request);
                     let mut response = received(result, call.limits())?;
                     if self.peers_are_told {
                         response.extensions_mut().insert(peer);
@@ -341,6 +356,13 @@ impl Scenario {
             }
             other => panic!("the scenario doesn't know {other:?}"),
         }
+    }
+
+    pub(super) fn key(&self, place: &SecretRef) -> Result<String, HostError> {
+        if let Some(why) = &self.signer_fails {
+            return Err(HostError::new(why));
+        }
+        self.keys.get(place).cloned().ok_or_else(|| HostError::new("there is no such key"))
     }
 
     /// The person enters the code that was shown last, and does what this one does.

@@ -1,6 +1,7 @@
 //! Answers: the true ones, others, and what a machine makes of them.
 
 use mcp_auth::output::{FoundSecret, Purpose};
+use mcp_auth::wire::jws::{PublicKey, signed};
 use mcp_auth::{HostError, Revision, Secret, TokenStatus};
 
 use super::Play;
@@ -8,6 +9,7 @@ use crate::Visit;
 use crate::fuzz::host::{self, Exchange, Prompt, Reply, Said};
 use crate::fuzz::{settings, twist};
 use crate::marks::Saved;
+use crate::signer;
 
 impl Play {
     /// The true answer to what is asked for.
@@ -52,6 +54,17 @@ impl Play {
                     }
                     let found = found.map(|(value, _)| FoundSecret::new(Secret::new(value)));
                     (call.answer(Ok(found)), Said::Prompted)
+                }
+                Exchange::Key(call) => {
+                    let key = settings::key(call.key());
+                    (call.answer(Ok(signer::public_key(&key))), Said::Prompted)
+                }
+                Exchange::Sign(call) => {
+                    let signature = signer::sign(&settings::key(call.key()), call.input());
+                    let input = String::from_utf8_lossy(call.input());
+                    let jwt = signed(&input, &signature);
+                    self.secrets.add(jwt.expose(), settings::home_of_signed(&self.config, &input));
+                    (call.answer(Ok(signature)), Said::Prompted)
                 }
                 Exchange::Http(call) => {
                     let response = host::ask(&mut self.world, wall, &call);
@@ -112,6 +125,17 @@ impl Play {
                 let found = found.map(|text| FoundSecret::new(Secret::from(*text)).exposed());
                 let failed = how % 5 == 4;
                 let result = if failed { Err(HostError::new("locked")) } else { Ok(found) };
+                (call.answer(result), Said::Prompted)
+            }
+            Exchange::Key(call) => {
+                let keys = [PublicKey::rsa(&[9; 9], &[1]), PublicKey::ec("P-521", &[1], &[2])];
+                let key = keys.get(usize::from(how) % 3).cloned();
+                (call.answer(key.ok_or_else(|| HostError::new("locked"))), Said::Prompted)
+            }
+            Exchange::Sign(call) => {
+                let signatures = [Vec::new(), vec![0; 64], vec![0; 1 << 16]];
+                let signature = signatures.get(usize::from(how) % 4).cloned();
+                let result = signature.ok_or_else(|| HostError::new("locked"));
                 (call.answer(result), Said::Prompted)
             }
             Exchange::Http(call) => {

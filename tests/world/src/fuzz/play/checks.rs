@@ -1,5 +1,6 @@
 //! What comes out of a machine, and what must hold whenever it says that it waits.
 
+use mcp_auth::output::Purpose;
 use std::time::Duration;
 
 use mcp_auth::output::{Action, Output};
@@ -90,8 +91,15 @@ impl Play {
                 Exchange::Save(call)
             }
             Action::Secret(call) => Exchange::Secret(call),
+            Action::Key(call) => Exchange::Key(call),
+            Action::Sign(call) => Exchange::Sign(call),
             Action::Http(call) => {
                 self.secrets.assert_home(call.request(), call.purpose());
+                let proves = matches!(
+                    call.purpose(),
+                    Purpose::Token | Purpose::Revocation | Purpose::PushedAuthorization
+                );
+                assert!(proves || call.certificate().is_none(), "shown at {call:?}");
                 Exchange::Http(call)
             }
             Action::Listen(call) => {

@@ -1,0 +1,36 @@
+//! Keys that clients prove themselves by, and that tokens are bound to: each is in a file, in the
+//! environment, or with the program's secret provider, in PKCS #8 PEM; or behind a [`Signer`] of the
+//! program's own, such as an agent or a device, that never shows it.
+
+#[cfg(feature = "signer")]
+mod pem;
+
+use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
+use mcp_auth::{HostError, SecretRef};
+
+#[cfg(feature = "signer")]
+pub use pem::{PemSigner, generate};
+
+/// Signs with keys that the settings name. Calls may block for as long as the action's deadline says.
+///
+/// Errors are shown to people: they must hold no secrets.
+pub trait Signer: Send + Sync {
+    /// The public half of this key.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be had.
+    fn public_key(&self, key: &SecretRef) -> Result<PublicKey, HostError>;
+
+    /// What this key signs, as a JSON Web Signature has it (see [`SigningAlgorithm`]).
+    ///
+    /// # Errors
+    ///
+    /// Where it doesn't.
+    fn sign(
+        &self,
+        key: &SecretRef,
+        algorithm: SigningAlgorithm,
+        message: &[u8],
+    ) -> Result<Vec<u8>, HostError>;
+}
