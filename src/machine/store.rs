@@ -380,7 +380,7 @@ impl AuthMachine {
         let same = ours.same_tokens(&theirs);
         self.session.adopt(now, ours.replaced_by(theirs), false);
         // It is overtaken, or there after all.
-        self.store.unsaved.iter_mut().for_each(|unsaved| unsaved.what.login = false);
+        self.store.unsaved.iter_mut().for_each(|unsaved| unsaved.what = Unsaveable::default());
         if same {
             return Again::Same;
         }
