@@ -36,6 +36,8 @@ pub(super) struct Vain {
 
 /// A holder that has saved nothing for so long hangs: two requests and their answers take half of it.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
+/// A mark that is dated further ahead says nothing of the time.
+const MOST_AHEAD: Duration = Duration::from_secs(2 * 86_400);
 /// A refresh is sent within this time of its mark, or not at all.
 const SENT_WITHIN: Duration = Duration::from_secs(240);
 /// And for so many waits: a machine that sleeps makes a single one long.
@@ -115,7 +117,9 @@ impl AuthMachine {
         self.is_not_in_vain();
         let mark = tokens.renewal.mark.as_ref().filter(|mark| mark.lockless && !lane.lockless);
         let Some(mark) = mark else { return Ok(()) };
-        let long_ago = mark.at > now.wall || mark.at.until(now.wall) >= HANGS_AFTER;
+        // A clock may have been set back by hours since; what is days ahead was never true.
+        let wrong = now.wall.until(mark.at) > MOST_AHEAD;
+        let long_ago = wrong || mark.at.until(now.wall) >= HANGS_AFTER;
         if self.waits_in_vain(now) || long_ago { Ok(()) } else { Err(elsewhere()) }
     }
 

@@ -38,7 +38,7 @@ impl AuthorizationServer {
             return Err(Refusal::invalid_request("another redirect URI"));
         }
         let reference = format!("urn:ietf:params:oauth:request_uri:{}", self.mint("request"));
-        self.state.pushed.insert(reference.clone(), (form, now + LIFETIME));
+        self.state.pushed.insert(reference.clone(), (form, now.saturating_add(LIFETIME)));
         Ok(reference)
     }
 
