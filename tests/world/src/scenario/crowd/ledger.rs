@@ -39,6 +39,9 @@ pub(super) struct Ledger {
     logged_out: Option<usize>,
     /// Refresh tokens that were sent by somebody who could not read the disk.
     blindly: BTreeSet<String>,
+    /// Refresh tokens that the server has refused: should it take one again, for its clock was set back,
+    /// nobody has to know.
+    refused: BTreeSet<String>,
     /// By run: the access tokens that it may lend.
     lendable: Vec<BTreeSet<String>>,
     /// By run: what it has seen on disk, or put there.
@@ -109,6 +112,10 @@ impl Ledger {
 
     fn by_refresh(&self, refresh: &str) -> Option<usize> {
         self.issued.iter().position(|tokens| tokens.refresh.as_deref() == Some(refresh))
+    }
+
+    pub(super) fn refused(&mut self, refresh: &str) {
+        self.refused.insert(refresh.to_owned());
     }
 
     /// Who has begun so goes on so, whoever has the lock by then.
@@ -243,6 +250,8 @@ impl Ledger {
         forgot: bool,
         takes: impl Fn(&str) -> bool,
     ) {
+        let refused = self.refused.clone();
+        let takes = |refresh: &str| takes(refresh) && !refused.contains(refresh);
         let seen = &mut self.seen[run];
         // Who could never read anything, and logs out, wants it gone.
         let unread = seen.is_empty() && forgot && after.is_none();

@@ -352,6 +352,12 @@ impl Crowd {
             self.members[at].renewed = update.answer == Ok(200);
             self.client_lost |= update.answer != Ok(200);
         }
+        let refused = self.s.world.log.get(logged..).and_then(<[_]>::first).is_some_and(|exchange| {
+            matches!(&exchange.detail, Detail::Token(t) if matches!(t.outcome, Outcome::Refused(_)))
+        });
+        if let Some(paid) = paid_with.as_ref().filter(|_| refused) {
+            self.ledger.refused(paid);
+        }
         let brings = self.s.world.log.get(logged..).and_then(<[_]>::first).and_then(|exchange| {
             match &exchange.detail {
                 Detail::Token(token) if token.outcome == Outcome::Granted => {
