@@ -282,6 +282,12 @@ mod tests {
         }
     }
 
+    impl AsyncTokenSource for Turns {
+        fn token(&self) -> impl Future<Output = Result<Token, Error>> + Send {
+            ready(TokenSource::token(self))
+        }
+    }
+
     #[test]
     fn a_bearer_token_is_the_same_each_time_and_never_expires() {
         let source = BearerTokenSource::new("hush");
@@ -304,7 +310,7 @@ mod tests {
         let source = Turns(vec!["", "a", "a", "a", "b", "b"], AtomicUsize::new(0));
         let source = PersistingTokenSource::new(source, persister);
         for turn in 0..8 {
-            source.token().unwrap();
+            TokenSource::token(&source).unwrap();
             assert_eq!(source.failure().is_some(), turn == 1, "{turn}");
         }
         assert_eq!(*seen.lock().unwrap(), ["a", "a", "b"]);
@@ -312,11 +318,16 @@ mod tests {
 
     #[test]
     fn it_works_without_blocking_and_without_a_runtime() {
-        let kept = |_: &CachedSession, _: Option<UnixTime>| Ok(());
-        let source = PersistingTokenSource::new(BearerTokenSource::new("hush"), kept);
+        let count = AtomicUsize::new(0);
+        let kept = |_: &CachedSession, _: Option<UnixTime>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let source = PersistingTokenSource::new(Turns(vec!["a"], AtomicUsize::new(0)), kept);
         let mut future = std::pin::pin!(AsyncTokenSource::token(&source));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(token) = future.as_mut().poll(&mut context) else { panic!() };
-        assert_eq!(token.unwrap().access_token.expose(), "hush");
+        assert_eq!(token.unwrap().access_token.expose(), "access");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
     }
 }
