@@ -38,6 +38,7 @@ fn whatever_happens_to_a_crowd_the_laws_hold() {
             .filter_map(|worker| worker.join().expect("it catches what breaks"))
             .min()
     });
+    assert!(seeds < SEEDS || crowd::overtaken() > 0, "nobody was ever overtaken");
     if let Some(seed) = broken {
         let (story, _) = crowd::tell(seed);
         panic!(

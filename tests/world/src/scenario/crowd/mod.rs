@@ -36,6 +36,7 @@ mod ledger;
 mod turns;
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mcp_auth::{AttemptId, Demand, Error, Mono, Need};
@@ -125,6 +126,14 @@ struct Member {
 
 const TOOL: &str = "whoami";
 const DAY: u64 = 86_400;
+static OVERTAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// How often a program has refreshed without the lock so far, in whatever story: stories in which that
+/// never happens say nothing of it.
+pub fn overtaken() -> u64 {
+    OVERTAKEN.load(Ordering::Relaxed)
+}
+
 /// In seconds: after that, a renewal that has failed is tried again.
 const LATER: u64 = 610;
 const TURNS: [usize; 4] = [40, 80, 150, 300];

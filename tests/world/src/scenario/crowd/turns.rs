@@ -1,5 +1,7 @@
 //! One turn: somebody moves, and the laws are asked.
 
+use std::sync::atomic::Ordering;
+
 use mcp_auth::output::Purpose;
 use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
@@ -406,6 +408,7 @@ impl Crowd {
             let long = long_awaited || self.s.wall >= vain_since + 600 || self.allowed.clocks;
             let patient = vain >= 4 || vain >= 1 && long;
             assert!(patient || blind, "{at} refreshes without the lock after {vain} waits");
+            super::OVERTAKEN.fetch_add(1, Ordering::Relaxed);
             for (_, other) in self.members.iter().enumerate().filter(|(other, _)| *other != at) {
                 self.ledger.ended(other.run, "its receiver counts as dead");
             }
