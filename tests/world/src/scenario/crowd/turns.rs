@@ -398,15 +398,21 @@ impl Crowd {
         });
     }
 
-    /// From this mark on, whoever holds the lock, or has marked before, counts as dead. Should it wake up
+    /// From this mark on, whoever holds the lock, or has marked before without it, counts as dead. Should it wake up
     /// now, it may still be too late for the overtaker to notice.
     fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
         let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
-        if after["lockless"] == true && after["by"] != before["by"] {
+        let lockless = |mark: &serde_json::Value| mark["lockless"] == true;
+        if (lockless(&after) || lockless(&before))
+            && after["by"].is_string()
+            && after["by"] != before["by"]
+        {
             let Member { vain, vain_since, long_awaited, blind, .. } = self.members[at];
             // Where clocks jump, what was long ago when it was judged may be so no more.
+            let dated = before["at"].as_u64().is_some_and(|at| self.s.wall >= at + 300);
             let long = long_awaited || self.s.wall >= vain_since + 600 || self.allowed.clocks;
-            let patient = vain >= 4 || vain >= 1 && long;
+            let patient =
+                vain >= 4 || if lockless(&after) { vain >= 1 && long } else { dated || long };
             assert!(patient || blind, "{at} refreshes without the lock after {vain} waits");
             super::OVERTAKEN.fetch_add(1, Ordering::Relaxed);
             for (_, other) in self.members.iter().enumerate().filter(|(other, _)| *other != at) {
