@@ -372,6 +372,9 @@ impl Crowd {
             let server = &self.s.world.authorization[0];
             let returned_at = self.members[at].returned_at;
             let number = self.ledger.issued(server, run, paid_with.as_deref(), returned_at);
+            if self.members[at].counts_as_dead {
+                self.ledger.excuse(number, "its receiver counts as dead");
+            }
             if self.members[at].forgetting {
                 self.ledger.excuse(number, "its receiver has logged out");
             }
@@ -402,6 +405,9 @@ impl Crowd {
     /// now, it may still be too late for the overtaker to notice.
     fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
         let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
+        if after["by"] != before["by"] {
+            self.members[at].counts_as_dead = false;
+        }
         let lockless = |mark: &serde_json::Value| mark["lockless"] == true;
         if (lockless(&after) || lockless(&before))
             && after["by"].is_string()
@@ -417,6 +423,10 @@ impl Crowd {
             super::OVERTAKEN.fetch_add(1, Ordering::Relaxed);
             for (_, other) in self.members.iter().enumerate().filter(|(other, _)| *other != at) {
                 self.ledger.ended(other.run, "its receiver counts as dead");
+            }
+            for (other, member) in self.members.iter_mut().enumerate() {
+                // Also what comes for a request that it has sent by now.
+                member.counts_as_dead = other != at;
             }
         }
     }
