@@ -39,7 +39,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mcp_auth::{AttemptId, Demand, Error, Mono, Need};
+use mcp_auth::{AttemptId, Demand, Error, ErrorKind, Mono, Need};
 
 use super::{Scenario, need};
 use crate::marks::Marks;
@@ -287,6 +287,14 @@ impl Crowd {
                 None => {
                     let failure = self.s.switch_to(at).machine().failure(attempt);
                     why = failure.map(ToString::to_string).unwrap_or_default();
+                    let busy = failure.is_some_and(
+                        |e| matches!(e.kind(), ErrorKind::Store(store) if store.is_busy()),
+                    );
+                    if busy {
+                        // Somebody has left a mark, and what it is dated can't be judged by.
+                        self.s.pass(Duration::from_secs(90));
+                        continue;
+                    }
                     match failure.and_then(Error::retry_in) {
                         // It learns only now of what another has met with, by a clock that was set.
                         Some(later) => self.s.pass(later),
