@@ -307,6 +307,14 @@ impl Config {
         {
             return bad("client_key", "a client_id or client_metadata_url beside it", "none");
         }
+        // Whoever names another server's token endpoint as its own would be shown what is good there.
+        if self.client_key.is_some()
+            && self.client_assertion_audience == AssertionAudience::TokenEndpoint
+            && self.client_home().is_none()
+        {
+            let expected = "a client_issuer or issuer beside `token_endpoint`";
+            return bad("client_assertion_audience", expected, "none");
+        }
         if self.sign_requests && self.client_key.is_none() {
             return bad("sign_requests", "a client_key beside it", "none");
         }

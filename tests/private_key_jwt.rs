@@ -99,6 +99,11 @@ fn it_is_for_the_issuer_or_where_the_settings_say_so_for_the_token_endpoint() {
     ] {
         let mut s = with_key();
         s.config.client_assertion_audience = setting;
+        if setting == AssertionAudience::TokenEndpoint {
+            // Anybody may name another's token endpoint: whose this is has to be said.
+            assert!(s.config.check().unwrap_err().to_string().contains("client_issuer"));
+            s.config.client_issuer = Some("https://auth.example.com".to_owned());
+        }
         s.world.authorization[0].takes_token_endpoint_as_audience = strange;
         let answer = s.call_tool("whoami");
         match works {

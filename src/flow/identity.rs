@@ -73,6 +73,10 @@ impl ClientKey {
         if !methods.is_none_or(|names| names.is_empty() || listed(names)) {
             return None;
         }
+        let at_endpoint = config.client_assertion_audience == AssertionAudience::TokenEndpoint;
+        if at_endpoint && !config.client_belongs_to(issuer) {
+            return None;
+        }
         let named = found.is_none_or(|found| found.knows_issuer);
         let audience = match config.client_assertion_audience {
             AssertionAudience::Issuer if named => {

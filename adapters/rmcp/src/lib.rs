@@ -70,7 +70,8 @@ pub use failure::auth_error;
 /// let sessions = Registry::new(move |session, key| {
 ///     session.store(logins.entry(&key.server, &key.account))
 /// })?;
-/// let http = reqwest::Client::new();
+/// // One that follows redirects would take what is for this server to others.
+/// let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
 /// let alice = AuthClient::new(sessions.session("https://mcp.example.com/mcp", "alice")?, http);
 /// # Ok(())
 /// # }

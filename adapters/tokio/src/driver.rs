@@ -81,11 +81,20 @@ impl Office {
     async fn load(&self, call: LoadCall) -> Event {
         let (start, deadline) = (now().mono, call.deadline());
         // Who wants the lock is about to refresh: so many at a time.
+        let turn = self.common.permits.clone().acquire_owned();
         let permit = match call.lock() {
-            true => self.common.permits.clone().acquire_owned().await.ok(),
+            true => match tokio::time::timeout(deadline, turn).await {
+                Ok(permit) => permit.ok(),
+                Err(_) => {
+                    let busy = HostError::busy("too many refreshes are under way");
+                    return call.answer(Err(busy));
+                }
+            },
             false => None,
         };
-        let stale = self.front().desk.lock.take();
+        // What the machine has given up on touches no lock of a later load.
+        let in_time = || now().mono < start.plus(deadline);
+        let stale = if in_time() { self.front().desk.lock.take() } else { None };
         let (lock, event) = self
             .blocking(move |hands| {
                 drop(stale);
@@ -98,7 +107,9 @@ impl Office {
             .await;
         let held = lock.map(|lock| -> Lock { Box::new((lock, permit)) });
         // One that comes too late for the machine to still want it is given back.
-        self.front().desk.lock = held.filter(|_| now().mono < start.plus(deadline));
+        if in_time() {
+            self.front().desk.lock = held;
+        }
         event
     }
 

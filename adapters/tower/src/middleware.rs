@@ -49,8 +49,13 @@ impl Middleware for AuthLayer {
         loop {
             sending.prepare(&mut head).await.map_err(Error::middleware)?;
             let again = request.try_clone();
+            let home = request.url().origin();
             request.headers_mut().clone_from(head.headers());
             let response = next.clone().run(request, extensions).await?;
+            // A client that follows redirects: what others say is no challenge of ours.
+            if response.url().origin() != home {
+                return Ok(response);
+            }
             let mut seen = Response::new(());
             *seen.status_mut() = response.status();
             seen.headers_mut().clone_from(response.headers());
