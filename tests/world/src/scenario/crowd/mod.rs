@@ -103,6 +103,8 @@ struct Member {
     vain: u32,
     /// Since when, by the wall clock.
     vain_since: u64,
+    /// How it last marked a refresh.
+    mark: String,
     /// Another has refreshed in its place, without the lock, since it last said that it refreshes.
     counts_as_dead: bool,
     /// The record that it last replaced said that somebody had waited for ten minutes.

@@ -405,11 +405,13 @@ impl Crowd {
     /// now, it may still be too late for the overtaker to notice.
     fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
         let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
-        if after["by"] != before["by"] {
-            self.members[at].counts_as_dead = false;
+        let own = before["by"].as_str().is_some_and(|by| self.members[at].mark == by);
+        if let Some(by) = after["by"].as_str().filter(|by| before["by"] != *by) {
+            let member = &mut self.members[at];
+            (member.mark, member.counts_as_dead) = (by.to_owned(), false);
         }
         let lockless = |mark: &serde_json::Value| mark["lockless"] == true;
-        if (lockless(&after) || lockless(&before))
+        if (lockless(&after) || lockless(&before) && !own)
             && after["by"].is_string()
             && after["by"] != before["by"]
         {
