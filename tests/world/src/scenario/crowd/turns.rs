@@ -151,7 +151,8 @@ impl Crowd {
                 self.ledger.sent(&refresh);
                 // Who has logged out needs the lock no more, whatever is still out.
                 let others = (0..self.members.len())
-                    .filter(|other| *other != at && !self.members[*other].forgetting);
+                    .filter(|other| *other != at && !self.members[*other].forgetting)
+                    .filter(|other| !self.members[*other].counts_as_dead);
                 let rival = others.into_iter().find(|other| {
                     self.s.programs.get(*other).into_iter().flatten().any(|program| {
                         let now = mcp_auth::Mono(self.s.mono.saturating_sub(program.started));
