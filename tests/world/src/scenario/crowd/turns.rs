@@ -95,6 +95,7 @@ impl Crowd {
                         // Until it tries again, others have the client as it was.
                         self.client_lost |= self.members[at].renewed;
                         self.members[at].unsaved = true;
+                        self.ledger.could_not_save(self.members[at].run);
                     }
                     self.members[at].cut_off |= match notice {
                         Notice::SaveFailed(_) => true,
@@ -256,7 +257,10 @@ impl Crowd {
                 }
                 _ => {}
             }
-            self.members[at].cut_off |= ["load", "lock", "save"].contains(&late.label.as_str());
+            if ["load", "lock", "save"].contains(&late.label.as_str()) {
+                self.members[at].cut_off = true;
+                self.ledger.could_not_save(self.members[at].run);
+            }
             self.say(|_| format!("nobody answers {at} in time"));
         }
     }
