@@ -119,7 +119,9 @@ fn a_name_that_is_bound_anew_does_not_help_a_connection_that_is_open_already() {
         // A connection that is used again tells, too, where it leads.
         assert_eq!(response.extensions().get(), Some(&PeerAddress(ip("127.0.0.1"))));
     }
-    assert_eq!(city.asked().len(), 1);
+    // The second may look up while the first one's connection is still on its way back to the pool; that
+    // both went over it is what the server has seen.
+    assert!((1..=2).contains(&city.asked().len()));
     // The name has moved on; the connection is still there. A request with bounds must not use it.
     let error = send(Reach::of_server_at(PUBLIC)).unwrap_err();
     assert_eq!(error.kind, TransportErrorKind::Refused, "{error}");
