@@ -10,7 +10,8 @@
 //!
 //! Whoever goes on without the lock keeps others out by the mark that a refresh is sent: it is saved by
 //! compare and swap, and who finds that another has set it meanwhile sends none. So does a holder that
-//! wakes up. Who has the lock by then finds the mark, and waits for as long.
+//! wakes up, and one that is about to send again. Who has the lock by then finds the mark, and waits for as
+//! long; a mark of an overtaker that is gone is passed over once its date is long ago.
 
 use std::time::Duration;
 
@@ -36,15 +37,16 @@ pub(super) struct Vain {
 
 /// A holder that has saved nothing for so long hangs: two requests and their answers take half of it.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
-/// A mark that is dated further ahead says nothing of the time.
-const MOST_AHEAD: Duration = Duration::from_secs(2 * 86_400);
-/// A refresh is sent within this time of its mark, or not at all.
-const SENT_WITHIN: Duration = Duration::from_secs(240);
 /// And for so many waits: a machine that sleeps makes a single one long.
 const HANGS_AFTER_WAITS: u8 = 4;
 /// The same as the record has it, for programs that end with their first wait: by a clock that may be
 /// set.
 const HANGS_AFTER_BY_CLOCK: Duration = Duration::from_secs(600);
+/// A refresh is sent within this time of its mark, or not at all: before anybody takes its sender for one
+/// that hangs.
+const SENT_WITHIN: Duration = Duration::from_secs(240);
+/// A mark that is dated further ahead says nothing of the time.
+const MOST_AHEAD: Duration = Duration::from_secs(2 * 86_400);
 
 impl Vain {
     /// Counts another wait; whether the holder hangs.
@@ -76,7 +78,9 @@ impl AuthMachine {
             }
             Ok(Again::Same | Again::Doomed(_)) => {
                 let awaited = self.session.record.tokens.as_ref().and_then(|t| t.renewal.awaited);
-                self.waits_in_vain(now) | awaited.is_some_and(|since| is_long_ago(since, now))
+                // Counted in any case.
+                let in_vain = self.waits_in_vain(now);
+                in_vain || awaited.is_some_and(|since| is_long_ago(since, now))
             }
             Err(_) => false,
         };
@@ -207,8 +211,8 @@ impl AuthMachine {
     }
 }
 
-/// Whether that was so long ago that whoever has the lock hangs. A moment that is still to come says
-/// nothing: a clock was set.
+/// Whether that was so long ago that whoever has the lock hangs. A moment that is still to come, for a
+/// clock was set, was not.
 fn is_long_ago(since: UnixTime, now: Now) -> bool {
     since.until(now.wall) >= HANGS_AFTER_BY_CLOCK
 }
