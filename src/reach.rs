@@ -52,10 +52,10 @@ pub(crate) use rule::Rule;
 /// assert_eq!(dialable(&reach, &[local, public]), [public]);
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reach(Option<Bounds>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Bounds {
     /// Where the MCP server is.
     from: Range,

@@ -15,6 +15,7 @@ use mcp_auth_host::listener;
 use mcp_auth_host::store::Lock;
 use tokio::task::spawn_blocking;
 
+use crate::http_client::{HttpResult, send};
 use crate::office::Office;
 
 /// How long a browser waits for its page.
@@ -113,19 +114,18 @@ impl Office {
         event
     }
 
-    async fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+    /// The answer, and how long ago it came.
+    async fn http(&self, call: &HttpCall) -> (HttpResult, Duration) {
         // A client that doesn't show it isn't the one that the server knows.
         if call.certificate().is_some() {
             let what = "this host shows no client certificates: log in with the blocking one";
-            return Err(TransportError::new(TransportErrorKind::Other, what));
+            let refused = TransportError::new(TransportErrorKind::Other, what);
+            return (Err(refused), Duration::ZERO);
         }
-        let (client, request) = (self.client.clone(), call.request().clone());
-        let (limits, reach) = (call.limits(), call.reach().clone());
-        // In a task of its own: a panic in somebody else's code is the failure of one action.
-        let sent = tokio::spawn(async move { client.send(request, limits, reach).await });
-        sent.await.unwrap_or_else(|_| {
-            Err(TransportError::new(TransportErrorKind::Other, "the HTTP client panicked"))
-        })
+        match &self.common.documents {
+            Some(documents) if call.is_shareable() => documents.ask(call).await,
+            _ => (send(self.client.clone(), call).await, Duration::ZERO),
+        }
     }
 
     fn listen(self: &Arc<Self>, spec: &ListenSpec) -> Result<String, HostError> {
@@ -190,8 +190,8 @@ impl Out {
                 call.answer(signature)
             }
             Action::Http(call) => {
-                let response = office.http(&call).await;
-                call.answer(response)
+                let (response, age) = office.http(&call).await;
+                call.answer_shared(response, age)
             }
             Action::Browse(call) => {
                 let browse = |hands: &Hands| (hands.browse(&call), call);

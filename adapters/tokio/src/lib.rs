@@ -81,6 +81,7 @@
 //! that has to show one is refused, and nothing of it is sent. The blocking host shows them.
 
 mod builder;
+mod documents;
 mod driver;
 mod http_client;
 mod office;

@@ -9,6 +9,7 @@ use mcp_auth_host::desk::now;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::documents::Documents;
 use crate::office::Office;
 
 /// What sessions share.
@@ -17,13 +18,15 @@ pub(crate) struct Common {
     pub(crate) timer: Timer,
     /// For refreshes.
     pub(crate) permits: Arc<Semaphore>,
+    /// Of sessions with the same HTTP client.
+    pub(crate) documents: Option<Arc<Documents>>,
 }
 
 impl Common {
     /// With so many refreshes at a time.
     pub(crate) fn new(refreshes: usize) -> Self {
         let permits = Arc::new(Semaphore::new(refreshes.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { timer: Timer::default(), permits }
+        Self { timer: Timer::default(), permits, documents: None }
     }
 }
 

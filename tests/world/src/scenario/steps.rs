@@ -317,6 +317,11 @@ impl Scenario {
                 call.answer(signature)
             }
             Action::Http(call) => {
+                let now = self.mono;
+                let shared = self.documents.find(&call, now).filter(|_| self.documents_are_shared);
+                if let Some((result, age)) = shared {
+                    return call.answer_shared(result, age);
+                }
                 let result = dialled(&self.world, &call).and_then(|peer| {
                     let mut request = call.request().clone();
                     if let Some(shown) = call.certificate() {
@@ -329,6 +334,7 @@ impl Scenario {
                     }
                     Ok(response)
                 });
+                self.documents.keep(&call, &result, now);
                 call.answer(result)
             }
             Action::Listen(call) if self.browser_is_missing && self.absence_is_known => {
