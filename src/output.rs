@@ -101,7 +101,7 @@ pub enum Output {
 ///         Action::Listen(call) => call.answer(Err(why)),
 ///         Action::Browse(call) => call.answer(Err(why)),
 ///         Action::ShowCode(call) => call.answer(Err(why)),
-///         _ => unreachable!("of a newer version"),
+///         other => panic!("this host doesn't know {other:?}"),
 ///     }
 /// }
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
@@ -154,6 +154,7 @@ pub(crate) struct CallId(pub(crate) u64);
 ///         _ => HostError::new(error),
 ///     }
 /// }
+///
 /// assert!(refusal(io::ErrorKind::WouldBlock.into()).is_busy());
 /// assert!(!refusal(io::ErrorKind::StorageFull.into()).is_conflict());
 /// ```

@@ -11,10 +11,10 @@ use crate::time::UnixTime;
 /// login is needed.
 ///
 /// ```
-/// use mcp_auth::{CachedClient, CachedLogin, CachedRegistration, Demand, Event, Need, SavedLogin};
+/// use mcp_auth::{CachedClient, CachedLogin, CachedRegistration, Demand, Event, Need};
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # s.log_in()?;
-/// # let saved = SavedLogin::read(s.store.text().as_bytes()).unwrap();
+/// # let saved = mcp_auth::SavedLogin::read(s.store.text().as_bytes()).unwrap();
 /// # let (refresh_token, client_id) = (saved.session.unwrap().to_text(), saved.client.unwrap().client_id);
 /// # s.crash();
 /// # s.store = Default::default();

@@ -200,6 +200,7 @@ impl Anchor {
 ///         _ => "",
 ///     }
 /// }
+///
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # s.log_in()?;
 /// # let now = s.now();
