@@ -81,18 +81,16 @@ impl Office {
 
     async fn load(&self, call: LoadCall) -> Event {
         let (start, deadline) = (now().mono, call.deadline());
+        let mut turn = None;
         // Who wants the lock is about to refresh: so many at a time.
-        let turn = self.common.permits.clone().acquire_owned();
-        let permit = match call.lock() {
-            true => match tokio::time::timeout(deadline, turn).await {
-                Ok(permit) => permit.ok(),
-                Err(_) => {
-                    let busy = HostError::busy("too many refreshes are under way");
-                    return call.answer(Err(busy));
-                }
-            },
-            false => None,
-        };
+        if call.lock() {
+            let waiting = self.common.turns.take(call.servers());
+            turn = tokio::time::timeout(deadline, waiting).await.ok();
+            if turn.is_none() {
+                let busy = HostError::busy("too many refreshes are under way");
+                return call.answer(Err(busy));
+            }
+        }
         // What the machine has given up on touches no lock of a later load.
         let in_time = || now().mono < start.plus(deadline);
         let stale = if in_time() { self.front().desk.lock.take() } else { None };
@@ -106,7 +104,7 @@ impl Office {
                 }
             })
             .await;
-        let held = lock.map(|lock| -> Lock { Box::new((lock, permit)) });
+        let held = lock.map(|lock| -> Lock { Box::new((lock, turn)) });
         // One that comes too late for the machine to still want it is given back.
         if in_time() {
             self.front().desk.lock = held;
