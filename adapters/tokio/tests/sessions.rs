@@ -222,6 +222,51 @@ async fn a_panic_in_the_http_client_costs_one_request_only() {
     assert!(!bomb.1.load(Ordering::SeqCst));
 }
 
+/// Its locks go off when they are given back.
+#[derive(Clone, Default)]
+struct Mined(MemoryStore);
+
+struct Mine(#[expect(dead_code, reason = "it is held")] Lock);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        panic!("as the test wants it");
+    }
+}
+
+impl Store for Mined {
+    fn load(&self) -> Result<Option<Vec<u8>>, HostError> {
+        self.0.load()
+    }
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        self.0.save(record, expected)
+    }
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        self.0.erase(expected)
+    }
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        self.0.set_aside(expected)
+    }
+    fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {
+        Ok(Box::new(Mine(self.0.lock(timeout)?)))
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_lock_that_is_given_back_holds_up_nobody() {
+    let town = Town::new();
+    let session = session(&town).store(Mined::default()).build().unwrap();
+    let story = async {
+        session.login().await.unwrap();
+        town.world().resource.refuse_next = 1;
+        assert_eq!(call(&town, &session).await, 200);
+        assert_eq!(town.count(What::Refreshes), 1);
+        assert!(session.logout().await.unwrap().is_complete());
+        session.shutdown(PATIENCE).await.unwrap();
+    };
+    timeout(PATIENCE, story).await.expect("somebody waits for ever");
+}
+
 #[tokio::test]
 async fn a_source_of_tokens_renews_them() {
     let town = Town::new();
