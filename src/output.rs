@@ -7,6 +7,7 @@
 
 mod code;
 mod secrets;
+pub(crate) mod shared;
 mod signer;
 mod store;
 
@@ -127,7 +128,7 @@ impl fmt::Display for Purpose {
 }
 
 /// Bounds of an HTTP action: data, so that every host keeps the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// For the whole exchange, from the name lookup to the last byte.
     pub deadline: Duration,

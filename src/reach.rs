@@ -38,10 +38,10 @@ pub(crate) use rule::Rule;
 /// issuer's own document (RFC 8414 §3.3) vouches for it, and large providers have their endpoints
 /// elsewhere (`accounts.google.com` and `oauth2.googleapis.com`). What holds credentials together is
 /// the issuer that they are kept by; the token endpoint is remembered with the tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reach(Option<Bounds>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Bounds {
     /// Where the MCP server is.
     from: Range,

@@ -10,7 +10,7 @@ use crate::wire::cache::freshness_lifetime;
 
 /// Nobody's document changes faster, whatever its server says: a refresh of a token that lives for
 /// minutes costs one request, and an outage is not made worse.
-const SHORTEST: Duration = Duration::from_secs(5 * 60);
+pub(crate) const SHORTEST: Duration = Duration::from_secs(5 * 60);
 /// A server that says nothing, or a year, must be able to move.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -19,15 +19,15 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MetadataFreshness {
-    /// When it came.
+    /// When it came from its server.
     pub since: UnixTime,
     /// For how many seconds.
     pub seconds: u64,
 }
 
 impl MetadataFreshness {
-    pub(crate) fn of(headers: &HeaderMap, now: UnixTime) -> Self {
-        Self::lasting(freshness_lifetime(headers, now).unwrap_or(LONGEST), now)
+    pub(crate) fn of(headers: &HeaderMap, since: UnixTime) -> Self {
+        Self::lasting(freshness_lifetime(headers, since).unwrap_or(LONGEST), since)
     }
 
     /// What could not be looked up again is used as it is, and tried again after a while.

@@ -276,6 +276,14 @@ pub fn is_bot_protection(headers: &HeaderMap, body: &[u8]) -> bool {
             && TITLES.iter().any(|title| body.windows(title.len()).any(|text| text == *title))
 }
 
+/// Whether an answer without a document says nothing of whether there is one: it may be another later.
+pub(crate) fn is_passing(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    // A page that wants to see a browser says nothing of what is behind it.
+    status.is_server_error()
+        || matches!(status.as_u16(), 408 | 425 | 429)
+        || is_bot_protection(headers, body)
+}
+
 /// How long a server wants to be left alone (RFC 9110 §10.2.3): seconds or a date; zero if the date
 /// has passed; at most 24 h.
 pub fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {

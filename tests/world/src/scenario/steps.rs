@@ -279,6 +279,9 @@ impl Scenario {
     fn perform_action(&mut self, action: Action) -> Event {
         match action {
             Action::Load(call) => {
+                if call.lock() {
+                    self.locked_for.push(call.servers().to_vec());
+                }
                 let loaded = self.store.load(self.current, call.lock());
                 call.answer(loaded)
             }
@@ -302,6 +305,11 @@ impl Scenario {
                 call.answer(signature)
             }
             Action::Http(call) => {
+                let now = self.mono;
+                let shared = self.documents.find(&call, now).filter(|_| self.documents_are_shared);
+                if let Some((result, age)) = shared {
+                    return call.answer_shared(result, age);
+                }
                 let result = dialled(&self.world, &call).and_then(|peer| {
                     let mut request = call.request().clone();
                     if let Some(shown) = call.certificate() {
@@ -314,6 +322,7 @@ impl Scenario {
                     }
                     Ok(response)
                 });
+                self.documents.keep(&call, &result, now);
                 call.answer(result)
             }
             Action::Listen(call) if self.browser_is_missing && self.absence_is_known => {
