@@ -107,6 +107,11 @@ impl Binding {
         self.jwt.spend();
     }
 
+    /// For another request, which may be made again, too.
+    pub(crate) fn anew(self) -> Self {
+        Self { asked_anew: false, ..self }
+    }
+
     /// A nonce came; whether the request is worth another try with it.
     pub(crate) fn takes_nonce(&mut self, nonce: Option<String>, refused_for_it: bool) -> bool {
         let Some(nonce) = nonce else { return false };
