@@ -131,6 +131,12 @@ fn a_server_that_wants_signatures_from_a_client_without_a_key_is_told_of_before_
     let answer = s.call_tool("whoami");
     assert!(answer.error().to_string().contains("`client_key`"), "{answer:?}");
     assert_eq!(s.browser_opened(), 0);
+    // A key signs for the client that it belongs to, and for no other that we are here.
+    let mut s = signing();
+    s.config.client_issuer = Some("https://other.example.com".to_owned());
+    let answer = s.call_tool("whoami");
+    assert!(answer.error().to_string().contains("`client_key`"), "{answer:?}");
+    assert_eq!((s.signed, s.browser_opened()), (0, 0));
     let mut s = Scenario::new();
     s.config.sign_requests = true;
     assert!(s.try_start().unwrap_err().to_string().contains("sign_requests"));

@@ -177,13 +177,13 @@ pub(crate) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// A server that names another authorization server must not get the secret that was made for
-    /// the first one.
+    /// A server that names another authorization server must not get what was made for the first one:
+    /// the client's secret, or what its key or certificate proves.
     fn lives_elsewhere(&self, issuer: &str) -> bool {
         let bound = self.config.client_home().is_some();
         let home =
             self.client_home.filter(|h| Some(&h.client_id) == self.config.client_id.as_ref());
-        !bound && self.config.has_client_secret() && home.is_some_and(|h| h.issuer != issuer)
+        !bound && self.config.client_proves_itself() && home.is_some_and(|h| h.issuer != issuer)
     }
 }
 
@@ -201,7 +201,7 @@ pub(crate) fn choose(
     let mut closed = Vec::new();
     match &config.client_id {
         Some(_) if known.lives_elsewhere(&found.issuer) => {
-            closed.push("the configured client has a secret and logged in with another issuer before (name its issuer in `client_issuer`)");
+            closed.push("the configured client has a secret, key or certificate and logged in with another issuer before (name its issuer in `client_issuer`)");
         }
         Some(_) if config.client_belongs_to(&found.issuer) => {
             return match configured(config, Some(found), &found.issuer) {

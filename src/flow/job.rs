@@ -306,4 +306,12 @@ impl Job {
         found.leniencies.extend(self.went_private.then_some(Leniency::PrivateAddress));
         Learned { discovery: Some(found), ..self.learned.clone() }
     }
+    /// The same once there are tokens: a configured client is at home where it got them.
+    pub(super) fn learned_as(&self, identity: &Identity, found: &Discovery) -> Learned {
+        let client_home = (identity.source == ClientSource::Configured).then(|| ClientHome {
+            client_id: identity.client_id.clone(),
+            issuer: found.issuer.clone(),
+        });
+        Learned { client_home, ..self.learned_with(found) }
+    }
 }

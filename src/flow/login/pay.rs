@@ -10,7 +10,7 @@ use crate::flow::job::Job;
 use crate::flow::{HttpResult, Learned, Notes, Step};
 use crate::notice::ClientSource;
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery};
+use crate::session::record::Discovery;
 use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 
@@ -74,8 +74,7 @@ impl Login {
         identity: &Identity,
         purchase: &Purchase,
     ) -> Learned {
-        let mut learned = job.learned_with(found);
-        learned.client_home = home(identity, purchase);
+        let mut learned = job.learned_as(identity, found);
         // Also one that was registered earlier: another program may have put its own in the record
         // since, and only this one can renew these tokens.
         if identity.source.kind() == ClientSource::Registered {
@@ -87,11 +86,4 @@ impl Login {
         }
         learned
     }
-}
-
-fn home(identity: &Identity, purchase: &Purchase) -> Option<ClientHome> {
-    (identity.source == ClientSource::Configured).then(|| ClientHome {
-        client_id: identity.client_id.clone(),
-        issuer: purchase.issuer.clone(),
-    })
 }
