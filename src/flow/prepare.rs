@@ -138,7 +138,7 @@ impl Prepare {
         let (found, ids) = (&self.authorize.found, &mut self.ids);
         let taken = found.server.request_object_signing_alg_values_supported.as_deref();
         let (params, client_id) = (&self.params, &self.identity.client_id);
-        let (audience, key_id) = (found.server.issuer.as_str(), config.client_key_id.as_deref());
+        let (audience, key_id) = (found.audience(), config.client_key_id.as_deref());
         jwt.wanted(
             |algorithm, _| {
                 let id = ids.next();
