@@ -79,6 +79,7 @@ impl Request {
         found: &Discovery,
         identity: Identity,
         purchase: Purchase,
+        binding: Option<Binding>,
         config: &Config,
         entropy: &mut Entropy,
         now: UnixTime,
@@ -87,7 +88,7 @@ impl Request {
             return Err(ErrorKind::NoDeviceGrant { issuer: printable_url(&found.issuer) }.into());
         };
         let assertion = identity.key.as_ref().map(|key| key.jwt());
-        let (binding, ids) = (Binding::wanted(config, found), Identifiers::new(entropy));
+        let ids = Identifiers::new(entropy);
         Self { purchase, identity, endpoint, binding, assertion, ids }.go_on(config, now)
     }
 

@@ -9,7 +9,7 @@ use url::{Url, form_urlencoded};
 use crate::config::{Config, DpopUse, SendResource};
 use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
-use crate::flow::binding::Binding;
+use crate::flow::binding::{Binding, Nonce};
 use crate::flow::identity::Identity;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
@@ -267,8 +267,8 @@ impl Exchange {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<(), Bought>, Failed> {
-        let nonce = reply.as_ref().ok().and_then(|reply| dpop::nonce(reply.headers()));
-        let nonce = nonce.map(str::to_owned);
+        let endpoint = self.endpoint.as_str();
+        let nonce = reply.as_ref().ok().and_then(|reply| Nonce::of(endpoint, reply.headers()));
         let answer = self.read(now, reply);
         self.assertion.iter_mut().for_each(Jwt::spend);
         if let Some(binding) = &mut self.binding {

@@ -3,7 +3,6 @@
 use super::{Ended, Login, Place, Stage, Turn, rejects_client};
 use crate::error::ErrorKind;
 use crate::flow::authorize::Authorize;
-use crate::flow::binding::Binding;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::Identity;
 use crate::flow::job::Job;
@@ -18,7 +17,7 @@ impl Login {
     pub(super) fn pay(mut job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
         let purchase = job.purchase(&found, &identity, requested, resource, now);
-        let binding = Binding::wanted(&job.config, &found);
+        let binding = job.binding(&found);
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
         let (exchange, ask) = Exchange::start(
