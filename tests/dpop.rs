@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mcp_auth::{DpopUse, ErrorKind, Notice, SecretRef, TokenState};
+use mcp_auth::{DpopUse, ErrorKind, Need, Notice, SecretRef, TokenState, Verdict};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::signer::public_key;
 use mcp_auth_world::{Canned, Fault, NetworkError, What, World, assert_fails};
@@ -170,6 +170,38 @@ fn a_nonce_of_the_mcp_server_is_taken_up_and_costs_no_token() {
     let refused = s.world.log.iter().filter(|exchange| exchange.answer == Ok(401)).count();
     // The probe, the first call, and the first with a new nonce.
     assert_eq!(refused, 3);
+}
+
+#[test]
+fn a_refusal_for_a_nonce_that_nobody_sees_is_the_callers_and_costs_no_token() {
+    let hidden = || {
+        let answer = Canned::json(401, r#"{"error":"use_dpop_nonce"}"#);
+        answer.header("www-authenticate", r#"DPoP error="use_dpop_nonce""#)
+    };
+    let mut s = bound();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    // Some transports keep no header fields of refusals, and some servers forget this one.
+    for _ in 0..2 {
+        s.world.faults.push(Fault::answer("POST", "/mcp", hidden()));
+        assert_eq!(s.call_tool("whoami").status(), 401);
+    }
+    assert_eq!((s.browser_opened(), s.world.count(What::TokenRequests)), (1, 1));
+    // The nonce that another request has brought meanwhile is tried.
+    let before = s.grant();
+    s.world.resource.dpop_nonce = Some("m-1".to_owned());
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    let (now, after) = (s.now(), s.grant());
+    let request = http::Request::post("https://mcp.example.com/mcp").body(()).unwrap();
+    let response = http::Response::builder()
+        .status(401)
+        .header("www-authenticate", r#"DPoP error="use_dpop_nonce""#)
+        .body(())
+        .unwrap();
+    let mut judge = |grant| s.machine().judge(now, &request, &response, grant, &Need::default());
+    assert!(matches!(judge(Some(&before)), Verdict::Again(_)));
+    assert!(matches!(judge(Some(&after)), Verdict::Deliver));
+    // Without a token, or with another kind of one, it is a refusal like any other.
+    assert!(matches!(judge(None), Verdict::Refused(_)));
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) struct Session {
     /// Where the server was seen in this run: that counts more than what is stored.
     seen_at: Option<IpAddr>,
     /// What the server wants to see in proofs (RFC 9449 §8).
-    nonce: Option<String>,
+    pub(crate) nonce: Option<String>,
     /// The same for a token endpoint. It ends soon, and is not worth to be saved.
     pub(crate) token_nonce: Option<Nonce>,
     header: Option<HeaderValue>,
