@@ -80,6 +80,8 @@
 //! Client certificates ([`Config::client_certificate`](mcp_auth::Config::client_certificate)): a request
 //! that has to show one is refused, and nothing of it is sent. The blocking host shows them.
 
+#![warn(unreachable_pub)]
+
 mod builder;
 mod documents;
 mod driver;
