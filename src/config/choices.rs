@@ -48,7 +48,9 @@ pub enum SendResource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssertionAudience {
-    /// The authorization server's issuer identifier: an assertion for it is of no use anywhere else.
+    /// The authorization server's issuer identifier, as the only value (draft-ietf-oauth-rfc7523bis): an
+    /// assertion for it is of no use anywhere else. Request objects are always for it (RFC 9101 §4). Where
+    /// endpoints are configured without an issuer, both are for the token endpoint.
     #[default]
     Issuer,
     /// The URL of the token endpoint, for servers that know nothing else.

@@ -2,7 +2,8 @@
 //!
 //! | answer | the token it was sent with | then |
 //! |---|---|---|
-//! | 401 `use_dpop_nonce` with a nonce that the proof didn't have | bound to a key | again |
+//! | 401 `use_dpop_nonce`, and there is a nonce that the proof didn't have | bound to a key | again |
+//! | 401 `use_dpop_nonce`, and there is none | bound to a key | delivered: no other token helps |
 //! | 401, 403 `insufficient_scope` | | refused |
 //! | 307, 308 to the same URL but for its last slash | | moved |
 //! | any other redirect | not just obtained, and can be renewed | refused: one refresh |
@@ -68,7 +69,8 @@ impl AuthMachine {
     /// What the answer to a request that was sent with `grant` calls for; `need` is what it was for.
     /// It changes nothing.
     ///
-    /// A 401 and a 403 `insufficient_scope` are refusals. Some servers say otherwise that a token has
+    /// A 401 and a 403 `insufficient_scope` are refusals; but a 401 `use_dpop_nonce` is one of the proof
+    /// (RFC 9449 §9), and no other token helps. Some servers say otherwise that a token has
     /// expired, by 500 or by a redirect to a login page: where that may be meant, one refresh is
     /// tried, without a person, and no other before the new token is a minute old. The one redirect
     /// that is followed keeps the method (307, 308), and leads to the same URL with a slash at the end
@@ -90,12 +92,16 @@ impl AuthMachine {
         let (status, headers) = (response.status(), response.headers());
         let generation = grant.map(Grant::generation);
         if let Some(challenged) = Challenged::read(status, headers, generation, need) {
-            let is_nonce = challenged.error() == Some("use_dpop_nonce");
-            if let (Some(nonce), Some(grant)) = (dpop::nonce(headers), grant)
-                && is_nonce
-                && grant.wants_nonce(nonce)
+            if let Some(grant) = grant.filter(|grant| grant.is_bound())
+                && challenged.error() == Some("use_dpop_nonce")
             {
-                return Verdict::Again(Challenged { nonce: Some(nonce.to_owned()), ..challenged });
+                // Where it isn't shown, another request may have seen it.
+                let nonce = dpop::nonce(headers).or(self.session.nonce.as_deref());
+                let nonce = nonce.filter(|nonce| grant.wants_nonce(nonce)).map(str::to_owned);
+                return match nonce {
+                    Some(_) => Verdict::Again(Challenged { nonce, ..challenged }),
+                    None => Verdict::Deliver,
+                };
             }
             let challenged = challenged.asked_at(request.uri());
             return Verdict::Refused(challenged.seen_at(response.extensions().get().copied()));

@@ -39,6 +39,7 @@ pub(crate) const STORE_DEADLINE: Duration = Duration::from_secs(90);
 pub struct LoadCall {
     pub(crate) id: CallId,
     pub(crate) lock: bool,
+    pub(crate) servers: Vec<String>,
 }
 
 impl LoadCall {
@@ -48,6 +49,13 @@ impl LoadCall {
     /// deadline has passed is given back by the host: no release comes for it.
     pub fn lock(&self) -> bool {
         self.lock
+    }
+
+    /// Whom the lock may be held for the longer, because they are slow to answer: the MCP server and the
+    /// authorization server, as `host` or `host:port`. Empty where nothing is sent before it is
+    /// released. For a host that bounds how much goes on at once, and wants no server to take all of it.
+    pub fn servers(&self) -> &[String] {
+        &self.servers
     }
 
     /// How long this may take.

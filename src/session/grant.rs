@@ -188,6 +188,11 @@ impl Grant {
         Ok(())
     }
 
+    /// Whether it is sent with proofs.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.bound.is_some()
+    }
+
     /// Whether the server wants another nonce than the proofs of this grant have.
     pub(crate) fn wants_nonce(&self, nonce: &str) -> bool {
         self.bound.as_ref().is_some_and(|bound| bound.nonce.as_deref() != Some(nonce))

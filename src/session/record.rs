@@ -22,6 +22,7 @@ use crate::wire::registration::Registered;
 use crate::wire::scope::ScopeSet;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
+use crate::wire::url as address;
 
 /// The version that is written. Older ones are read as if they were of this one, and written back as
 /// that with the next save; a record of a newer program is kept aside.
@@ -186,6 +187,20 @@ pub struct Discovery {
     pub freshness: Option<MetadataFreshness>,
     /// What had to be overlooked.
     pub leniencies: Vec<Leniency>,
+}
+
+impl Discovery {
+    /// Whom it is for what a client signs (`aud`): assertions (RFC 7523 §3) and request objects (RFC 9101
+    /// §4). It is the issuer in the server's own words, unless they name somebody else, who could be shown
+    /// it then; and the token endpoint where nobody knows the issuer.
+    pub(crate) fn audience(&self) -> &str {
+        let own = self.server.issuer.as_str();
+        match self.server.token_endpoint.as_deref() {
+            Some(endpoint) if !self.knows_issuer => endpoint,
+            _ if address::issuers_match(own, &self.issuer) => own,
+            _ => &self.issuer,
+        }
+    }
 }
 
 /// How the authorization server became known.

@@ -130,7 +130,8 @@ impl PushedReply {
     }
 }
 
-/// What is signed of a request object (RFC 9101 §4, §10.8): the parameters, by whom and for whom.
+/// What is signed of a request object (RFC 9101 §4, §10.8): the parameters, by whom (`iss`) and for whom
+/// (`aud`), which is the server's issuer.
 pub fn request_object(
     params: &[(String, String)],
     client_id: &str,

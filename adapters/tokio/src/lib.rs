@@ -49,7 +49,7 @@
 //! Each call ends by the builder's [`timeout`](Builder::timeout), and each request keeps the core's
 //! limits of time and size. No redirect is followed by itself, no cookie is kept, and proxies come from
 //! the environment as reqwest reads it. Of the sessions of a registry, so many as it says refresh at
-//! once; a login that somebody waits for is not held up by that.
+//! once, and half as many at one server; a login that somebody waits for is not held up by that.
 //!
 //! # Where requests may lead
 //!
@@ -94,6 +94,7 @@ mod sending;
 mod session;
 mod source;
 mod timer;
+mod turns;
 
 use std::sync::Arc;
 

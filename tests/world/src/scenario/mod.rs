@@ -104,6 +104,8 @@ pub struct Scenario {
     pub notices: Vec<Notice>,
     /// The page that each redirect got.
     pub pages: Vec<Page>,
+    /// Whom the store was locked for, each time that it was asked to be.
+    pub locked_for: Vec<Vec<String>>,
     documents: Documents,
     wall: u64,
     mono: Duration,
@@ -155,6 +157,7 @@ impl Scenario {
             browsed: Vec::new(),
             notices: Vec::new(),
             pages: Vec::new(),
+            locked_for: Vec::new(),
             documents: Documents::default(),
             wall: 1_700_000_000,
             mono: Duration::from_secs(1_000),

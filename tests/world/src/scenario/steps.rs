@@ -294,6 +294,9 @@ impl Scenario {
     fn perform_action(&mut self, action: Action) -> Event {
         match action {
             Action::Load(call) => {
+                if call.lock() {
+                    self.locked_for.push(call.servers().to_vec());
+                }
                 let loaded = self.store.load(self.current, call.lock());
                 call.answer(loaded)
             }
