@@ -1,11 +1,14 @@
 //! Our wall clock and the servers'.
 
+use http::uri::Authority;
+
 use crate::flow::HttpResult;
 use crate::machine::AuthMachine;
 use crate::machine::lane::Asked;
 use crate::output::{Purpose, shared};
 pub(super) use crate::session::clock::Told;
 use crate::session::clock::{self, ClockSkew};
+use crate::text::printable;
 use crate::time::Now;
 use crate::wire::date;
 
@@ -17,7 +20,7 @@ impl AuthMachine {
         self.session.record.clock_skew.as_ref()
     }
 
-    pub(super) fn compare_clocks(&mut self, now: Now, asked: Asked, reply: &HttpResult) {
+    pub(super) fn compare_clocks(&mut self, now: Now, asked: &Asked, reply: &HttpResult) {
         let Ok(response) = reply else { return };
         let Some(date) = date::of(response.headers()) else { return };
         // What its clock says now, where the answer came to another session, a while ago.
@@ -28,8 +31,9 @@ impl AuthMachine {
         if kept && ahead > 0 {
             return;
         }
+        let server = printable(asked.uri.authority().map_or("", Authority::as_str));
         let known = &mut self.session.record.clock_skew;
-        let notice = self.clocks.compare(known, asked.server, ahead, now.wall);
+        let notice = self.clocks.compare(known, server, ahead, now.wall);
         self.take_notes(notice);
     }
 }

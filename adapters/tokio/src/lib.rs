@@ -83,6 +83,8 @@
 //! `signer`, on by default: keys in PEM sign, where a session is given no
 //! [`Signer`](mcp_auth_host::signer::Signer) of the program's own. It brings *ring*, too.
 
+#![warn(unreachable_pub)]
+
 mod builder;
 mod documents;
 mod driver;

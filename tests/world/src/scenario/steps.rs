@@ -125,6 +125,21 @@ impl Scenario {
         }
     }
 
+    /// Runs until an action whose name contains `what` was asked for, and takes it out of the host's
+    /// hands: it is the story's to perform, and its answer to [`handle`](Self::handle).
+    ///
+    /// # Panics
+    ///
+    /// If the program comes to rest before.
+    pub fn take_action(&mut self, what: &str) -> Action {
+        self.run_until(what);
+        let at = self.find(what, |open| matches!(open.state, OpenState::Asked(_)));
+        match self.program().open.remove(at).state {
+            OpenState::Asked(action) => action,
+            OpenState::Answered(event) => panic!("`{what}` was performed already: {event:?}"),
+        }
+    }
+
     /// Takes the first open answer whose name contains `what` out of the host's hands: it is
     /// delivered when the story [`bring`](Self::bring)s it.
     pub fn hold(&mut self, what: &str) -> Held {
