@@ -394,7 +394,7 @@ mod registry {
                 self.count(&server, |now| now + 1);
                 let sent: Result<Response<Vec<u8>>, _> =
                     self.client.send(request, limits, reach).await;
-                sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(50)).await;
                 self.count(&server, |now| now - 1);
                 sent
             })
