@@ -9,9 +9,10 @@ use mcp_auth::output::{
     ShowCodeCall, SignCall,
 };
 use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
-use mcp_auth::{Error, HostError, Proof, Revision, SecretRef};
+use mcp_auth::{ClientCertificate, Error, HostError, Proof, Revision, SecretRef};
 
 use crate::browser::Browser;
+use crate::identity::Identity;
 use crate::listener::{self, CallbackAddress, CallbackListener, RunningListener};
 use crate::secrets::{self, SecretProvider};
 use crate::signer::Signer;
@@ -82,6 +83,22 @@ impl Hands {
     /// See [`secrets::find`].
     pub fn secret_at(&self, place: &SecretRef) -> Result<Option<FoundSecret>, HostError> {
         contain(panicked, || secrets::find(place, self.secrets.as_deref()))
+    }
+
+    /// What a client shows when it connects (mutual TLS).
+    ///
+    /// # Errors
+    ///
+    /// See [`secrets::find`]; or it is not there.
+    pub fn identity(&self, places: &ClientCertificate) -> Result<Identity, HostError> {
+        let read = |place: &SecretRef| {
+            let fail = |why: &dyn std::fmt::Display| {
+                HostError::new(format!("the client's certificate, {place}: {why}"))
+            };
+            let found = self.secret_at(place).map_err(|error| fail(&error))?;
+            found.map(|found| found.value().clone()).ok_or_else(|| fail(&"it is not set"))
+        };
+        Ok(Identity::new(places.clone(), read(&places.certificate)?, read(&places.key)?))
     }
 
     /// The public half of a key.
