@@ -1,10 +1,12 @@
 //! Secrets, and what keys say: each goes to the work that asked for it.
 
+use crate::event::SignerAnswer;
 use crate::flow::Notes;
 use crate::flow::secret::SecretResult;
 use crate::flow::sign::SignerResult;
 use crate::machine::AuthMachine;
 use crate::machine::lane::{Lane, Work};
+use crate::notice::Notice;
 use crate::time::Now;
 
 /// What the host has looked up or signed.
@@ -16,6 +18,9 @@ pub(super) enum Told {
 impl AuthMachine {
     pub(super) fn on_told(&mut self, now: Now, mut lane: Lane, told: Told) {
         let mut notes = Notes::new();
+        if let Told::Signer(Ok(SignerAnswer::Key { exposed_at: Some(place), .. })) = &told {
+            notes.push(Notice::SecretExposed { place: place.to_string() });
+        }
         match (std::mem::replace(&mut lane.work, Work::Over), told) {
             (Work::Login(login), told) => {
                 let turn = match told {

@@ -19,6 +19,36 @@ pub struct KeyCall {
     pub(crate) key: SecretRef,
 }
 
+/// The public half of a key, as it was found.
+#[derive(Debug)]
+pub struct FoundKey {
+    public: PublicKey,
+    exposed: bool,
+}
+
+impl FoundKey {
+    /// Of a key that its owner alone can read, or nobody.
+    pub fn new(public: PublicKey) -> Self {
+        Self { public, exposed: false }
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Whether others can read the private one.
+    pub fn is_exposed(&self) -> bool {
+        self.exposed
+    }
+
+    /// The same, and others than its owner can read the private one: people are told.
+    #[must_use]
+    pub fn exposed(self) -> Self {
+        Self { exposed: true, ..self }
+    }
+}
+
 impl KeyCall {
     /// Which key.
     pub fn key(&self) -> &SecretRef {
@@ -31,8 +61,13 @@ impl KeyCall {
     }
 
     /// The public key, or why there is none.
-    pub fn answer(self, result: Result<PublicKey, HostError>) -> Event {
-        answer(self.id, AnswerContent::Signer(result.map(SignerAnswer::Key)))
+    pub fn answer(self, result: Result<FoundKey, HostError>) -> Event {
+        let Self { id, key } = self;
+        let found = |FoundKey { public, exposed }| SignerAnswer::Key {
+            public,
+            exposed_at: exposed.then_some(key),
+        };
+        answer(id, AnswerContent::Signer(result.map(found)))
     }
 }
 
