@@ -5,7 +5,7 @@ use http::uri::Authority;
 use crate::flow::HttpResult;
 use crate::machine::AuthMachine;
 use crate::machine::lane::Asked;
-use crate::output::Purpose;
+use crate::output::{Purpose, shared};
 pub(super) use crate::session::clock::Told;
 use crate::session::clock::{self, ClockSkew};
 use crate::text::printable;
@@ -21,10 +21,10 @@ impl AuthMachine {
     }
 
     pub(super) fn compare_clocks(&mut self, now: Now, asked: &Asked, reply: &HttpResult) {
-        let Some(date) = reply.as_ref().ok().and_then(|response| date::of(response.headers()))
-        else {
-            return;
-        };
+        let Ok(response) = reply else { return };
+        let Some(date) = date::of(response.headers()) else { return };
+        // What its clock says now, where the answer came to another session, a while ago.
+        let date = date.plus(shared::age(response));
         let ahead = clock::ahead(asked.at, now, date);
         // A cache may have kept it: an old date says nothing.
         let kept = matches!(asked.purpose, Purpose::ResourceMetadata | Purpose::ServerMetadata);

@@ -22,6 +22,32 @@ use crate::wire::{dpop, url as address};
 
 /// What a host does with the server's answer to a request of its own: see
 /// [`AuthMachine::judge`].
+///
+/// ```
+/// use http::{Request, Response};
+/// use mcp_auth::{Event, Need, Verdict};
+/// # use std::sync::Arc;
+/// # use mcp_auth::{AuthMachine, Config, Entropy};
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # let (now, grant, need) = (s.now(), s.grant(), Need::default());
+/// # let (url, config) = ("https://mcp.example.com/mcp", Arc::new(Config::default()));
+/// # let mut machine = AuthMachine::new(url, config, Entropy::from_bytes([7; 32]))?;
+/// # let mut request = Request::post(url).body(())?;
+///
+/// let response = Response::builder().status(401).body("who are you?")?; // by the server
+/// match machine.judge(now, &request, &response, Some(&grant), &need) {
+///     Verdict::Refused(challenged) | Verdict::Again(challenged) => {
+///         // Send it again, with the token that `machine.token` has then.
+///         machine.handle(now, Event::Challenged(challenged));
+///     }
+///     Verdict::Moved(uri) => *request.uri_mut() = uri, // send it again
+///     _ => unreachable!("this one isn't for the caller"),
+/// }
+/// # let response = Response::builder().status(200).body("")?;
+/// # assert!(matches!(machine.judge(now, &request, &response, Some(&grant), &need), Verdict::Deliver));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Verdict {

@@ -150,6 +150,17 @@ impl StepUp {
 }
 
 /// What discovery found, where, and which leniency it needed.
+///
+/// ```
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.demanded(mcp_auth::Demand::inspect())?;
+/// # let machine = s.machine();
+/// let found = machine.discovery().unwrap(); // after `Demand::inspect`
+/// println!("{} asks {} for tokens", found.resource, found.issuer);
+/// assert_eq!(found.server.supports_s256(), Some(true));
+/// assert!(found.leniencies.is_empty(), "to the letter");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Discovery {
@@ -193,6 +204,21 @@ impl Discovery {
 }
 
 /// How the authorization server became known.
+///
+/// ```
+/// use mcp_auth::{Config, Provenance};
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # assert_eq!(s.inspect()?.unwrap().provenance, Provenance::ResourceMetadata);
+/// # s.crash();
+///
+/// let config = Config { issuer: Some("https://auth.example.com".into()), ..Config::default() };
+/// # s.config = config;
+/// # s.demanded(mcp_auth::Demand::inspect())?;
+/// # let machine = s.machine();
+/// // Whatever the MCP server names:
+/// assert_eq!(machine.discovery().unwrap().provenance, Provenance::Configured);
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -67,6 +67,8 @@
 //!
 //! The README of this crate shows how, name by name.
 
+#![warn(unreachable_pub)]
+
 mod client;
 mod failure;
 mod operation;
