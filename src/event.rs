@@ -7,7 +7,7 @@ use url::Url;
 use crate::output::{CallId, FoundSecret, HostError, TransportError};
 use crate::reach::PeerAddress;
 use crate::restore::CachedLogin;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretRef};
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
 use crate::wire::jws::PublicKey;
@@ -364,7 +364,11 @@ pub(crate) enum AnswerContent {
 /// What a host's signer says.
 #[derive(Debug)]
 pub(crate) enum SignerAnswer {
-    Key(PublicKey),
+    /// `exposed_at`: where others can read its private half.
+    Key {
+        public: PublicKey,
+        exposed_at: Option<SecretRef>,
+    },
     Signature(Vec<u8>),
 }
 

@@ -106,7 +106,7 @@ pub enum Notice {
         /// When it is tried again.
         retry_in: Duration,
     },
-    /// A secret is where others than its owner can read it.
+    /// A secret, or a key, is where others than its owner can read it.
     SecretExposed {
         /// Where.
         place: String,

@@ -27,7 +27,7 @@ pub use prompt::{BrowseCall, CallbackHost, CallbackPort, ListenCall, ListenSpec,
 pub(crate) use secrets::SECRET_DEADLINE;
 pub use secrets::{FoundSecret, SecretCall};
 pub(crate) use signer::SIGNER_DEADLINE;
-pub use signer::{KeyCall, SignCall};
+pub use signer::{FoundKey, KeyCall, SignCall};
 pub(crate) use store::STORE_DEADLINE;
 pub use store::{LoadCall, Revision, SaveCall};
 

@@ -15,6 +15,7 @@ use crate::machine::AuthMachine;
 use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
+use crate::machine::secret::Told;
 use crate::machine::store::{Again, Loaded};
 use crate::machine::upkeep::Then;
 use crate::notice::{ClientSource, Leniency, Notice};
@@ -95,12 +96,12 @@ impl AuthMachine {
             }
             (Flight::Secret, AnswerContent::Secret(result)) => {
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
-                    self.on_secret(now, lane, result);
+                    self.on_told(now, lane, Told::Secret(result));
                 }
             }
             (Flight::Signer, AnswerContent::Signer(result)) => {
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
-                    self.on_signer(now, lane, result);
+                    self.on_told(now, lane, Told::Signer(result));
                 }
             }
             (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {

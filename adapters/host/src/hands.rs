@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::{
-    BrowseCall, FoundSecret, KeyCall, ListenSpec, LoadCall, Page, SaveCall, SecretCall,
+    BrowseCall, FoundKey, FoundSecret, KeyCall, ListenSpec, LoadCall, Page, SaveCall, SecretCall,
     ShowCodeCall, SignCall,
 };
-use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
+use mcp_auth::wire::jws::SigningAlgorithm;
 use mcp_auth::{ClientCertificate, Error, HostError, Proof, Revision, SecretRef};
 
 use crate::browser::Browser;
@@ -106,8 +106,8 @@ impl Hands {
     /// # Errors
     ///
     /// What the signer says.
-    pub fn key(&self, call: &KeyCall) -> Result<PublicKey, HostError> {
-        self.with_signer(|signer| signer.public_key(call.key()))
+    pub fn key(&self, call: &KeyCall) -> Result<FoundKey, HostError> {
+        self.with_signer(|signer| signer.find(call.key()))
     }
 
     /// What a key signs.
