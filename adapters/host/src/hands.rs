@@ -12,7 +12,7 @@ use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
 use mcp_auth::{Error, HostError, Proof, Revision, SecretRef};
 
 use crate::browser::Browser;
-use crate::listener::{self, CallbackAddress, CallbackListener, RunningListener};
+use crate::listener::{self, CallbackListener, RunningListener};
 use crate::secrets::{self, SecretProvider};
 use crate::signer::Signer;
 use crate::store::{Lock, Store};
@@ -174,7 +174,7 @@ impl Hands {
         if self.show_code.is_some() {
             contain(panicked, || self.browser.check().map_err(HostError::headless))?;
         }
-        let bound = CallbackListener::bind(&CallbackAddress::from(spec));
+        let bound = CallbackListener::bind(spec);
         bound.and_then(|bound| bound.start(on_redirect)).map_err(HostError::new)
     }
 

@@ -15,7 +15,7 @@ use crate::secrets::SecretProvider;
 use crate::signer::Signer;
 use crate::store::{HookedStore, MemoryStore, Store};
 use crate::system;
-use crate::tokens::Hooks;
+use crate::tokens::{ClientCredentialsPersister, Hooks, TokenPersister};
 
 /// What a call is given beside the time that a person may take in the browser.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -34,7 +34,8 @@ pub struct Setup {
     pub secrets: Option<Box<dyn SecretProvider>>,
     pub signer: Option<Box<dyn Signer>>,
     pub cached: Option<CachedLogin>,
-    pub hooks: Hooks,
+    pub token_persister: Option<Box<dyn TokenPersister>>,
+    pub client_credentials_persister: Option<Box<dyn ClientCredentialsPersister>>,
     pub on_notice: OnNotice,
     pub timeout: Option<Duration>,
     pub program: Option<String>,
@@ -67,7 +68,8 @@ impl Setup {
             secrets: None,
             signer: None,
             cached: None,
-            hooks: Hooks::default(),
+            token_persister: None,
+            client_credentials_persister: None,
             on_notice: Box::new(|_| {}),
             timeout: None,
             program: None,
@@ -85,7 +87,8 @@ impl Setup {
         let person = Duration::from_secs(self.config.login_timeout_seconds);
         let timeout = self.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
         let machine = AuthMachine::new(&self.server, self.config, entropy()?)?;
-        let hooks = Arc::new(self.hooks);
+        let hooks = Hooks::new(self.token_persister, self.client_credentials_persister);
+        let hooks = Arc::new(hooks);
         let hands = Hands {
             store: Box::new(HookedStore::new(self.store, hooks.clone())),
             hooks,
@@ -209,7 +212,7 @@ macro_rules! setup_methods {
             mut self,
             persister: impl $crate::tokens::TokenPersister + 'static,
         ) -> Self {
-            self.setup.hooks.set_token_persister(persister);
+            self.setup.token_persister = Some(::std::boxed::Box::new(persister));
             self
         }
 
@@ -219,7 +222,8 @@ macro_rules! setup_methods {
             mut self,
             persister: impl $crate::tokens::ClientCredentialsPersister + 'static,
         ) -> Self {
-            self.setup.hooks.set_client_credentials_persister(persister);
+            let persister = ::std::boxed::Box::new(persister);
+            self.setup.client_credentials_persister = Some(persister);
             self
         }
 

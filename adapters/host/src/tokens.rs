@@ -220,31 +220,24 @@ impl<S: AsyncTokenSource, P: TokenPersister> AsyncTokenSource for PersistingToke
     }
 }
 
-/// What a program wants to be told when a record is saved: see
-/// [`HookedStore`](crate::store::HookedStore).
+/// Who is told when a record is saved: see [`HookedStore`](crate::store::HookedStore).
 #[derive(Default)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     tokens: Option<Box<dyn TokenPersister>>,
     client: Option<Box<dyn ClientCredentialsPersister>>,
     kept: Mutex<Kept>,
 }
 
 impl Hooks {
-    /// Of each refresh token.
-    pub fn set_token_persister(&mut self, persister: impl TokenPersister + 'static) {
-        self.tokens = Some(Box::new(persister));
-    }
-
-    /// Of each client that is registered.
-    pub fn set_client_credentials_persister(
-        &mut self,
-        persister: impl ClientCredentialsPersister + 'static,
-    ) {
-        self.client = Some(Box::new(persister));
+    pub(crate) fn new(
+        tokens: Option<Box<dyn TokenPersister>>,
+        client: Option<Box<dyn ClientCredentialsPersister>>,
+    ) -> Self {
+        Self { tokens, client, kept: Mutex::default() }
     }
 
     /// Why something isn't kept, if it isn't.
-    pub fn failure(&self) -> Option<HostError> {
+    pub(crate) fn failure(&self) -> Option<HostError> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).failure.clone()
     }
 

@@ -33,7 +33,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use error::StoreError;
-pub use hooked::HookedStore;
+pub(crate) use hooked::HookedStore;
 pub use interface::{Lock, Store};
 pub use lock::Guard;
 pub use memory::MemoryStore;
