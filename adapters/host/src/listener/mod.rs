@@ -25,6 +25,23 @@ pub use server::RunningListener;
 const FREE_PORT_TRIES: usize = 16;
 
 /// Why there is no listener.
+///
+/// ```
+/// use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
+/// use mcp_auth_host::listener::{CallbackListener, ListenError};
+///
+/// # let other = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+/// # let port = other.local_addr()?.port();
+/// let path = "/callback".to_owned();
+/// let spec = ListenSpec { host: CallbackHost::V4, port: CallbackPort::Fixed(port), path };
+/// match CallbackListener::bind(&spec) {
+///     Ok(listener) => println!("come back to {}", listener.redirect_uri()),
+///     Err(ListenError::Busy { port }) => println!("another login is under way on port {port}"),
+///     Err(other) => return Err(other.into()),
+/// }
+/// # assert!(matches!(CallbackListener::bind(&spec), Err(ListenError::Busy { port: p }) if p == port));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
@@ -60,6 +77,34 @@ pub enum ListenError {
 }
 
 /// A bound listener that doesn't answer yet: connections wait until [`start`](Self::start).
+///
+/// ```
+/// use std::sync::mpsc::channel;
+///
+/// use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
+/// use mcp_auth_host::listener::{CallbackListener, Page};
+///
+/// let path = "/callback".to_owned();
+/// let spec = ListenSpec { host: CallbackHost::V4, port: CallbackPort::Free, path };
+/// let bound = CallbackListener::bind(&spec)?;
+/// let redirect_uri = bound.redirect_uri().to_owned(); // for the authorization request
+///
+/// let (send, redirects) = channel();
+/// let running = bound.start(move |target| {
+///     let _ = send.send(target);
+///     Page::Success { program: Some("Notes".into()) }
+/// })?;
+/// # use std::io::{Read as _, Write as _};
+/// # let origin = redirect_uri.strip_prefix("http://").unwrap().strip_suffix("/callback").unwrap();
+/// # let mut browser = std::net::TcpStream::connect(origin)?;
+/// # write!(browser, "GET /callback?code=c&state=s HTTP/1.1\r\nHost: {origin}\r\n\r\n")?;
+/// # let mut page = String::new();
+/// # browser.read_to_string(&mut page)?;
+/// # assert!(page.contains("Notes finishes the login"), "{page}");
+/// assert_eq!(redirects.recv()?, "/callback?code=c&state=s");
+/// running.close();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CallbackListener {
     sockets: Vec<TcpListener>,
