@@ -22,6 +22,25 @@ use crate::tokens::Hooks;
 pub type ShowCode = Box<dyn Fn(&ShowCodeCall) -> Result<(), HostError> + Send + Sync>;
 
 /// The outside world, as one session uses it.
+///
+/// ```
+/// use mcp_auth::output::Page;
+/// use mcp_auth::{Secret, SecretRef};
+/// use mcp_auth_host::setup::Setup;
+///
+/// let hands = Setup {
+///     secrets: Some(Box::new(|name: &str| Ok((name == "notes").then(|| Secret::from("hush"))))),
+///     program: Some("Notes".into()),
+///     ..Setup::new("https://mcp.example.com/mcp".into())
+/// }
+/// .open()?
+/// .hands;
+/// // Action::Secret names a place, and is answered with what is there.
+/// let found = hands.secret_at(&SecretRef::Name("notes".into()))?;
+/// assert_eq!(found.unwrap().value().expose(), "hush");
+/// assert!(hands.page(Page::Success).html().contains("Notes finishes the login"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Hands {
     pub(crate) store: Box<dyn Store>,
     pub(crate) hooks: Arc<Hooks>,

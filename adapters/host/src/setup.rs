@@ -24,6 +24,31 @@ const MARGIN: Duration = Duration::from_secs(60);
 pub type OnNotice = Box<dyn Fn(&Notice) + Send + Sync>;
 
 /// The parts of a session.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mcp_auth::Error;
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// /// Builds the sessions of a host.
+/// struct Builder {
+///     setup: Setup,
+/// }
+///
+/// impl Builder {
+///     mcp_auth_host::setup_methods!();
+///
+///     fn build(self) -> Result<Opened, Error> {
+///         self.setup.open()
+///     }
+/// }
+///
+/// let builder = Builder { setup: Setup::new("https://mcp.example.com/mcp".into()) };
+/// let opened = builder.timeout(Duration::from_secs(30)).program_name("Notes").build()?;
+/// assert_eq!(opened.timeout, Duration::from_secs(30));
+/// # Ok::<(), Error>(())
+/// ```
 #[expect(missing_docs, reason = "`setup_methods!` has the words")]
 pub struct Setup {
     pub server: String,
@@ -43,6 +68,29 @@ pub struct Setup {
 }
 
 /// A session that has begun, in parts.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use mcp_auth_host::desk::Desk;
+/// use mcp_auth_host::hands::Hands;
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// /// A session, as its callers and its driver share it.
+/// struct Session {
+///     /// Held for one call at a time.
+///     desk: Mutex<Desk>,
+///     /// Whoever uses them may be blocked.
+///     hands: Arc<Hands>,
+/// }
+///
+/// let Opened { desk, hands, max_body, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let session = Session { desk: Mutex::new(desk), hands: Arc::new(hands) };
+/// assert!(!session.desk.lock().unwrap().has_work()); // nothing is read or sent yet
+/// assert_eq!(max_body, 16 << 20);
+/// # assert!(session.hands.not_persisted().is_none());
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 pub struct Opened {
     /// The machine, and who waits.
     pub desk: Desk,
