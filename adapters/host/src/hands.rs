@@ -19,6 +19,18 @@ use crate::store::{Lock, Store};
 use crate::tokens::Hooks;
 
 /// Shows a person a code.
+///
+/// ```
+/// use mcp_auth_host::hands::ShowCode;
+/// use mcp_auth_host::setup::Setup;
+///
+/// let show: ShowCode = Box::new(|code| {
+///     println!("Open {} and enter {}", code.verification_uri(), code.user_code());
+///     Ok(())
+/// });
+/// let setup = Setup { show_code: Some(show), ..Setup::new("https://mcp.example.com/mcp".into()) };
+/// assert!(setup.open().is_ok());
+/// ```
 pub type ShowCode = Box<dyn Fn(&ShowCodeCall) -> Result<(), HostError> + Send + Sync>;
 
 /// The outside world, as one session uses it.

@@ -21,6 +21,14 @@ use crate::tokens::{ClientCredentialsPersister, Hooks, TokenPersister};
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// Who is told notices.
+///
+/// ```
+/// use mcp_auth_host::setup::{OnNotice, Setup};
+///
+/// let tell: OnNotice = Box::new(|notice| println!("{notice}"));
+/// let setup = Setup { on_notice: tell, ..Setup::new("https://mcp.example.com/mcp".into()) };
+/// assert!(setup.open().is_ok());
+/// ```
 pub type OnNotice = Box<dyn Fn(&Notice) + Send + Sync>;
 
 /// The parts of a session.
