@@ -12,7 +12,15 @@ use std::path::Path;
 use sources::sources;
 
 /// The libraries whose types are looked at, by their folders.
-const CRATES: [&str; 1] = ["."];
+const CRATES: [&str; 7] = [
+    ".",
+    "adapters/host",
+    "adapters/keyring",
+    "adapters/rmcp",
+    "adapters/tokio",
+    "adapters/tower",
+    "adapters/ureq",
+];
 
 /// The public types of a file that no example shows.
 fn unshown(code: &str) -> Vec<&str> {

@@ -7,10 +7,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
 use mcp_auth::{Demand, Event, Need, Notice};
-use mcp_auth_host::listener::{
-    CallbackAddress, CallbackListener, Page, PortChoice, RunningListener,
-};
+use mcp_auth_host::listener::{CallbackListener, Page, RunningListener};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{Canned, Fault, IssParameter, Person, What};
 
@@ -28,11 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Window {
     /// The token endpoint takes whatever code comes, once.
     pub fn open() -> Self {
-        Self::at(&CallbackAddress::default())
+        Self::at(CallbackPort::Free)
     }
 
-    fn at(address: &CallbackAddress) -> Self {
-        let bound = CallbackListener::bind(address).expect("a listener");
+    fn at(port: CallbackPort) -> Self {
+        let spec = ListenSpec { host: CallbackHost::V4, port, path: "/callback".into() };
+        let bound = CallbackListener::bind(&spec).expect("a listener");
         let callback = bound.redirect_uri().to_owned();
         let mut s = Scenario::new();
         s.config.redirect_uri = Some(callback.clone());
@@ -137,9 +137,9 @@ impl Window {
 
     /// Another login at the port of this one, which is closed first.
     pub fn reopen(self) -> Self {
-        let port = PortChoice::Fixed(self.port);
+        let port = CallbackPort::Fixed(self.port);
         self.listener.close();
-        Self::at(&CallbackAddress { port, ..CallbackAddress::default() })
+        Self::at(port)
     }
 }
 

@@ -15,6 +15,28 @@ const TEXT_BROWSERS: [&str; 7] =
     ["browsh", "elinks", "links", "links2", "lynx", "w3m", "www-browser"];
 
 /// Something that can show a URL to the user.
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use std::sync::mpsc::{Sender, channel};
+///
+/// use mcp_auth_host::browser::{Browser, BrowserError};
+///
+/// /// An app's own window: it shows what comes through this channel.
+/// struct Window(Sender<String>);
+///
+/// impl Browser for Window {
+///     fn open(&self, url: &str) -> Result<(), BrowserError> {
+///         let closed = |_| BrowserError::NotStarted { kind: ErrorKind::BrokenPipe };
+///         self.0.send(url.to_owned()).map_err(closed)
+///     }
+/// }
+///
+/// let (window, to_show) = channel();
+/// Window(window).open("https://as.example.com/authorize")?;
+/// assert_eq!(to_show.recv()?, "https://as.example.com/authorize");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Browser: Send + Sync {
     /// Shows `url` and returns within a moment, whether or not the browser keeps running.
     ///
@@ -37,6 +59,16 @@ pub trait Browser: Send + Sync {
 }
 
 /// Why no browser was opened. The URL is never part of the message.
+///
+/// ```
+/// use mcp_auth_host::browser::{Browser, BrowserError, SystemBrowser};
+///
+/// let browser = SystemBrowser::with_command("lynx");
+/// let error = browser.open("https://as.example.com/authorize?state=hush").unwrap_err();
+/// assert!(matches!(&error, BrowserError::TextBrowser { program } if program == "lynx"));
+/// assert!(error.to_string().contains("paste the redirect back")); // what the person can do
+/// assert!(!error.to_string().contains("hush"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrowserError {
@@ -74,6 +106,15 @@ pub enum BrowserError {
 /// `$BROWSER` is a list of commands, separated as in `$PATH` and tried in order; `%s` stands for
 /// the URL, which is appended where a command has no `%s`. A value that is a file's path is that
 /// file, whatever characters it has. Text browsers are refused.
+///
+/// ```
+/// use mcp_auth_host::browser::{Browser, BrowserError, SystemBrowser};
+///
+/// // This one, whatever the environment says; SystemBrowser::new() asks that.
+/// let browser = SystemBrowser::with_command("firefox --new-window %s");
+/// assert!(browser.check().is_ok());
+/// assert_eq!(browser.open("file:///etc/passwd"), Err(BrowserError::NotWeb));
+/// ```
 #[derive(Debug, Clone)]
 pub struct SystemBrowser {
     command: Option<OsString>,

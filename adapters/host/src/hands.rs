@@ -13,16 +13,47 @@ use mcp_auth::{ClientCertificate, Error, HostError, Proof, Revision, SecretRef};
 
 use crate::browser::Browser;
 use crate::identity::Identity;
-use crate::listener::{self, CallbackAddress, CallbackListener, RunningListener};
+use crate::listener::{self, CallbackListener, RunningListener};
 use crate::secrets::{self, SecretProvider};
 use crate::signer::Signer;
 use crate::store::{Lock, Store};
 use crate::tokens::Hooks;
 
 /// Shows a person a code.
+///
+/// ```
+/// use mcp_auth_host::hands::ShowCode;
+/// use mcp_auth_host::setup::Setup;
+///
+/// let show: ShowCode = Box::new(|code| {
+///     println!("Open {} and enter {}", code.verification_uri(), code.user_code());
+///     Ok(())
+/// });
+/// let setup = Setup { show_code: Some(show), ..Setup::new("https://mcp.example.com/mcp".into()) };
+/// assert!(setup.open().is_ok());
+/// ```
 pub type ShowCode = Box<dyn Fn(&ShowCodeCall) -> Result<(), HostError> + Send + Sync>;
 
 /// The outside world, as one session uses it.
+///
+/// ```
+/// use mcp_auth::output::Page;
+/// use mcp_auth::{Secret, SecretRef};
+/// use mcp_auth_host::setup::Setup;
+///
+/// let hands = Setup {
+///     secrets: Some(Box::new(|name: &str| Ok((name == "notes").then(|| Secret::from("hush"))))),
+///     program: Some("Notes".into()),
+///     ..Setup::new("https://mcp.example.com/mcp".into())
+/// }
+/// .open()?
+/// .hands;
+/// // Action::Secret names a place, and is answered with what is there.
+/// let found = hands.secret_at(&SecretRef::Name("notes".into()))?;
+/// assert_eq!(found.unwrap().value().expose(), "hush");
+/// assert!(hands.page(Page::Success).html().contains("Notes finishes the login"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Hands {
     pub(crate) store: Box<dyn Store>,
     pub(crate) hooks: Arc<Hooks>,
@@ -191,7 +222,7 @@ impl Hands {
         if self.show_code.is_some() {
             contain(panicked, || self.browser.check().map_err(HostError::headless))?;
         }
-        let bound = CallbackListener::bind(&CallbackAddress::from(spec));
+        let bound = CallbackListener::bind(spec);
         bound.and_then(|bound| bound.start(on_redirect)).map_err(HostError::new)
     }
 

@@ -12,7 +12,8 @@
 //! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
 //!
-//! [`tokens`] has the traits of token sources, and hooks for whoever keeps refresh tokens elsewhere.
+//! [`tokens`] has the traits of token sources, and persisters for whoever keeps refresh tokens
+//! elsewhere.
 //! [`settings`] reads and writes configuration files: JSON, and with the feature `yaml` YAML, in our
 //! form or ToolHive's.
 //!

@@ -31,6 +31,31 @@ const MAX_LEN: u64 = 64 * 1024;
 /// Keeps secrets by name. Calls may block for as long as the action's deadline says.
 ///
 /// Errors are shown to people: they must hold no secrets.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use mcp_auth::{HostError, Secret, SecretRef};
+/// use mcp_auth_host::secrets::{SecretProvider, find};
+///
+/// struct Vault(HashMap<String, Secret>);
+///
+/// impl SecretProvider for Vault {
+///     fn get(&self, name: &str) -> Result<Option<Secret>, HostError> {
+///         Ok(self.0.get(name).cloned())
+///     }
+/// }
+///
+/// let vault = Vault(HashMap::from([("notes".into(), Secret::from("hush"))]));
+/// // A closure will do, too.
+/// let locked = |_: &str| Err(HostError::new("the vault is locked"));
+///
+/// let client_secret = SecretRef::Name("notes".into());
+/// let found = find(&client_secret, Some(&vault))?.unwrap();
+/// assert_eq!(found.value().expose(), "hush");
+/// assert!(find(&client_secret, Some(&locked)).is_err());
+/// # Ok::<(), HostError>(())
+/// ```
 pub trait SecretProvider: Send + Sync {
     /// The secret of this name; `None` where there is none.
     ///
@@ -50,6 +75,16 @@ where
 }
 
 /// Secrets in variables of the environment that begin with one of these prefixes.
+///
+/// ```
+/// use mcp_auth_host::secrets::{EnvSecrets, SecretProvider};
+///
+/// // NOTES_SECRET_CLIENT, or else TOOLHIVE_SECRET_CLIENT.
+/// let provider = EnvSecrets::new(["NOTES_SECRET_", "TOOLHIVE_SECRET_"]);
+/// assert!(provider.get("CLIENT")?.is_none()); // neither is set
+/// # assert!(EnvSecrets::new(["NO_SUCH_", "PA"]).get("TH")?.is_some()); // as PATH
+/// # Ok::<(), mcp_auth::HostError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct EnvSecrets(Vec<String>);
 

@@ -76,6 +76,18 @@ impl Server {
 }
 
 /// A bound port that doesn't answer yet, for handlers that must know their own address.
+///
+/// ```
+/// use http::Response;
+/// use mcp_auth_host::serve::Listening;
+///
+/// let listening = Listening::bind()?;
+/// let url = listening.url();
+/// let metadata = format!(r#"{{"resource":"{url}/mcp"}}"#).into_bytes();
+/// let server = listening.start(move |_request| Response::new(metadata.clone()))?;
+/// assert_eq!(server.url(), url);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Listening {
     socket: TcpListener,

@@ -19,6 +19,22 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 /// What a configuration file holds.
+///
+/// ```
+/// use mcp_auth_host::settings::Settings;
+///
+/// let text = r#"{ "client_id": "by-hand", "use_pkce": true, "colour": "red" }"#;
+/// let config = match Settings::parse(text)? {
+///     Settings::Ours(config) => *config,
+///     Settings::ToolHive(remote, warnings) => {
+///         warnings.iter().for_each(|warning| println!("{warning}"));
+/// #       assert_eq!(warnings.len(), 1);
+///         remote.import().config
+///     }
+/// };
+/// assert_eq!(config.client_id.as_deref(), Some("by-hand"));
+/// # Ok::<(), mcp_auth_host::settings::SettingsError>(())
+/// ```
 #[derive(Debug)]
 pub enum Settings {
     /// Our own settings. They are not [checked](Config::check) yet.
@@ -28,6 +44,14 @@ pub enum Settings {
 }
 
 /// Why a configuration file can't be read. No value is quoted: it may be a secret.
+///
+/// ```
+/// use mcp_auth_host::settings::{Settings, SettingsError};
+///
+/// let error = Settings::parse("{\n  \"client_secret\": hush\n}").unwrap_err();
+/// assert!(matches!(error, SettingsError::Syntax { line: 2, .. }));
+/// assert!(!error.to_string().contains("hush"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {

@@ -15,15 +15,48 @@ use crate::secrets::SecretProvider;
 use crate::signer::Signer;
 use crate::store::{HookedStore, MemoryStore, Store};
 use crate::system;
-use crate::tokens::Hooks;
+use crate::tokens::{ClientCredentialsPersister, Hooks, TokenPersister};
 
 /// What a call is given beside the time that a person may take in the browser.
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// Who is told notices.
+///
+/// ```
+/// use mcp_auth_host::setup::{OnNotice, Setup};
+///
+/// let tell: OnNotice = Box::new(|notice| println!("{notice}"));
+/// let setup = Setup { on_notice: tell, ..Setup::new("https://mcp.example.com/mcp".into()) };
+/// assert!(setup.open().is_ok());
+/// ```
 pub type OnNotice = Box<dyn Fn(&Notice) + Send + Sync>;
 
 /// The parts of a session.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mcp_auth::Error;
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// /// Builds the sessions of a host.
+/// struct Builder {
+///     setup: Setup,
+/// }
+///
+/// impl Builder {
+///     mcp_auth_host::setup_methods!();
+///
+///     fn build(self) -> Result<Opened, Error> {
+///         self.setup.open()
+///     }
+/// }
+///
+/// let builder = Builder { setup: Setup::new("https://mcp.example.com/mcp".into()) };
+/// let opened = builder.timeout(Duration::from_secs(30)).program_name("Notes").build()?;
+/// assert_eq!(opened.timeout, Duration::from_secs(30));
+/// # Ok::<(), Error>(())
+/// ```
 #[expect(missing_docs, reason = "`setup_methods!` has the words")]
 pub struct Setup {
     pub server: String,
@@ -34,7 +67,8 @@ pub struct Setup {
     pub secrets: Option<Box<dyn SecretProvider>>,
     pub signer: Option<Box<dyn Signer>>,
     pub cached: Option<CachedLogin>,
-    pub hooks: Hooks,
+    pub token_persister: Option<Box<dyn TokenPersister>>,
+    pub client_credentials_persister: Option<Box<dyn ClientCredentialsPersister>>,
     pub on_notice: OnNotice,
     pub timeout: Option<Duration>,
     pub program: Option<String>,
@@ -42,6 +76,29 @@ pub struct Setup {
 }
 
 /// A session that has begun, in parts.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use mcp_auth_host::desk::Desk;
+/// use mcp_auth_host::hands::Hands;
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// /// A session, as its callers and its driver share it.
+/// struct Session {
+///     /// Held for one call at a time.
+///     desk: Mutex<Desk>,
+///     /// Whoever uses them may be blocked.
+///     hands: Arc<Hands>,
+/// }
+///
+/// let Opened { desk, hands, max_body, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let session = Session { desk: Mutex::new(desk), hands: Arc::new(hands) };
+/// assert!(!session.desk.lock().unwrap().has_work()); // nothing is read or sent yet
+/// assert_eq!(max_body, 16 << 20);
+/// # assert!(session.hands.not_persisted().is_none());
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 pub struct Opened {
     /// The machine, and who waits.
     pub desk: Desk,
@@ -67,7 +124,8 @@ impl Setup {
             secrets: None,
             signer: None,
             cached: None,
-            hooks: Hooks::default(),
+            token_persister: None,
+            client_credentials_persister: None,
             on_notice: Box::new(|_| {}),
             timeout: None,
             program: None,
@@ -85,7 +143,8 @@ impl Setup {
         let person = Duration::from_secs(self.config.login_timeout_seconds);
         let timeout = self.timeout.unwrap_or_else(|| person.saturating_add(MARGIN));
         let machine = AuthMachine::new(&self.server, self.config, entropy()?)?;
-        let hooks = Arc::new(self.hooks);
+        let hooks = Hooks::new(self.token_persister, self.client_credentials_persister);
+        let hooks = Arc::new(hooks);
         let hands = Hands {
             store: Box::new(HookedStore::new(self.store, hooks.clone())),
             hooks,
@@ -209,7 +268,7 @@ macro_rules! setup_methods {
             mut self,
             persister: impl $crate::tokens::TokenPersister + 'static,
         ) -> Self {
-            self.setup.hooks.set_token_persister(persister);
+            self.setup.token_persister = Some(::std::boxed::Box::new(persister));
             self
         }
 
@@ -219,7 +278,8 @@ macro_rules! setup_methods {
             mut self,
             persister: impl $crate::tokens::ClientCredentialsPersister + 'static,
         ) -> Self {
-            self.setup.hooks.set_client_credentials_persister(persister);
+            let persister = ::std::boxed::Box::new(persister);
+            self.setup.client_credentials_persister = Some(persister);
             self
         }
 

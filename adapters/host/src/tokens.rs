@@ -15,6 +15,18 @@ use mcp_auth::toolhive::CachedSession;
 use mcp_auth::{Error, ErrorKind, Grant, HostError, SavedClient, SavedLogin, Secret, UnixTime};
 
 /// An access token, and what is known of it.
+///
+/// ```
+/// use http::HeaderValue;
+/// use mcp_auth::{Secret, UnixTime};
+/// use mcp_auth_host::tokens::Token;
+///
+/// let token = Token::new(Secret::from("hush")).with(Some(UnixTime(1_900_000_000)), None);
+/// let mut header = HeaderValue::from_str(&format!("Bearer {}", token.access_token.expose()))?;
+/// header.set_sensitive(true);
+/// assert!(!format!("{token:?} {header:?}").contains("hush"));
+/// # Ok::<(), http::header::InvalidHeaderValue>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Token {
@@ -53,6 +65,32 @@ impl Token {
 }
 
 /// Gives a valid token, renewing it if needed. It may block.
+///
+/// ```
+/// use std::path::PathBuf;
+///
+/// use mcp_auth::{Error, ErrorKind, HostError, Secret};
+/// use mcp_auth_host::tokens::{Token, TokenSource};
+///
+/// /// A token that something else renews, in a file.
+/// struct Mounted(PathBuf);
+///
+/// impl TokenSource for Mounted {
+///     fn token(&self) -> Result<Token, Error> {
+///         let text = std::fs::read_to_string(&self.0);
+///         let text = Secret::new(text.map_err(|error| ErrorKind::Store(HostError::new(error)))?);
+///         Ok(Token::new(Secret::from(text.expose().trim())))
+///     }
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("token");
+/// let source = Mounted(path.clone());
+/// assert!(source.token().is_err());
+/// std::fs::write(&path, "hush\n")?;
+/// assert_eq!(source.token()?.access_token.expose(), "hush");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait TokenSource: Send + Sync {
     /// A token that can be sent now.
     ///
@@ -63,6 +101,22 @@ pub trait TokenSource: Send + Sync {
 }
 
 /// The same for programs that don't block. It needs no runtime.
+///
+/// ```
+/// use mcp_auth::Error;
+/// use mcp_auth_host::tokens::{AsyncTokenSource, BearerTokenSource};
+///
+/// async fn header(source: &impl AsyncTokenSource) -> Result<String, Error> {
+///     Ok(format!("Bearer {}", source.token().await?.access_token.expose()))
+/// }
+///
+/// # use std::task::{Context, Poll, Waker};
+/// # let source = BearerTokenSource::new("hush");
+/// # let mut future = std::pin::pin!(header(&source));
+/// # let Poll::Ready(header) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { panic!() };
+/// # assert_eq!(header?, "Bearer hush");
+/// # Ok::<(), Error>(())
+/// ```
 pub trait AsyncTokenSource: Send + Sync {
     /// A token that can be sent now.
     ///
@@ -73,6 +127,15 @@ pub trait AsyncTokenSource: Send + Sync {
 }
 
 /// The same token each time.
+///
+/// ```
+/// use mcp_auth_host::tokens::{BearerTokenSource, TokenSource};
+///
+/// let sources: Vec<Box<dyn TokenSource>> = vec![Box::new(BearerTokenSource::new("hush"))];
+/// let token = sources[0].token()?;
+/// assert_eq!((token.access_token.expose().as_str(), token.expires_at), ("hush", None));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct BearerTokenSource(Secret);
 
@@ -99,6 +162,36 @@ impl AsyncTokenSource for BearerTokenSource {
 /// [`CachedSession::to_text`], or [`CachedSession::token`] for those who want it bare.
 ///
 /// Errors are shown to people: they must hold no secrets.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+///
+/// use mcp_auth::toolhive::CachedSession;
+/// use mcp_auth::{HostError, Secret, UnixTime};
+/// use mcp_auth_host::tokens::TokenPersister;
+///
+/// /// The refresh token of each login, by a name.
+/// #[derive(Default)]
+/// struct Vault(Mutex<HashMap<String, Secret>>);
+///
+/// impl TokenPersister for Vault {
+///     fn persist(&self, session: &CachedSession, _: Option<UnixTime>) -> Result<(), HostError> {
+///         let mut secrets = self.0.lock().map_err(|_| HostError::new("the vault is broken"))?;
+///         secrets.insert("notes".into(), session.to_text());
+///         Ok(())
+///     }
+/// }
+///
+/// let vault = Vault::default();
+/// # let (issuer, token_url) = ("https://as.example.com", "https://as.example.com/token");
+/// let session = CachedSession::new("a refresh token".into(), issuer, token_url);
+/// vault.persist(&session, None)?;
+/// // What is kept is read back by the next program.
+/// let kept = vault.0.lock().unwrap().remove("notes").unwrap();
+/// assert_eq!(CachedSession::parse(&kept)?, session);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait TokenPersister: Send + Sync {
     /// Is called each time the refresh token is another. `expires_at` is the access token's.
     ///
@@ -128,6 +221,52 @@ where
 /// Keeps the credentials of a client that was registered dynamically.
 ///
 /// Errors are shown to people: they must hold no secrets.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use mcp_auth::{HostError, SavedClient};
+/// use mcp_auth_host::setup::Setup;
+/// use mcp_auth_host::tokens::ClientCredentialsPersister;
+///
+/// #[derive(Clone, Default)]
+/// struct Known(Arc<Mutex<Option<SavedClient>>>);
+///
+/// impl ClientCredentialsPersister for Known {
+///     fn persist(&self, client: &SavedClient) -> Result<(), HostError> {
+///         let mut known = self.0.lock().map_err(|_| HostError::new("the vault is broken"))?;
+///         *known = Some(client.clone());
+///         Ok(())
+///     }
+/// }
+///
+/// let known = Known::default();
+/// // What a builder's `client_credentials_persister` does:
+/// let setup = Setup {
+///     client_credentials_persister: Some(Box::new(known.clone())),
+///     ..Setup::new("https://mcp.example.com/mcp".into())
+/// };
+/// # use mcp_auth::{Action, Demand, Revision};
+/// # use mcp_auth_host::desk::{Attempt, Errand as _, Job};
+/// # use mcp_auth_host::store::{MemoryStore, Store as _};
+/// # const RECORD: &[u8] = br#"{ "version": 2, "server": "https://mcp.example.com/mcp",
+/// #     "registrations": { "https://as.example.com": {
+/// #         "issuer": "https://as.example.com", "client_id": "notes-1", "auth_method": "none",
+/// #         "redirect_uri": "http://127.0.0.1:49152/callback", "registered_at": 1790000000 } } }"#;
+/// # let store = MemoryStore::new();
+/// # store.save(RECORD, Revision::NOTHING)?;
+/// # let mut opened = Setup { store: Box::new(store), ..setup }.open()?;
+/// # Attempt::at(Demand::load()).begin(&mut opened.desk);
+/// # while let Some(job) = opened.desk.next_job() {
+/// #     match job {
+/// #         Job::Do(Action::Load(call)) => drop(opened.hands.load(&call, call.deadline())?),
+/// #         _ => opened.desk.notices.clear(),
+/// #     }
+/// # }
+/// // Once a login has been read or made:
+/// assert_eq!(known.0.lock().unwrap().as_ref().unwrap().client_id, "notes-1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait ClientCredentialsPersister: Send + Sync {
     /// Is called each time they are others.
     ///
@@ -155,6 +294,37 @@ struct Kept {
 }
 
 /// Hands the tokens of another source on, and their refresh tokens to a persister.
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::toolhive::CachedSession;
+/// use mcp_auth_host::tokens::{PersistingTokenSource, TokenSource};
+///
+/// # use mcp_auth::Error;
+/// # use mcp_auth_host::tokens::Token;
+/// # struct Renewing;
+/// # impl TokenSource for Renewing {
+/// #     fn token(&self) -> Result<Token, Error> {
+/// #         let (issuer, token_url) = ("https://as.example.com", "https://as.example.com/token");
+/// #         let session = CachedSession::new("a refresh token".into(), issuer, token_url);
+/// #         Ok(Token::new("hush".into()).with(None, Some(session)))
+/// #     }
+/// # }
+/// # let source = Renewing;
+/// let kept = Mutex::new(Vec::new());
+/// let keep = |session: &CachedSession, _expires_at: Option<UnixTime>| {
+///     kept.lock().unwrap().push(session.to_text());
+///     Ok(())
+/// };
+/// let source = PersistingTokenSource::new(source, keep);
+/// source.token()?;
+/// source.token()?; // with the same refresh token behind it
+/// assert_eq!(kept.lock().unwrap().len(), 1);
+/// assert!(source.failure().is_none());
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct PersistingTokenSource<S, P> {
     source: S,
@@ -220,31 +390,24 @@ impl<S: AsyncTokenSource, P: TokenPersister> AsyncTokenSource for PersistingToke
     }
 }
 
-/// What a program wants to be told when a record is saved: see
-/// [`HookedStore`](crate::store::HookedStore).
+/// Who is told when a record is saved: see [`HookedStore`](crate::store::HookedStore).
 #[derive(Default)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     tokens: Option<Box<dyn TokenPersister>>,
     client: Option<Box<dyn ClientCredentialsPersister>>,
     kept: Mutex<Kept>,
 }
 
 impl Hooks {
-    /// Of each refresh token.
-    pub fn set_token_persister(&mut self, persister: impl TokenPersister + 'static) {
-        self.tokens = Some(Box::new(persister));
-    }
-
-    /// Of each client that is registered.
-    pub fn set_client_credentials_persister(
-        &mut self,
-        persister: impl ClientCredentialsPersister + 'static,
-    ) {
-        self.client = Some(Box::new(persister));
+    pub(crate) fn new(
+        tokens: Option<Box<dyn TokenPersister>>,
+        client: Option<Box<dyn ClientCredentialsPersister>>,
+    ) -> Self {
+        Self { tokens, client, kept: Mutex::default() }
     }
 
     /// Why something isn't kept, if it isn't.
-    pub fn failure(&self) -> Option<HostError> {
+    pub(crate) fn failure(&self) -> Option<HostError> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).failure.clone()
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mcp_auth::{HostError, Revision};
-use mcp_auth_host::store::{FileStore, HookedStore, Lock, MemoryStore, Store, contract};
+use mcp_auth_host::store::{FileStore, Lock, MemoryStore, Store, contract};
 
 #[test]
 fn the_file_store_keeps_its_promises() {
@@ -17,12 +17,6 @@ fn the_file_store_keeps_its_promises() {
 #[test]
 fn the_memory_store_keeps_its_promises() {
     contract::check(memory()).unwrap();
-}
-
-#[test]
-fn a_store_with_hooks_keeps_its_promises() {
-    let open = memory();
-    contract::check(|login| HookedStore::new(Box::new(open(login)), Arc::default())).unwrap();
 }
 
 #[test]

@@ -7,12 +7,15 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mcp_auth_host::listener::{
-    CallbackAddress, CallbackHost, CallbackListener, ListenError, Page, PortChoice, RunningListener,
-};
+use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
+use mcp_auth_host::listener::{CallbackListener, ListenError, Page, RunningListener};
 
-fn address(host: CallbackHost, port: PortChoice) -> CallbackAddress {
-    CallbackAddress { host, port, ..CallbackAddress::default() }
+fn at(host: CallbackHost, port: CallbackPort) -> ListenSpec {
+    ListenSpec { host, port, path: "/callback".into() }
+}
+
+fn anywhere() -> ListenSpec {
+    at(CallbackHost::V4, CallbackPort::Free)
 }
 
 fn port_of(redirect_uri: &str) -> u16 {
@@ -21,10 +24,10 @@ fn port_of(redirect_uri: &str) -> u16 {
 }
 
 /// A running listener that remembers what it was asked and always succeeds.
-fn running(address: &CallbackAddress) -> (RunningListener, u16, Arc<Mutex<Vec<String>>>) {
+fn running(spec: &ListenSpec) -> (RunningListener, u16, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let remember = Arc::clone(&seen);
-    let running = CallbackListener::bind(address)
+    let running = CallbackListener::bind(spec)
         .unwrap()
         .start(move |target| {
             remember.lock().unwrap().push(target);
@@ -55,7 +58,7 @@ fn has_ipv6() -> bool {
 
 #[test]
 fn a_redirect_reaches_the_closure_and_a_page_the_user() {
-    let (running, port, seen) = running(&CallbackAddress::default());
+    let (running, port, seen) = running(&anywhere());
     assert_eq!(running.redirect_uri(), format!("http://127.0.0.1:{port}/callback"));
     let response = get(port, "/callback?code=c&state=s");
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
@@ -65,7 +68,7 @@ fn a_redirect_reaches_the_closure_and_a_page_the_user() {
 
 #[test]
 fn every_page_forbids_scripts_frames_caches_and_referrers() {
-    let (_running, port, _) = running(&CallbackAddress::default());
+    let (_running, port, _) = running(&anywhere());
     for target in ["/callback", "/favicon.ico"] {
         let response = get(port, target);
         for field in [
@@ -83,7 +86,7 @@ fn every_page_forbids_scripts_frames_caches_and_referrers() {
 
 #[test]
 fn forged_requests_never_reach_the_closure() {
-    let (_running, port, seen) = running(&CallbackAddress::default());
+    let (_running, port, seen) = running(&anywhere());
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let host = format!("Host: 127.0.0.1:{port}\r\n");
     let status = |request: String| send(here, &request)[9..12].to_owned();
@@ -111,7 +114,7 @@ fn forged_requests_never_reach_the_closure() {
 
 #[test]
 fn silent_and_slow_connections_do_not_hold_up_the_redirect() {
-    let (_running, port, seen) = running(&CallbackAddress::default());
+    let (_running, port, seen) = running(&anywhere());
     // More than the listener keeps, all of them before the redirect.
     let slow: Vec<TcpStream> = (0..40)
         .map(|n| {
@@ -131,7 +134,7 @@ fn silent_and_slow_connections_do_not_hold_up_the_redirect() {
 
 #[test]
 fn answered_connections_that_linger_do_not_keep_the_redirect_out() {
-    let (_running, port, _) = running(&CallbackAddress::default());
+    let (_running, port, _) = running(&anywhere());
     let lingering: Vec<TcpStream> = (0..40)
         .map(|n| {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -149,7 +152,7 @@ fn answered_connections_that_linger_do_not_keep_the_redirect_out() {
 
 #[test]
 fn a_connection_that_never_asks_is_closed() {
-    let (_running, port, _) = running(&CallbackAddress::default());
+    let (_running, port, _) = running(&anywhere());
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0);
@@ -159,7 +162,7 @@ fn a_connection_that_never_asks_is_closed() {
 fn a_closure_that_takes_its_time_does_not_hold_up_the_next_redirect() {
     let (release, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
-    let running = CallbackListener::bind(&CallbackAddress::default())
+    let running = CallbackListener::bind(&anywhere())
         .unwrap()
         .start(move |target| {
             if target.contains("slow") {
@@ -179,7 +182,7 @@ fn a_closure_that_takes_its_time_does_not_hold_up_the_next_redirect() {
 
 #[test]
 fn localhost_answers_on_both_loopback_addresses() {
-    let (running, port, seen) = running(&address(CallbackHost::Localhost, PortChoice::Free));
+    let (running, port, seen) = running(&at(CallbackHost::Localhost, CallbackPort::Free));
     assert_eq!(running.redirect_uri(), format!("http://localhost:{port}/callback"));
     let request = format!("GET /callback?a HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
     let mut expected = 1;
@@ -193,7 +196,7 @@ fn localhost_answers_on_both_loopback_addresses() {
 
 #[test]
 fn an_ipv6_listener_spells_its_address_in_brackets() {
-    match CallbackListener::bind(&address(CallbackHost::V6, PortChoice::Free)) {
+    match CallbackListener::bind(&at(CallbackHost::V6, CallbackPort::Free)) {
         Ok(listener) => assert!(listener.redirect_uri().starts_with("http://[::1]:")),
         Err(error) => assert!(!has_ipv6(), "{error}"),
     }
@@ -201,8 +204,7 @@ fn an_ipv6_listener_spells_its_address_in_brackets() {
 
 #[test]
 fn a_redirect_uri_without_a_path_is_answered_at_the_root() {
-    let (running, port, seen) =
-        running(&CallbackAddress { path: String::new(), ..CallbackAddress::default() });
+    let (running, port, seen) = running(&ListenSpec { path: String::new(), ..anywhere() });
     assert_eq!(running.redirect_uri(), format!("http://127.0.0.1:{port}"));
     get(port, "/?code=c");
     assert_eq!(*seen.lock().unwrap(), ["/?code=c"]);
@@ -211,8 +213,8 @@ fn a_redirect_uri_without_a_path_is_answered_at_the_root() {
 #[test]
 fn a_path_that_cannot_be_in_a_redirect_uri_is_refused() {
     for path in ["callback", "/a?b", "/a#b", "/a b", "/a\r\nX: y", "/é"] {
-        let address = CallbackAddress { path: path.into(), ..CallbackAddress::default() };
-        let error = CallbackListener::bind(&address).unwrap_err();
+        let spec = ListenSpec { path: path.into(), ..anywhere() };
+        let error = CallbackListener::bind(&spec).unwrap_err();
         assert!(matches!(error, ListenError::Path { .. }), "{path}");
     }
 }
@@ -222,10 +224,10 @@ fn a_busy_fixed_port_is_named_and_a_busy_preferred_one_avoided() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let busy = other.local_addr().unwrap().port();
     for host in [CallbackHost::V4, CallbackHost::Localhost] {
-        let error = CallbackListener::bind(&address(host, PortChoice::Fixed(busy))).unwrap_err();
+        let error = CallbackListener::bind(&at(host, CallbackPort::Fixed(busy))).unwrap_err();
         assert!(matches!(error, ListenError::Busy { port } if port == busy));
         assert!(error.to_string().contains(&busy.to_string()));
-        let listener = CallbackListener::bind(&address(host, PortChoice::Prefer(busy))).unwrap();
+        let listener = CallbackListener::bind(&at(host, CallbackPort::Prefer(busy))).unwrap();
         assert_ne!(port_of(listener.redirect_uri()), busy);
     }
 }
@@ -234,9 +236,9 @@ fn a_busy_fixed_port_is_named_and_a_busy_preferred_one_avoided() {
 fn a_stranger_on_the_other_loopback_address_would_get_codes_so_its_port_counts_as_busy() {
     let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
     let busy = other.local_addr().unwrap().port();
-    let localhost = |port| CallbackListener::bind(&address(CallbackHost::Localhost, port));
-    assert!(matches!(localhost(PortChoice::Fixed(busy)), Err(ListenError::Busy { .. })));
-    assert_ne!(port_of(localhost(PortChoice::Prefer(busy)).unwrap().redirect_uri()), busy);
+    let localhost = |port| CallbackListener::bind(&at(CallbackHost::Localhost, port));
+    assert!(matches!(localhost(CallbackPort::Fixed(busy)), Err(ListenError::Busy { .. })));
+    assert_ne!(port_of(localhost(CallbackPort::Prefer(busy)).unwrap().redirect_uri()), busy);
 }
 
 #[test]
@@ -245,8 +247,8 @@ fn a_preferred_free_port_is_taken_and_free_again_right_after_closing() {
         let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         probe.local_addr().unwrap().port()
     };
-    for choice in [PortChoice::Prefer(port), PortChoice::Fixed(port)] {
-        let (running, bound, _) = running(&address(CallbackHost::V4, choice));
+    for choice in [CallbackPort::Prefer(port), CallbackPort::Fixed(port)] {
+        let (running, bound, _) = running(&at(CallbackHost::V4, choice));
         assert_eq!(bound, port);
         assert!(get(port, "/callback").starts_with("HTTP/1.1 200"));
         running.close();
@@ -257,7 +259,7 @@ fn a_preferred_free_port_is_taken_and_free_again_right_after_closing() {
 
 #[test]
 fn closing_is_prompt_even_with_silent_connections() {
-    let (running, port, _) = running(&address(CallbackHost::Localhost, PortChoice::Free));
+    let (running, port, _) = running(&at(CallbackHost::Localhost, CallbackPort::Free));
     let silent: Vec<_> =
         (0..5).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
     let start = Instant::now();
@@ -271,7 +273,7 @@ fn closing_waits_for_a_page_that_is_on_its_way() {
     let (asked, wait) = mpsc::channel();
     let decided = Arc::new(AtomicBool::new(false));
     let decide = Arc::clone(&decided);
-    let running = CallbackListener::bind(&CallbackAddress::default())
+    let running = CallbackListener::bind(&anywhere())
         .unwrap()
         .start(move |_| {
             asked.send(()).unwrap();
@@ -293,7 +295,7 @@ fn closing_waits_for_a_page_that_is_on_its_way() {
 
 #[test]
 fn a_closure_that_panics_costs_one_connection_only() {
-    let running = CallbackListener::bind(&CallbackAddress::default())
+    let running = CallbackListener::bind(&anywhere())
         .unwrap()
         .start(|target| {
             assert!(!target.contains("boom"), "as the test wants it");

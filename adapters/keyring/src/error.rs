@@ -9,6 +9,40 @@ use mcp_auth_host::store::StoreError;
 
 /// Why a sealed record can't be read or written. A message is complete (there is no source behind
 /// it): it names the remedy, and never contents. Nothing was overwritten.
+///
+/// ```
+/// use mcp_auth_host::store::FileStore;
+/// use mcp_auth_keyring::{KeyringError, SealedStore};
+///
+/// # use std::collections::HashMap;
+/// # use std::sync::Mutex;
+/// # use mcp_auth_keyring::Keyring;
+/// # use zeroize::Zeroizing;
+/// # #[derive(Default)]
+/// # struct Vault(Mutex<HashMap<String, Vec<u8>>>);
+/// # impl Keyring for Vault {
+/// #     fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
+/// #         let why = format!("no password for {name}");
+/// #         Err(KeyringError::Locked { why })
+/// #     }
+/// #     fn set(&self, name: &str, secret: &[u8]) -> Result<(), KeyringError> {
+/// #         self.0.lock().unwrap().insert(name.into(), secret.into());
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// # let keyring = Vault::default();
+/// let store = SealedStore::new(FileStore::open(dir)?, keyring);
+/// // Before a person is sent to log in: could the login be kept?
+/// match store.entry("https://mcp.example.com/mcp", "work").rehearse() {
+///     Err(error @ KeyringError::Locked { .. }) => {
+///         assert!(error.to_string().ends_with("unlock it, then try again"));
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {

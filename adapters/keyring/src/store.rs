@@ -13,6 +13,45 @@ use crate::seal::{Login, Sealed};
 use crate::{Keyring, KeyringError};
 
 /// What is done about records that aren't sealed, and what a save writes.
+///
+/// ```
+/// use mcp_auth::Revision;
+/// use mcp_auth_host::store::{FileStore, Store, Stored};
+/// use mcp_auth_keyring::{Policy, SealedStore};
+///
+/// # use mcp_auth_keyring::KeyringError;
+/// # use std::collections::HashMap;
+/// # use std::sync::Mutex;
+/// # use mcp_auth_keyring::Keyring;
+/// # use zeroize::Zeroizing;
+/// # #[derive(Default)]
+/// # struct Vault(Mutex<HashMap<String, Vec<u8>>>);
+/// # impl Keyring for Vault {
+/// #     fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
+/// #         Ok(self.0.lock().unwrap().get(name).cloned().map(Zeroizing::new))
+/// #     }
+/// #     fn set(&self, name: &str, secret: &[u8]) -> Result<(), KeyringError> {
+/// #         self.0.lock().unwrap().insert(name.into(), secret.into());
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// # let keyring = Vault::default();
+/// let files = FileStore::open(dir)?;
+/// let plain = files.entry("https://mcp.example.com/mcp", "work");
+/// plain.save(b"{}", Revision::NOTHING)?;
+///
+/// let store = SealedStore::new(files, keyring);
+/// let strict = store.clone().policy(Policy::SealedOnly);
+/// assert!(strict.entry(plain.server(), plain.account()).load().is_err());
+/// // By default, the next save seals it.
+/// let entry = store.entry(plain.server(), plain.account());
+/// entry.save(b"{}", Revision::of(entry.load()?.as_deref()))?;
+/// assert!(matches!(plain.read()?, Some(Stored::Sealed(_))));
+/// assert!(strict.entry(plain.server(), plain.account()).load()?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
@@ -29,6 +68,22 @@ pub enum Policy {
 }
 
 /// A directory of logins whose records are sealed.
+///
+/// ```
+/// use mcp_auth_host::store::FileStore;
+/// use mcp_auth_keyring::{SealedStore, SystemKeyring};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let store = SealedStore::new(FileStore::open(dir)?, SystemKeyring::new());
+/// // Who has logged in is no secret: the keyring isn't asked.
+/// for login in store.list()? {
+///     let login = login?;
+///     println!("{} at {}", login.account(), login.server());
+/// }
+/// # assert!(store.list()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct SealedStore {
     files: FileStore,
@@ -37,6 +92,41 @@ pub struct SealedStore {
 }
 
 /// The place of one login in a [`SealedStore`]. Clones are the same place.
+///
+/// ```
+/// use mcp_auth::Revision;
+/// use mcp_auth_host::store::{FileStore, Store};
+/// use mcp_auth_keyring::SealedStore;
+///
+/// # use mcp_auth_keyring::KeyringError;
+/// # use std::collections::HashMap;
+/// # use std::sync::Mutex;
+/// # use mcp_auth_keyring::Keyring;
+/// # use zeroize::Zeroizing;
+/// # #[derive(Default)]
+/// # struct Vault(Mutex<HashMap<String, Vec<u8>>>);
+/// # impl Keyring for Vault {
+/// #     fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
+/// #         Ok(self.0.lock().unwrap().get(name).cloned().map(Zeroizing::new))
+/// #     }
+/// #     fn set(&self, name: &str, secret: &[u8]) -> Result<(), KeyringError> {
+/// #         self.0.lock().unwrap().insert(name.into(), secret.into());
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// # let keyring = Vault::default();
+/// let files = FileStore::open(dir)?;
+/// let store = SealedStore::new(files.clone(), keyring);
+/// let entry = store.entry("https://mcp.example.com/mcp", "work");
+/// entry.save(br#"{"access_token":"hush"}"#, Revision::NOTHING)?;
+/// assert_eq!(entry.load()?.unwrap(), br#"{"access_token":"hush"}"#);
+/// // What is on disk doesn't show it.
+/// let file = std::fs::read_to_string(files.entry(entry.server(), entry.account()).path())?;
+/// assert!(!file.contains("hush"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct SealedEntry {
     file: Entry,

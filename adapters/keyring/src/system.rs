@@ -27,6 +27,19 @@ const SERVICE: &str = "mcp-auth";
 /// Service elsewhere (GNOME Keyring, KWallet, KeePassXC).
 ///
 /// One that is locked may ask for its password in a window of its own.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use mcp_auth_host::store::FileStore;
+/// use mcp_auth_keyring::{SealedStore, SystemKeyring};
+///
+/// // A person may have to type a password.
+/// let keyring = SystemKeyring::new().patience(Duration::from_secs(120));
+/// let store = SealedStore::new(FileStore::open("logins")?, keyring);
+/// store.entry("https://mcp.example.com/mcp", "work").rehearse()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SystemKeyring {
     patience: Duration,

@@ -15,6 +15,29 @@ pub(crate) const REFRESHES: usize = 64;
 /// Builds a [`Session`].
 ///
 /// Stores, browsers and secret providers may block: they are called on the runtime's threads for that.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mcp_auth::Config;
+/// use mcp_auth_tokio::{Session, store::FileStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let url = "https://mcp.example.com/mcp";
+/// let session = Session::builder(url)
+///     .config(Config { refresh_proactively: true, ..Config::default() })
+///     .store(FileStore::open(dir)?.entry(url, "work"))
+///     .on_notice(|notice| println!("{notice}"))
+///     .timeout(Duration::from_secs(300))
+///     .program_name("Notes")
+///     .build()?;
+/// assert!(session.load().await?.is_none()); // nobody has logged in yet
+/// # Ok(())
+/// # }
+/// ```
 pub struct Builder {
     pub(crate) setup: Setup,
     client: Option<Arc<dyn HttpClient>>,

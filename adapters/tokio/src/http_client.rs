@@ -13,6 +13,28 @@ use mcp_auth_host::identity::Identity;
 pub(crate) type HttpResult = Result<Response<Vec<u8>>, TransportError>;
 
 /// An answer on its way.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use http::Response;
+/// use mcp_auth_tokio::Answering;
+///
+/// /// A slow network.
+/// fn late(after: Duration) -> Answering<'static> {
+///     Box::pin(async move {
+///         tokio::time::sleep(after).await;
+///         Ok(Response::new(b"{}".to_vec()))
+///     })
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), mcp_auth::TransportError> {
+/// let response = late(Duration::from_millis(5)).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
 pub type Answering<'a> =
     Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, TransportError>> + Send + 'a>>;
 

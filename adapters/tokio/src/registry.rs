@@ -14,6 +14,23 @@ use crate::session::Session;
 use crate::timer::Common;
 
 /// Whose session it is.
+///
+/// ```
+/// use mcp_auth_tokio::{Key, Registry};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), mcp_auth::Error> {
+/// let url = "https://mcp.example.com/mcp";
+/// let sessions = Registry::new(|session, _key| session)?;
+/// sessions.session(url, "alice")?;
+///
+/// let alice = Key { server: url.into(), account: "alice".into() };
+/// assert_eq!(sessions.keys(), [alice.clone()]);
+/// assert!(sessions.remove(&alice).is_some()); // she has left
+/// assert!(sessions.keys().is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The URL of the MCP server.

@@ -34,6 +34,30 @@ use crate::timer::Common;
 /// Every future may be dropped at any moment, and nothing is lost by it: a token request that is out
 /// is seen through in a task of its own, and so is the save of what it brings. An attempt that nobody
 /// else waits for is cancelled before it gets that far; each method says what that means for it.
+///
+/// ```
+/// use mcp_auth::Need;
+/// use mcp_auth_tokio::{Asking, Session};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = mcp_auth_host::serve::Server::start(|_| {
+/// #     let answer = http::Response::builder().header("content-type", "application/json");
+/// #     answer.body(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_vec()).unwrap()
+/// # })?;
+/// # let url = server.url();
+/// let session = Session::builder(&url).build()?;
+/// let ping = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.to_vec();
+/// let ping = http::Request::post(&url).body(ping)?;
+///
+/// let another = session.clone(); // for another task: they share the login
+/// let task = tokio::spawn(async move { another.inspect().await });
+/// let response = session.send(ping, &Need::default(), Asking::Never).await?;
+/// assert_eq!(response.status(), 200);
+/// assert!(task.await??.is_none()); // this server wants no authorization
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 

@@ -11,6 +11,26 @@ use crate::network::{Lookup, Road};
 use crate::session::Session;
 
 /// Builds a [`Session`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mcp_auth::Config;
+/// use mcp_auth_ureq::{Session, store::FileStore};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let url = "https://mcp.example.com/mcp";
+/// let session = Session::builder(url)
+///     .config(Config { refresh_proactively: true, ..Config::default() })
+///     .store(FileStore::open(dir)?.entry(url, "work"))
+///     .on_notice(|notice| println!("{notice}"))
+///     .timeout(Duration::from_secs(300))
+///     .program_name("Notes")
+///     .build()?;
+/// assert!(session.load()?.is_none()); // nobody has logged in yet
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Builder {
     pub(crate) setup: Setup,
     pub(crate) agent: Option<ureq::Agent>,

@@ -85,4 +85,4 @@ pub use source::SessionTokenSource;
 
 pub use mcp_auth_host::desk::{Asking, SendError};
 // What the builder takes.
-pub use mcp_auth_host::{browser, secrets, store, tokens};
+pub use mcp_auth_host::{browser, secrets, signer, store, tokens};

@@ -29,6 +29,29 @@ use crate::source::SessionTokenSource;
 /// [`cached_session`](Self::cached_session), [`redirected`](Self::redirected) and
 /// [`cancel`](Self::cancel) block, for the builder's [`timeout`](Builder::timeout) at the longest.
 /// Whoever needs a token that is there gets it at once, also while another thread waits for a person.
+///
+/// ```
+/// use std::thread;
+///
+/// use mcp_auth::Need;
+/// use mcp_auth_ureq::{Asking, Session};
+///
+/// # let server = mcp_auth_host::serve::Server::start(|_| {
+/// #     let answer = http::Response::builder().header("content-type", "application/json");
+/// #     answer.body(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_vec()).unwrap()
+/// # })?;
+/// # let url = server.url();
+/// let session = Session::builder(&url).build()?;
+/// let ping = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.to_vec();
+/// let ping = http::Request::post(&url).body(ping)?;
+///
+/// let another = session.clone(); // for another thread: they share the login
+/// let thread = thread::spawn(move || another.inspect());
+/// let response = session.send(ping, &Need::default(), Asking::Never)?;
+/// assert_eq!(response.status(), 200);
+/// assert!(thread.join().unwrap()?.is_none()); // this server wants no authorization
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 

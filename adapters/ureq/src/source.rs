@@ -8,6 +8,30 @@ use crate::session::Session;
 
 /// Lends a session's tokens, renewed when they have to be. Nobody is asked: where a person has to log
 /// in anew, the error is [`ErrorKind::LoginRequired`](mcp_auth::ErrorKind::LoginRequired).
+///
+/// ```
+/// use mcp_auth::{CachedLogin, Config};
+/// use mcp_auth_ureq::SessionTokenSource;
+/// use mcp_auth_ureq::tokens::TokenSource;
+///
+/// # let server = mcp_auth_host::serve::Server::start(|_| {
+/// #     let answer = http::Response::builder().header("content-type", "application/json");
+/// #     let tokens = br#"{"access_token":"fresh","token_type":"Bearer","expires_in":3600}"#;
+/// #     answer.body(tokens.to_vec()).unwrap()
+/// # })?;
+/// # let url = server.url();
+/// let config = Config {
+///     client_id: Some("notes".into()),
+///     issuer: Some(url.clone()),
+///     authorize_url: Some(format!("{url}/authorize")),
+///     token_url: Some(format!("{url}/token")),
+///     ..Config::default()
+/// };
+/// let cached = CachedLogin::new(mcp_auth::Secret::from("a refresh token"));
+/// let source = SessionTokenSource::from_cached(&url, config, cached)?;
+/// assert_eq!(source.token()?.access_token.expose(), "fresh");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SessionTokenSource {
     session: Session,

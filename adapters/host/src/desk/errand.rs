@@ -7,6 +7,38 @@ use super::Desk;
 
 /// Something that takes its time. Whoever begins it also ends it, be it done or not: a host that lets
 /// callers go at any moment does so for them.
+///
+/// ```
+/// use mcp_auth::Demand;
+/// use mcp_auth_host::desk::{Attempt, Desk, Errand, Job};
+/// use mcp_auth_host::hands::Hands;
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// /// A host without threads: whoever waits does the work.
+/// fn run<E: Errand>(desk: &mut Desk, hands: &Hands, mut errand: E) -> Option<E::Result> {
+///     errand.begin(desk);
+///     while !errand.is_done(desk) {
+///         let job = desk.next_job()?;
+///         perform(desk, hands, job);
+///     }
+///     errand.end(desk)
+/// }
+///
+/// # fn perform(desk: &mut Desk, hands: &Hands, job: Job) {
+/// #     match job {
+/// #         Job::Do(mcp_auth::Action::Load(call)) => {
+/// #             let loaded = hands.load(&call, call.deadline());
+/// #             desk.feed(call.answer(loaded.map(|(record, _lock)| record)));
+/// #         }
+/// #         _ => desk.notices.clear(),
+/// #     }
+/// # }
+/// let Opened { mut desk, hands, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let loaded = run(&mut desk, &hands, Attempt::at(Demand::load()));
+/// assert!(loaded.is_some_and(|result| result.is_ok()));
+/// assert!(desk.machine.status().is_none()); // nobody has logged in yet
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 pub trait Errand {
     /// What comes of it.
     type Result;
@@ -22,6 +54,24 @@ pub trait Errand {
 }
 
 /// An attempt of the machine's. It is cancelled when the last one leaves who waited for it.
+///
+/// ```
+/// use mcp_auth::{Demand, Need};
+/// use mcp_auth_host::desk::{Attempt, Errand};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// let Opened { mut desk, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let mut first = Attempt::at(Demand::background(Need::default()));
+/// let mut second = Attempt::at(Demand::background(Need::default()));
+/// first.begin(&mut desk);
+/// second.begin(&mut desk); // joins the first
+/// let id = desk.machine.last_attempt().unwrap();
+/// assert!(first.end(&mut desk).is_none()); // that caller's time is over
+/// assert!(desk.machine.is_running(id));
+/// second.end(&mut desk);
+/// assert!(!desk.machine.is_running(id));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Attempt {
     demand: Option<Demand>,
@@ -58,6 +108,33 @@ impl Errand for Attempt {
 }
 
 /// A logout. It is seen through, whoever leaves.
+///
+/// ```
+/// use mcp_auth::Action;
+/// use mcp_auth_host::desk::{Errand, Job, LogOut};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// let Opened { mut desk, hands, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let mut logout = LogOut::default();
+/// logout.begin(&mut desk);
+/// while let Some(job) = desk.next_job() {
+///     match job {
+///         Job::Do(Action::Load(call)) => {
+///             let loaded = hands.load(&call, call.deadline());
+///             desk.feed(call.answer(loaded.map(|(record, _lock)| record)));
+///         }
+///         Job::Do(Action::Save(call)) => {
+///             let saved = hands.save(&call);
+///             desk.feed(call.answer(saved));
+///         }
+///         Job::Tell => desk.notices.drain(..).for_each(|notice| println!("{notice}")),
+///         _ => {} // and Action::Http, where there are tokens to end
+///     }
+/// }
+/// let report = logout.end(&mut desk).unwrap()?;
+/// assert!(report.is_complete());
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct LogOut(Option<AttemptId>);
 
@@ -84,6 +161,33 @@ impl Errand for LogOut {
 }
 
 /// Everything about the server is forgotten, in the store too.
+///
+/// ```
+/// use mcp_auth::Action;
+/// use mcp_auth_host::desk::{Errand, Forget, Job};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// let Opened { mut desk, hands, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let mut forget = Forget::default();
+/// forget.begin(&mut desk);
+/// while let Some(job) = desk.next_job() {
+///     match job {
+/// #       Job::Do(Action::Load(call)) => {
+/// #           let loaded = hands.load(&call, call.deadline());
+/// #           desk.feed(call.answer(loaded.map(|(record, _lock)| record)));
+/// #       }
+///         Job::Do(Action::Save(call)) => {
+///             let erased = hands.save(&call);
+///             desk.erased = Some(erased.clone()); // what this errand waits for
+///             desk.feed(call.answer(erased));
+///         }
+///         _ => desk.notices.clear(),
+///     }
+/// }
+/// assert!(forget.is_done(&desk));
+/// assert!(forget.end(&mut desk).unwrap().is_ok());
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Forget {
     begun: bool,
@@ -115,6 +219,19 @@ impl Errand for Forget {
 
 /// A redirect that came to the listener, or to a program that serves the redirect URI itself: whoever
 /// sent it is shown a page.
+///
+/// ```
+/// use mcp_auth::output::Page;
+/// use mcp_auth_host::desk::{Errand, Redirect};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// let Opened { mut desk, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let mut redirect = Redirect::to("/callback?code=c&state=forged".into());
+/// redirect.begin(&mut desk);
+/// assert!(redirect.is_done(&desk));
+/// assert_eq!(redirect.end(&mut desk), Some(Page::NotForUs)); // no login waits for it
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Redirect {
     target: Option<String>,

@@ -24,6 +24,33 @@ pub use quest::{Asking, Quest, Step};
 pub use sending::{Next, SendError, Sending, authorize};
 
 /// Something to be done away from the desk, in order.
+///
+/// ```
+/// use mcp_auth::Action;
+/// use mcp_auth_host::desk::{Desk, Job};
+///
+/// /// Does one job; what blocks is done away from the desk.
+/// fn perform(desk: &mut Desk, job: Job) {
+///     match job {
+///         Job::Do(Action::Load(call)) => desk.feed(call.answer(Ok(None))), // what the store has
+///         Job::Do(_) => {} // and so for each other action
+///         Job::Tell => desk.notices.drain(..).for_each(|notice| println!("{notice}")),
+///         Job::Dismiss => drop(desk.listener.take()),
+///         Job::Release => drop(desk.lock.take()),
+///     }
+/// }
+/// # use mcp_auth::Demand;
+/// # use mcp_auth_host::desk::{Attempt, Errand};
+/// # use mcp_auth_host::setup::{Opened, Setup};
+/// # let Opened { mut desk, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// # let mut loading = Attempt::at(Demand::load());
+/// # loading.begin(&mut desk);
+/// # while let Some(job) = desk.next_job() {
+/// #     perform(&mut desk, job);
+/// # }
+/// # assert!(loading.is_done(&desk) && desk.notices.is_empty());
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 pub enum Job {
     /// Perform this and feed its answer back.
     Do(Action),
@@ -43,6 +70,34 @@ struct Waiters {
 }
 
 /// The state behind a session's mutex. Nothing here blocks.
+///
+/// ```
+/// use std::sync::{Condvar, Mutex};
+///
+/// use mcp_auth::Demand;
+/// use mcp_auth_host::desk::{Attempt, Desk, Errand, Job};
+/// use mcp_auth_host::setup::Setup;
+///
+/// struct Office {
+///     desk: Mutex<Desk>,
+///     bell: Condvar,
+/// }
+///
+/// impl Office {
+///     fn at_desk<T>(&self, act: impl FnOnce(&mut Desk) -> T) -> T {
+///         let result = act(&mut self.desk.lock().unwrap());
+///         self.bell.notify_all(); // whoever waits looks again, the driver too
+///         result
+///     }
+/// }
+///
+/// let opened = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let office = Office { desk: Mutex::new(opened.desk), bell: Condvar::new() };
+/// assert!(!office.at_desk(|desk| desk.has_work()));
+/// office.at_desk(|desk| Attempt::at(Demand::load()).begin(desk));
+/// assert!(matches!(office.at_desk(Desk::next_job), Some(Job::Do(_)))); // the store is to be read
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 pub struct Desk {
     /// The machine; events go to it by [`feed`](Self::feed).
     pub machine: AuthMachine,

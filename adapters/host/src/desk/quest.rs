@@ -10,6 +10,18 @@ use super::{Desk, now};
 const MAX_DEMANDS: usize = 3;
 
 /// Whether a person may be asked.
+///
+/// ```
+/// use mcp_auth_host::desk::Asking;
+/// use mcp_auth_host::system::has_terminal;
+///
+/// /// What a command line wants, which has a `--batch`.
+/// fn asking(batch: bool) -> Asking {
+///     if batch || !has_terminal() { Asking::Never } else { Asking::Welcome }
+/// }
+///
+/// assert_eq!(asking(true), Asking::Never);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asking {
     /// A background task: without a usable or refreshable token it fails with "login required".
@@ -19,6 +31,51 @@ pub enum Asking {
 }
 
 /// Somebody wants a token. Each [`step`](Self::step) says what comes next.
+///
+/// ```
+/// use mcp_auth::{Config, Need, Secret, SecretRef};
+/// use mcp_auth_host::desk::{Asking, Quest, Step};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// # use mcp_auth::Action;
+/// # use mcp_auth_host::desk::{Attempt, Desk, Errand, Job};
+/// # use mcp_auth_host::hands::Hands;
+/// # fn wait(desk: &mut Desk, hands: &Hands, mut attempt: Attempt) -> Result<(), mcp_auth::Error> {
+/// #     attempt.begin(desk);
+/// #     while let Some(job) = desk.next_job() {
+/// #         match job {
+/// #             Job::Do(Action::Load(call)) => {
+/// #                 let loaded = hands.load(&call, call.deadline());
+/// #                 desk.feed(call.answer(loaded.map(|(record, _lock)| record)));
+/// #             }
+/// #             Job::Do(Action::Secret(call)) => {
+/// #                 let found = hands.secret(&call);
+/// #                 desk.feed(call.answer(found));
+/// #             }
+/// #             _ => desk.notices.clear(),
+/// #         }
+/// #     }
+/// #     attempt.end(desk).unwrap()
+/// # }
+/// let place = SecretRef::Name("notes".into());
+/// let setup = Setup {
+///     config: Config { bearer_token_from: vec![place], ..Config::default() }.into(),
+///     secrets: Some(Box::new(|_: &str| Ok(Some(Secret::from("hush"))))),
+///     ..Setup::new("https://mcp.example.com/mcp".into())
+/// };
+/// let Opened { mut desk, hands, .. } = setup.open()?;
+///
+/// let need = Need::default();
+/// let mut quest = Quest::new(&need, Asking::Never);
+/// let grant = loop {
+///     match quest.step(&mut desk)? {
+///         Step::Done(grant) => break grant,
+///         Step::Demand(demand) => wait(&mut desk, &hands, Attempt::at(demand))?,
+///     }
+/// };
+/// assert_eq!(grant.unwrap().access_token().expose(), "hush");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Quest<'a> {
     need: &'a Need,
@@ -31,6 +88,24 @@ pub struct Quest<'a> {
 }
 
 /// What comes next.
+///
+/// ```
+/// use mcp_auth::{Config, Need, Secret};
+/// use mcp_auth_host::desk::{Asking, Quest, Step};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// let need = Need::default();
+/// # let Opened { mut desk, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// // Nothing is known yet: something has to be done first.
+/// assert!(matches!(Quest::new(&need, Asking::Never).step(&mut desk)?, Step::Demand(_)));
+///
+/// let config = Config { bearer_token: Some(Secret::from("hush")), ..Config::default() };
+/// # let setup = Setup { config: config.into(), ..Setup::new("https://mcp.example.com/mcp".into()) };
+/// # let Opened { mut desk, .. } = setup.open()?;
+/// // The settings have a token.
+/// assert!(matches!(Quest::new(&need, Asking::Never).step(&mut desk)?, Step::Done(Some(_))));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum Step {
     /// Nothing: here it is. `None`: the server wants no authorization.

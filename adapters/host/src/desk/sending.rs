@@ -12,6 +12,25 @@ use crate::setup::entropy;
 const MAX_SENDS: usize = 8;
 
 /// Why there is no response to a request of the program's own.
+///
+/// ```
+/// use mcp_auth::{TransportError, TransportErrorKind};
+/// use mcp_auth_host::desk::SendError;
+///
+/// fn may_help_to_try_again(error: &SendError) -> bool {
+///     match error {
+///         SendError::Auth(error) => error.retry_in().is_some(),
+///         _ => true,
+///     }
+/// }
+///
+/// let url = "https://mcp.example.com/mcp?key=hush".parse()?;
+/// let lost = TransportError::new(TransportErrorKind::Connect, "the cable is out");
+/// let error = SendError::transport(&url, lost);
+/// assert!(may_help_to_try_again(&error));
+/// assert!(!error.to_string().contains("hush"));
+/// # Ok::<(), http::uri::InvalidUri>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -40,6 +59,26 @@ impl SendError {
 }
 
 /// One request: what it was last sent with, and how often.
+///
+/// ```
+/// use http::{Request, Response};
+/// use mcp_auth::{Event, Need};
+/// use mcp_auth_host::desk::{Next, Sending};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// let Opened { mut desk, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let mut request = Request::post("https://mcp.example.com/mcp").body(())?;
+/// let mut sending = Sending::new(None); // what a quest has brought
+///
+/// assert!(sending.prepare(&desk, &mut request)?.is_none()); // nothing to be signed
+/// let response = Response::builder().status(401).header("www-authenticate", "Bearer").body(())?;
+/// let next = sending.answered(&desk, &Need::default(), &mut request, &response);
+/// let Next::Refused(challenged) = next else { panic!("{next:?}") };
+/// desk.feed(Event::Challenged(*challenged));
+/// // Another quest follows. Had it brought no token, the caller would get the refusal.
+/// assert!(!sending.renewed(None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Sending {
     grant: Option<Grant>,
@@ -49,6 +88,28 @@ pub struct Sending {
 }
 
 /// What follows from an answer.
+///
+/// ```
+/// use http::{Request, Response};
+/// use mcp_auth::Need;
+/// use mcp_auth_host::desk::{Next, Sending};
+/// use mcp_auth_host::setup::{Opened, Setup};
+///
+/// # let Opened { desk, .. } = Setup::new("https://mcp.example.com/mcp".into()).open()?;
+/// let mut request = Request::get("https://mcp.example.com/mcp").body(())?;
+/// let mut answered = |response: Response<()>| {
+///     let mut sending = Sending::new(None);
+///     sending.prepare(&desk, &mut request)?;
+///     Ok::<_, mcp_auth::Error>(sending.answered(&desk, &Need::default(), &mut request, &response))
+/// };
+/// let ok = Response::new(());
+/// assert!(matches!(answered(ok)?, Next::Deliver));
+/// let moved = Response::builder().status(308).header("location", "/mcp/").body(())?;
+/// assert!(matches!(answered(moved)?, Next::Again));
+/// let refused = Response::builder().status(401).body(())?;
+/// assert!(matches!(answered(refused)?, Next::Refused(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum Next {
     /// The caller has it.

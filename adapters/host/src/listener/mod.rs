@@ -16,7 +16,7 @@ mod server;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
-use mcp_auth::output::{self, CallbackPort, ListenSpec};
+use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
 
 pub use page::Page;
 pub use server::RunningListener;
@@ -24,71 +24,24 @@ pub use server::RunningListener;
 /// How many free ports are tried before a port is found that is free on both loopback addresses.
 const FREE_PORT_TRIES: usize = 16;
 
-/// How the redirect URI spells the loopback host. Servers compare it, so it's the user's choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CallbackHost {
-    /// `localhost`: listens on `127.0.0.1`, and on `[::1]` where there is IPv6.
-    Localhost,
-    /// `127.0.0.1`, as RFC 8252 §8.3 recommends.
-    #[default]
-    V4,
-    /// `[::1]`.
-    V6,
-}
-
-/// Which port to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PortChoice {
-    /// Whichever is free.
-    #[default]
-    Free,
-    /// This one or none: the redirect URI is registered with it. 0 means [`PortChoice::Free`].
-    Fixed(u16),
-    /// This one if it can be had, else whichever is free.
-    Prefer(u16),
-}
-
-/// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallbackAddress {
-    /// The host as the redirect URI spells it.
-    pub host: CallbackHost,
-    /// The port.
-    pub port: PortChoice,
-    /// The path: empty, or beginning with `/`, without query or fragment.
-    pub path: String,
-}
-
-impl Default for CallbackAddress {
-    /// `http://127.0.0.1:{free port}/callback`
-    fn default() -> Self {
-        Self {
-            host: CallbackHost::default(),
-            port: PortChoice::default(),
-            path: "/callback".to_owned(),
-        }
-    }
-}
-
-impl From<&ListenSpec> for CallbackAddress {
-    fn from(spec: &ListenSpec) -> Self {
-        Self {
-            host: match spec.host {
-                output::CallbackHost::V4 => CallbackHost::V4,
-                output::CallbackHost::V6 => CallbackHost::V6,
-                output::CallbackHost::Localhost => CallbackHost::Localhost,
-            },
-            port: match spec.port {
-                CallbackPort::Free => PortChoice::Free,
-                CallbackPort::Prefer(port) => PortChoice::Prefer(port),
-                CallbackPort::Fixed(port) => PortChoice::Fixed(port),
-            },
-            path: spec.path.clone(),
-        }
-    }
-}
-
 /// Why there is no listener.
+///
+/// ```
+/// use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
+/// use mcp_auth_host::listener::{CallbackListener, ListenError};
+///
+/// # let other = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+/// # let port = other.local_addr()?.port();
+/// let path = "/callback".to_owned();
+/// let spec = ListenSpec { host: CallbackHost::V4, port: CallbackPort::Fixed(port), path };
+/// match CallbackListener::bind(&spec) {
+///     Ok(listener) => println!("come back to {}", listener.redirect_uri()),
+///     Err(ListenError::Busy { port }) => println!("another login is under way on port {port}"),
+///     Err(other) => return Err(other.into()),
+/// }
+/// # assert!(matches!(CallbackListener::bind(&spec), Err(ListenError::Busy { port: p }) if p == port));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
@@ -124,6 +77,34 @@ pub enum ListenError {
 }
 
 /// A bound listener that doesn't answer yet: connections wait until [`start`](Self::start).
+///
+/// ```
+/// use std::sync::mpsc::channel;
+///
+/// use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
+/// use mcp_auth_host::listener::{CallbackListener, Page};
+///
+/// let path = "/callback".to_owned();
+/// let spec = ListenSpec { host: CallbackHost::V4, port: CallbackPort::Free, path };
+/// let bound = CallbackListener::bind(&spec)?;
+/// let redirect_uri = bound.redirect_uri().to_owned(); // for the authorization request
+///
+/// let (send, redirects) = channel();
+/// let running = bound.start(move |target| {
+///     let _ = send.send(target);
+///     Page::Success { program: Some("Notes".into()) }
+/// })?;
+/// # use std::io::{Read as _, Write as _};
+/// # let origin = redirect_uri.strip_prefix("http://").unwrap().strip_suffix("/callback").unwrap();
+/// # let mut browser = std::net::TcpStream::connect(origin)?;
+/// # write!(browser, "GET /callback?code=c&state=s HTTP/1.1\r\nHost: {origin}\r\n\r\n")?;
+/// # let mut page = String::new();
+/// # browser.read_to_string(&mut page)?;
+/// # assert!(page.contains("Notes finishes the login"), "{page}");
+/// assert_eq!(redirects.recv()?, "/callback?code=c&state=s");
+/// running.close();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CallbackListener {
     sockets: Vec<TcpListener>,
@@ -133,39 +114,37 @@ pub struct CallbackListener {
 }
 
 impl CallbackListener {
-    /// Binds the loopback addresses of `address`, and no others.
+    /// Binds the loopback addresses that `spec` names, and no others. The path is empty, or begins with
+    /// `/`; port 0 is [`CallbackPort::Free`].
     ///
     /// # Errors
     ///
     /// [`ListenError::Path`], [`ListenError::Busy`] for a fixed port, else [`ListenError::Bind`].
-    pub fn bind(address: &CallbackAddress) -> Result<Self, ListenError> {
-        let CallbackAddress { host, port, ref path } = *address;
+    pub fn bind(spec: &ListenSpec) -> Result<Self, ListenError> {
+        let ListenSpec { host, port, ref path } = *spec;
         let in_uri = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\');
         if !(path.is_empty() || path.starts_with('/')) || !path.bytes().all(in_uri) {
             return Err(ListenError::Path { path: path.clone() });
         }
         let bound = match port {
-            PortChoice::Free | PortChoice::Fixed(0) | PortChoice::Prefer(0) => bind_free(host),
-            PortChoice::Fixed(port) => bind_at(host, port),
-            PortChoice::Prefer(port) => bind_at(host, port).or_else(|_| bind_free(host)),
+            CallbackPort::Free | CallbackPort::Fixed(0) | CallbackPort::Prefer(0) => {
+                bind_free(host)
+            }
+            CallbackPort::Fixed(port) => bind_at(host, port),
+            CallbackPort::Prefer(port) => bind_at(host, port).or_else(|_| bind_free(host)),
         };
         let (sockets, bound_port) = bound.map_err(|reason| match port {
-            PortChoice::Fixed(port) if reason.kind() == io::ErrorKind::AddrInUse => {
+            CallbackPort::Fixed(port) if reason.kind() == io::ErrorKind::AddrInUse => {
                 ListenError::Busy { port }
             }
-            PortChoice::Fixed(port) => ListenError::Bind { port, reason },
-            PortChoice::Free | PortChoice::Prefer(_) => ListenError::Bind { port: 0, reason },
+            CallbackPort::Fixed(port) => ListenError::Bind { port, reason },
+            CallbackPort::Free | CallbackPort::Prefer(_) => ListenError::Bind { port: 0, reason },
         })?;
-        let name = match host {
-            CallbackHost::Localhost => "localhost",
-            CallbackHost::V4 => "127.0.0.1",
-            CallbackHost::V6 => "[::1]",
-        };
         Ok(Self {
             sockets,
             port: bound_port,
             path: path.clone(),
-            redirect_uri: format!("http://{name}:{bound_port}{path}"),
+            redirect_uri: format!("http://{}:{bound_port}{path}", host.as_str()),
         })
     }
 

@@ -20,6 +20,21 @@ p{margin:.5rem 0;white-space:pre-line;overflow-wrap:anywhere}\
 main.failure{--edge:#ff9592}}";
 
 /// What the user's browser shows after a redirect. All texts are plain; they are escaped here.
+///
+/// ```
+/// use mcp_auth::output;
+/// use mcp_auth_host::listener::Page;
+///
+/// // What a web app that serves the redirect URI itself answers with.
+/// let page = Page::of(output::Page::Failure("<b>you</b> said no".into()), Some("Notes"));
+/// let response = http::Response::builder()
+///     .status(page.status())
+///     .header("content-type", "text/html; charset=utf-8")
+///     .body(page.html())?;
+/// assert_eq!(response.status(), 400);
+/// assert!(response.body().contains("&lt;b&gt;you&lt;/b&gt; said no"));
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Page {
     /// The authorization came back, and the person's part is done. Whether the login works is

@@ -29,6 +29,21 @@ type OnRedirect = Box<dyn Fn(String) -> Page + Send + Sync>;
 
 /// A listener that answers. Closing or dropping it frees the port; pages that are being written
 /// get up to a second to reach the browser.
+///
+/// ```
+/// use std::net::TcpListener;
+///
+/// use mcp_auth::output::{CallbackHost, CallbackPort, ListenSpec};
+/// use mcp_auth_host::listener::{CallbackListener, Page};
+///
+/// let spec = ListenSpec { host: CallbackHost::V4, port: CallbackPort::Free, path: String::new() };
+/// let running = CallbackListener::bind(&spec)?.start(|_target| Page::NotForUs)?;
+/// let address = running.redirect_uri().trim_start_matches("http://").to_owned();
+/// assert!(TcpListener::bind(&address).is_err());
+/// running.close();
+/// assert!(TcpListener::bind(&address).is_ok());
+/// # Ok::<(), mcp_auth_host::listener::ListenError>(())
+/// ```
 pub struct RunningListener {
     redirect_uri: String,
     shared: Arc<Shared>,

@@ -36,6 +36,14 @@ const WRITERS: u32 = 4;
 const TURNS: u32 = 10;
 
 /// A promise that a store broke.
+///
+/// ```
+/// use mcp_auth_host::store::{MemoryStore, contract};
+///
+/// // Opened twice, it would have to be the same place.
+/// let broken = contract::check(|_login| MemoryStore::new()).unwrap_err();
+/// assert!(broken.to_string().contains("this promise: what was saved is loaded"), "{broken}");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("a store must keep this promise: {promise}; {found}")]
 pub struct Broken {

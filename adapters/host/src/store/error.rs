@@ -8,6 +8,22 @@ use super::MAX_BYTES;
 
 /// Why the store can't do what was asked. A message is complete (there is no source behind it): it
 /// names the path and the remedy, never contents.
+///
+/// ```
+/// use mcp_auth::Revision;
+/// use mcp_auth_host::store::{FileStore, StoreError};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let entry = FileStore::open(dir)?.entry("https://mcp.example.com/mcp", "work");
+/// entry.save(b"1", Revision::NOTHING)?;
+/// // Somebody who has not read that:
+/// let error = entry.save(b"2", Revision::NOTHING).unwrap_err();
+/// assert!(matches!(error, StoreError::Changed { .. }));
+/// assert_eq!(error.path(), entry.path());
+/// assert_eq!(entry.load()?.unwrap(), b"1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {

@@ -11,14 +11,14 @@ use crate::tokens::Hooks;
 /// Another store, and somebody who is told of each new refresh token and each new client: after they
 /// are saved there, and before the tokens are lent. What another process saved is told when it is
 /// loaded.
-pub struct HookedStore {
+pub(crate) struct HookedStore {
     store: Box<dyn Store>,
     hooks: Arc<Hooks>,
 }
 
 impl HookedStore {
     /// What the hooks fail to keep is tried again at the next save; the save itself doesn't fail.
-    pub fn new(store: Box<dyn Store>, hooks: Arc<Hooks>) -> Self {
+    pub(crate) fn new(store: Box<dyn Store>, hooks: Arc<Hooks>) -> Self {
         Self { store, hooks }
     }
 }
@@ -48,5 +48,22 @@ impl Store for HookedStore {
 
     fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {
         self.store.lock(timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::store::{MemoryStore, contract};
+
+    #[test]
+    fn it_keeps_the_promises_of_the_store_behind_it() {
+        let places = Mutex::new(HashMap::<String, MemoryStore>::new());
+        let open = |login: &str| places.lock().unwrap().entry(login.into()).or_default().clone();
+        let hooked = |login: &str| HookedStore::new(Box::new(open(login)), Arc::default());
+        contract::check(hooked).unwrap();
     }
 }

@@ -7,6 +7,19 @@ use mcp_auth::{HostError, Revision};
 use super::{Entry, StoreError};
 
 /// An exclusive lock of one login's place. It ends when it is dropped.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mcp_auth_host::store::{Lock, MemoryStore, Store};
+///
+/// let store = MemoryStore::new();
+/// let lock: Lock = store.lock(Duration::ZERO)?;
+/// assert!(store.lock(Duration::ZERO).is_err_and(|error| error.is_busy()));
+/// drop(lock);
+/// assert!(store.lock(Duration::ZERO).is_ok());
+/// # Ok::<(), mcp_auth::HostError>(())
+/// ```
 pub type Lock = Box<dyn Send>;
 
 /// The place of one login. All calls may block; none is made while a host holds a lock of its own.

@@ -13,6 +13,21 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// An exclusive lock, among processes and within one. It ends when it is dropped, and when the
 /// process that holds it dies.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mcp_auth_host::store::{FileStore, StoreError};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let entry = FileStore::open(dir)?.entry("https://mcp.example.com/mcp", "work");
+/// let guard = entry.lock(Duration::from_secs(5))?;
+/// assert!(matches!(entry.lock(Duration::ZERO), Err(StoreError::Locked { .. })));
+/// drop(guard);
+/// assert!(entry.lock(Duration::ZERO).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the lock ends when the guard is dropped"]
 pub struct Guard {

@@ -9,6 +9,18 @@ use zeroize::Zeroizing;
 use super::{Lock, Store};
 
 /// Keeps one login in memory. Clones are the same place.
+///
+/// ```
+/// use mcp_auth::Revision;
+/// use mcp_auth_host::store::{MemoryStore, Store};
+///
+/// let store = MemoryStore::new();
+/// let same = store.clone(); // for another session of this program
+/// store.save(b"{}", Revision::NOTHING)?;
+/// assert_eq!(same.load()?.unwrap(), b"{}");
+/// assert!(same.save(b"[]", Revision::NOTHING).unwrap_err().is_conflict());
+/// # Ok::<(), mcp_auth::HostError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Place>);
 

@@ -33,7 +33,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use error::StoreError;
-pub use hooked::HookedStore;
+pub(crate) use hooked::HookedStore;
 pub use interface::{Lock, Store};
 pub use lock::Guard;
 pub use memory::MemoryStore;
@@ -54,12 +54,44 @@ const ROOM: usize = 16 << 10;
 const STALE: Duration = Duration::from_secs(600);
 
 /// A directory that holds logins.
+///
+/// ```
+/// use mcp_auth_host::store::FileStore;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let store = FileStore::open(dir)?;
+/// # store.entry("https://mcp.example.com/mcp", "work").save(b"{}", mcp_auth::Revision::NOTHING)?;
+/// # assert_eq!(store.list()?.len(), 1);
+/// for login in store.list()? {
+///     match login {
+///         Ok(entry) => println!("{} at {}", entry.account(), entry.server()),
+///         Err(error) => println!("{error}"), // the others are there all the same
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct FileStore {
     dir: PathBuf,
 }
 
 /// The place of one login: one account at one server. It may be empty.
+///
+/// ```
+/// use mcp_auth::Revision;
+/// use mcp_auth_host::store::FileStore;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let entry = FileStore::open(dir)?.entry("https://mcp.example.com/mcp", "work");
+/// assert!(entry.load()?.is_none());
+/// entry.save(br#"{"any":"JSON"}"#, Revision::NOTHING)?;
+/// let record = entry.load()?;
+/// entry.erase(Some(Revision::of(record.as_deref())))?;
+/// assert!(!entry.path().exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     dir: PathBuf,
@@ -70,6 +102,22 @@ pub struct Entry {
 
 /// What an [`Entry`] holds: one JSON value, as it lies in the file. It has no `Debug`: the record is
 /// secret.
+///
+/// ```
+/// use mcp_auth::Revision;
+/// use mcp_auth_host::store::{FileStore, StoreError, Stored};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("logins");
+/// let entry = FileStore::open(dir)?.entry("https://mcp.example.com/mcp", "work");
+/// entry.write(&Stored::Sealed(br#""c2VhbGVk""#.to_vec()), Revision::NOTHING)?;
+/// // A program that can't open it is told so.
+/// assert!(matches!(entry.load(), Err(StoreError::Sealed { .. })));
+/// let stored = entry.read()?.unwrap();
+/// entry.write(&Stored::Plain(b"{}".to_vec()), stored.revision())?;
+/// assert_eq!(entry.load()?.unwrap(), b"{}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub enum Stored {
     /// The record itself.
@@ -85,13 +133,10 @@ impl Stored {
             Self::Plain(bytes) | Self::Sealed(bytes) => bytes,
         }
     }
-}
 
-impl Stored {
     /// What [`Entry::write`] expects where this is stored.
     pub fn revision(&self) -> Revision {
-        let (Self::Plain(bytes) | Self::Sealed(bytes)) = self;
-        Revision::of(Some(bytes))
+        Revision::of(Some(self.bytes()))
     }
 }
 

@@ -73,6 +73,27 @@ enum Way {
 }
 
 /// Builds a [`ReqwestClient`].
+///
+/// ```
+/// use std::net::IpAddr;
+///
+/// use mcp_auth::{Config, ErrorKind};
+/// use mcp_auth_tokio::{ReqwestClient, Session};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = ReqwestClient::builder()
+///     .settings(|reqwest| reqwest.user_agent("notes/1"))
+///     .no_proxy()
+///     // As the company's DNS has it.
+///     .resolver(|_name| Err(std::io::ErrorKind::NotFound.into()))
+///     .build()?;
+/// let session = Session::builder("https://mcp.example.com/mcp").client(client).build()?;
+/// let error = session.inspect().await.unwrap_err();
+/// assert!(matches!(error.kind(), ErrorKind::Unreachable { .. }));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct ReqwestBuilder {
     settings: Settings,
