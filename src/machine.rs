@@ -29,6 +29,7 @@ mod renewal;
 mod save;
 mod secret;
 mod send;
+mod silence;
 mod store;
 mod turn;
 mod upkeep;
@@ -229,13 +230,23 @@ impl AuthMachine {
             Event::Answer(answer) => self.on_answer(now, answer),
         }
         self.on_time(now);
-        self.look_ahead(now);
-        self.look_after_clients(now);
+        self.begin_what_is_due(now);
+        let renews = self.renewal.is_some();
         self.pump(now);
+        if renews && self.renewal.is_none() {
+            // It was found needless when its turn came.
+            self.begin_what_is_due(now);
+            self.pump(now);
+        }
         let state = self.state(now);
         if std::mem::replace(&mut self.told, state) != state {
             self.tell(Notice::State(state));
         }
+    }
+
+    fn begin_what_is_due(&mut self, now: Now) {
+        self.look_ahead(now);
+        self.look_after_clients(now);
     }
 
     /// The one door out: call it until it says [`Output::Wait`].

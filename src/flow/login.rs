@@ -105,11 +105,6 @@ impl Login {
     }
 
     /// Whoever waits for it has changed.
-    /// Whether it is about to take up a cached login.
-    pub(crate) fn restores(&self) -> bool {
-        self.job.cached.is_some()
-    }
-
     pub(crate) fn set_browser_welcome(&mut self, welcome: bool) {
         self.job.browser_welcome = welcome;
     }

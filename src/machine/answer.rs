@@ -20,7 +20,6 @@ use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{HostError, Output};
 use crate::reach::Witness;
 use crate::session::Requirement;
-use crate::session::pending::Ended::Obtained;
 use crate::session::record::Record;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::{MOST_UNRESOLVED, Mark};
@@ -347,9 +346,6 @@ impl AuthMachine {
 
     fn save_tokens(&mut self, mut lane: Lane, change: Change) {
         self.tell_renewed(&change);
-        if lane.name == LaneName::Login {
-            self.end_turn(Some(Obtained));
-        }
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(change, After::Done));
         self.put_lane(lane);

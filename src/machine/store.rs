@@ -64,6 +64,8 @@ struct Seen {
 struct Unsaved {
     retry_at: Mono,
     delay: Duration,
+    /// It is being tried again.
+    tried: bool,
     what: Unsaveable,
 }
 
@@ -98,6 +100,7 @@ impl Store {
         record: &Record,
         what: Unsaveable,
     ) -> Option<Notice> {
+        let later = |delay| (delay, now.mono.plus(delay));
         match result {
             Ok(()) => {
                 self.unsure = false;
@@ -109,16 +112,18 @@ impl Store {
             }
             Err(error) => {
                 let first = self.unsaved.is_none();
-                let delay = match &self.unsaved {
-                    Some(unsaved) => (unsaved.delay * 2).min(LONGEST_DELAY),
-                    None => FIRST_DELAY,
+                let (delay, retry_at) = match &self.unsaved {
+                    // Somebody else had something to save meanwhile.
+                    Some(Unsaved { delay, retry_at, tried: false, .. }) => (*delay, *retry_at),
+                    Some(unsaved) => later((unsaved.delay * 2).min(LONGEST_DELAY)),
+                    None => later(FIRST_DELAY),
                 };
                 let before = self.unsaved.as_ref().map(|unsaved| unsaved.what).unwrap_or_default();
                 let what = Unsaveable {
                     login: what.login || before.login,
                     renewal: what.renewal || before.renewal,
                 };
-                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, what });
+                self.unsaved = Some(Unsaved { retry_at, delay, tried: false, what });
                 first.then_some(Notice::SaveFailed(error))
             }
         }
@@ -201,6 +206,7 @@ impl Store {
         match &mut self.unsaved {
             Some(unsaved) if unsaved.retry_at <= now => {
                 unsaved.retry_at = now.plus(LONGEST_DELAY);
+                unsaved.tried = true;
                 true
             }
             _ => false,

@@ -501,7 +501,10 @@ impl Crowd {
         }
         if let Some((record, done)) = record {
             if done {
-                self.ledger.seen_by(run, record.as_deref());
+                // Whoever has logged out before its first load was answered takes nothing of it in.
+                if !self.members[at].forgetting || label != "load" || self.ledger.has_read(run) {
+                    self.ledger.seen_by(run, record.as_deref());
+                }
                 self.ledger.known_to(run, record.as_deref());
                 let member = &mut self.members[at];
                 member.unsaved &= label != "save" && label != "erase";
