@@ -26,6 +26,7 @@ mod overtake;
 mod prompt;
 mod pump;
 mod renewal;
+mod restore;
 mod save;
 mod secret;
 mod send;
@@ -340,7 +341,13 @@ impl AuthMachine {
 
     /// How the session stands. Each change is also told, by [`Notice::State`].
     pub fn state(&self, now: Now) -> SessionState {
-        self.fixed_state().unwrap_or_else(|| self.session.state(now, &self.config))
+        if let Some(state) = self.fixed_state() {
+            return state;
+        }
+        match self.hindrance() {
+            Some(trouble) => trouble.state(),
+            None => self.session.state(now, &self.config),
+        }
     }
 
     /// The tokens at hand, described: never their values.

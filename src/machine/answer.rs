@@ -148,6 +148,7 @@ impl AuthMachine {
             // A store that can't be read doesn't take away what is in memory.
             Err(error) => self.tell(Notice::SaveFailed(error)),
         }
+        self.is_not_in_vain();
         self.look_after(now, lane, wish, then);
     }
 
@@ -267,6 +268,7 @@ impl AuthMachine {
             }
             Work::Finding(_)
             | Work::Looking(_)
+            | Work::Postponed
             | Work::Reading
             | Work::Overtaking(_)
             | Work::Upkeep(None, _)
@@ -321,10 +323,7 @@ impl AuthMachine {
                 self.settle(&lane, Ok(()));
             }
             Ok(Step::Done(Ended::NotRestored(why))) => {
-                self.cached = None;
-                self.leave_turn(None);
-                self.tell(Notice::NotRestored { why: why.clone() });
-                self.log_in_instead(now, lane, &why);
+                self.not_restored(now, lane, &why);
             }
             Ok(Step::Done(Ended::Inspected(learned))) => {
                 learned.apply(&mut self.session.record);
@@ -335,6 +334,7 @@ impl AuthMachine {
                 let change = obtained(*reply, *purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }
+            Err(error) if self.is_passing(&lane, &error) => self.restore_failed(now, lane, error),
             Err(error) => {
                 if let ErrorKind::LoginRequired { .. } = error.kind() {
                     self.session.requirement = Requirement::Required;

@@ -107,6 +107,12 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
+            // Or a person wants a new login meanwhile.
+            Work::Postponed => {
+                let (why, welcome) = (self.session.why_login(now.wall), lane.welcome);
+                self.start_login(now, lane.attempt, lane.demand, why);
+                self.login.iter_mut().for_each(|lane| lane.welcome = welcome);
+            }
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Freshening(_)

@@ -279,6 +279,9 @@ impl AuthMachine {
                 self.put_lane(lane);
                 self.spend(now, name, after);
             }
+            (Some(After::Rest(error)), _) if lane.name == LaneName::Login => {
+                self.postpone(now, lane, error);
+            }
             (Some(After::Rest(error)), _) => self.rest(now, lane, error),
             (Some(After::Failed(error)), _) => self.settle(&lane, Err(error)),
             (Some(After::LoggedOut(report)), _) => {

@@ -31,6 +31,7 @@ impl AuthMachine {
             }
             Work::Finding(find) => self.on_fixed_found(now, lane, find, result),
             Work::Looking(_)
+            | Work::Postponed
             | Work::Reading
             | Work::Overtaking(_)
             | Work::Freshening(_)
@@ -59,6 +60,7 @@ impl AuthMachine {
                 self.logout_stepped(lane, step);
             }
             Work::Finding(_)
+            | Work::Postponed
             | Work::Looking(_)
             | Work::Reading
             | Work::Overtaking(_)

@@ -309,6 +309,11 @@ impl AuthMachine {
             // The next beat may find the store in a better state.
             self.take_turn(now);
         }
+        if login.restores()
+            && let Some(error) = self.is_too_early(now)
+        {
+            return self.postpone(now, lane, error);
+        }
         let wanted = self.session.wanted(&lane.demand.need);
         let mut notes = Notes::new();
         let turn = login.on_claimed(&self.session.record, wanted, now.wall, &mut notes);

@@ -95,6 +95,8 @@ struct Member {
     deadline: Option<Mono>,
     /// Somebody has logged out of it.
     forgot: bool,
+    /// While its first load was out.
+    ignores_load: bool,
     /// The same, and that is not on disk yet.
     forgetting: bool,
     /// It could not read the disk when it wanted the lock, and goes on without.
