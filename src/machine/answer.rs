@@ -173,8 +173,7 @@ impl AuthMachine {
             return self.log_in_instead(now, lane, why);
         };
         if let Err(busy) = self.is_alone(now, &lane, &tokens) {
-            self.session.acquit();
-            return self.settle(&lane, Err(ErrorKind::Store(busy).into()));
+            return self.gives_way(now, lane, busy);
         }
         if tokens.renewal.sent >= MOST_UNRESOLVED {
             let why = "refreshes were sent, and their senders crashed before an answer was saved";

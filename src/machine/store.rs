@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::machine::AuthMachine;
 use crate::machine::lane::{Base, Change};
-use crate::machine::overtake::Vain;
+use crate::machine::overtake::{self, Vain};
 use crate::notice::Notice;
 use crate::output::{HostError, Revision};
 use crate::secret::Secret;
@@ -34,6 +34,9 @@ pub(super) struct Store {
     pub(super) unused: Option<String>,
     /// The lock is waited for in vain.
     pub(super) vain: Option<Vain>,
+    /// When somebody has begun to wait, and when a refresh was marked without the lock, as this run has it.
+    pub(super) awaited: Option<overtake::Seen>,
+    pub(super) marked: Option<overtake::Seen>,
     /// How often in a row somebody else was faster.
     pub(super) conflicts: u8,
     erasing: Option<Erasing>,
