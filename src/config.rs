@@ -77,8 +77,8 @@ pub struct Config {
     pub dpop_key: Option<SecretRef>,
     /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
     /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
-    /// secret stays with the issuer that it first logged in with, for each MCP server and account:
-    /// give it whenever a configuration serves more than one server.
+    /// secret, key or certificate stays with the issuer that it first logged in with, for each MCP
+    /// server and account: give it whenever a configuration serves more than one server.
     pub client_issuer: Option<String>,
     /// The URL of our client ID metadata document; used where the server supports it.
     pub client_metadata_url: Option<String>,
@@ -387,6 +387,12 @@ impl Config {
     /// Whether the configured client has a secret, here or elsewhere.
     pub(crate) fn has_client_secret(&self) -> bool {
         self.client_secret.is_some() || !self.client_secret_from.is_empty()
+    }
+
+    /// Whether it proves itself by anything that was agreed on with one server.
+    pub(crate) fn client_proves_itself(&self) -> bool {
+        let key = self.client_key.is_some() || self.client_certificate.is_some();
+        key || self.has_client_secret()
     }
 
     /// Whether the configured client may be shown to this issuer.

@@ -15,10 +15,36 @@ use crate::wire::scope::ScopeSet;
 /// Why there is no token. Cheap to clone: every waiter of an attempt gets it.
 ///
 /// It never holds a secret, nor the body of an answer.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_auth::{AuthMachine, Config, Entropy, Fault};
+///
+/// let (config, entropy) = (Arc::new(Config::default()), Entropy::from_bytes([7; 32]));
+/// let error = AuthMachine::new("http://mcp.example.com", config, entropy).unwrap_err();
+/// assert_eq!(error.fault(), Fault::Settings);
+/// eprintln!("{error}"); // what was expected, and what came
+/// assert_eq!(error.advice(), "Correct the setting.");
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<ErrorKind>);
 
 /// Who can do something about an [`Error`].
+///
+/// ```
+/// use mcp_auth::{Error, ErrorKind, Fault};
+///
+/// /// The exit code of a command.
+/// fn exit_code(error: &Error) -> u8 {
+///     match error.fault() {
+///         Fault::Settings => 2,
+///         Fault::User => 3,     // a script asks somebody to log in
+///         Fault::Network => 75, // and tries again later
+///         _ => 1,
+///     }
+/// }
+/// assert_eq!(exit_code(&ErrorKind::DeniedElsewhere.into()), 3);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
@@ -37,6 +63,20 @@ pub enum Fault {
 }
 
 /// Every kind of failure.
+///
+/// ```
+/// use mcp_auth::{Error, ErrorKind};
+///
+/// fn react(error: &Error) -> String {
+///     match error.kind() {
+///         ErrorKind::LoginRequired { .. } => "show the login button".into(),
+///         ErrorKind::Passing { retry_in, .. } => format!("come back in {} s", retry_in.as_secs()),
+///         ErrorKind::Cancelled => "go on".into(),
+///         _ => format!("{error}. {}", error.advice()),
+///     }
+/// }
+/// assert_eq!(react(&ErrorKind::Cancelled.into()), "go on");
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -14,10 +14,40 @@ use crate::wire::jws::PublicKey;
 use crate::wire::scope::ScopeSet;
 
 /// One attempt at getting a token: what its demander, and all who joined, wait for.
+///
+/// ```
+/// use mcp_auth::{Demand, Event, Need};
+/// # use std::sync::Arc;
+/// # use mcp_auth::{AuthMachine, Config, Entropy, Now};
+/// # let (now, config) = (Now::default(), Arc::new(Config::default()));
+/// # let mut machine = AuthMachine::new("https://mcp.example.com", config, Entropy::from_bytes([7; 32]))?;
+///
+/// machine.handle(now, Event::Demand(Demand::background(Need::default())));
+/// let attempt = machine.last_attempt();
+/// // Whoever comes while it is under way joins it.
+/// machine.handle(now, Event::Demand(Demand::background(Need::default())));
+/// assert_eq!(machine.last_attempt(), attempt);
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub(crate) u64);
 
 /// What goes into [`AuthMachine::handle`](crate::AuthMachine::handle).
+///
+/// ```
+/// use mcp_auth::{Demand, Error, ErrorKind, Event, Need};
+/// # use std::sync::Arc;
+/// # use mcp_auth::{AuthMachine, Config, Entropy, Now};
+/// # let (now, config) = (Now::default(), Arc::new(Config::default()));
+/// # let mut machine = AuthMachine::new("https://mcp.example.com", config, Entropy::from_bytes([7; 32]))?;
+///
+/// machine.handle(now, Event::Demand(Demand::interactive(Need::default())));
+/// let attempt = machine.last_attempt().unwrap();
+/// // The person has closed the window.
+/// machine.handle(now, Event::Cancel(attempt));
+/// assert!(matches!(machine.failure(attempt).map(Error::kind), Some(ErrorKind::Cancelled)));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -52,6 +82,26 @@ pub enum Event {
 }
 
 /// What a caller needs a token for.
+///
+/// ```
+/// use mcp_auth::wire::scope::ScopeSet;
+/// use mcp_auth::{AuthMachine, Need, Now, TokenState};
+///
+/// fn has_token_to_write(machine: &AuthMachine, now: Now) -> bool {
+///     let need = Need {
+///         operation: Some("tools/call write_note".into()),
+///         scopes: ScopeSet::parse("notes:write"),
+///     };
+///     matches!(machine.token(now, &need), TokenState::Ready(_))
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # assert_eq!(s.call_tool("whoami").status(), 200);
+/// # let now = s.now();
+/// # assert!(!has_token_to_write(s.machine(), now) && matches!(s.token(), TokenState::Ready(_)));
+/// # assert_eq!(s.call_tool("write_note").status(), 200);
+/// # let now = s.now();
+/// # assert!(has_token_to_write(s.machine(), now));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Need {
     /// The operation, e.g. `tools/call write_note`: step-ups are counted, and scopes remembered,
@@ -62,6 +112,21 @@ pub struct Need {
 }
 
 /// A demand for a token.
+///
+/// ```
+/// use mcp_auth::{Demand, ErrorKind, Need};
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # // Hands `Event::Demand` in, and drives the machine until the attempt has ended.
+/// # let mut demanded = |demand| s.demanded(demand);
+///
+/// // At night, nobody is there whom a browser could ask…
+/// let error = demanded(Demand::background(Need::default())).unwrap_err();
+/// assert!(matches!(error.kind(), ErrorKind::LoginRequired { .. }));
+/// // … but for a person who has just clicked, it is opened.
+/// demanded(Demand::interactive(Need::default()))?;
+/// # assert_eq!(s.browser_opened(), 1);
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Demand {
     pub(crate) need: Need,
@@ -140,6 +205,18 @@ impl Demand {
 
 /// A refusal that the host got from the MCP server: [`AuthMachine::judge`](crate::AuthMachine::judge)
 /// tells it from other answers.
+///
+/// ```
+/// use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+/// use http::StatusCode;
+/// use mcp_auth::{Challenged, Need};
+///
+/// let line = r#"Bearer error="insufficient_scope", scope="notes:write""#;
+/// let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_static(line))]);
+/// let read = |headers| Challenged::read(StatusCode::FORBIDDEN, headers, None, &Need::default());
+/// assert!(read(&headers).is_some()); // for `Event::Challenged`
+/// assert!(read(&HeaderMap::new()).is_none(), "no token helps with that");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Challenged {
     pub(crate) generation: Option<Generation>,
@@ -222,6 +299,22 @@ impl Challenged {
 }
 
 /// A request that came to the callback address, or a redirect URL that a person pasted.
+///
+/// ```
+/// use mcp_auth::output::{Output, Page};
+/// use mcp_auth::{Event, Redirected, Secret};
+/// # use std::sync::Arc;
+/// # use mcp_auth::{AuthMachine, Config, Entropy, Now};
+/// # let (now, config) = (Now::default(), Arc::new(Config::default()));
+/// # let mut machine = AuthMachine::new("https://mcp.example.com", config, Entropy::from_bytes([7; 32]))?;
+///
+/// // The seventh request to the callback address, from anybody on this machine.
+/// let url = Secret::from("/callback?code=SplxlOBeZQQYbYS6WxSbIA&state=guessed");
+/// machine.handle(now, Event::Redirected(Redirected { ticket: 7, url }));
+/// let Output::Show { ticket: 7, page } = machine.poll_output() else { panic!() };
+/// assert_eq!(page, Page::NotForUs);
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Redirected {
     /// The host's own number for it: [`Output::Show`](crate::Output::Show) names it again.
@@ -231,6 +324,22 @@ pub struct Redirected {
 }
 
 /// The answer to an action. It can be made only by that action, once.
+///
+/// ```
+/// use mcp_auth::{Action, Event, Output};
+/// # use std::sync::Arc;
+/// # use mcp_auth::{AuthMachine, Config, Demand, Entropy, Need, Now};
+/// # let (now, config) = (Now::default(), Arc::new(Config::default()));
+/// # let mut machine = AuthMachine::new("https://mcp.example.com", config, Entropy::from_bytes([7; 32]))?;
+/// # machine.handle(now, Event::Demand(Demand::background(Need::default())));
+///
+/// let Output::Do(Action::Load(call)) = machine.poll_output() else { panic!() };
+/// let event = call.answer(Ok(None)); // `call` is gone: there is no second answer
+/// assert!(matches!(event, Event::Answer(_)));
+/// machine.handle(now, event);
+/// # assert!(matches!(machine.poll_output(), Output::Tell(_)));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Answer {
     pub(crate) call: CallId,

@@ -79,6 +79,8 @@
 //! `flow` is what happens, in order; `session` is what stays between flows; [`wire`] is how it
 //! looks. The machine routes between them.
 
+#![warn(unreachable_pub)]
+
 mod config;
 mod entropy;
 mod error;

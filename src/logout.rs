@@ -5,6 +5,26 @@ use std::fmt;
 use crate::error::Error;
 
 /// The report of a logout: a part that failed did not stop the others.
+///
+/// ```
+/// use mcp_auth::{AttemptId, AuthMachine};
+///
+/// /// After `Event::Logout`, which began `attempt`.
+/// fn report(machine: &AuthMachine, attempt: AttemptId) -> Option<String> {
+///     let logout = machine.logged_out(attempt)?; // `None`: it is still under way
+///     match logout.is_complete() {
+///         true => Some("logged out".into()),
+///         false => Some(format!("refresh token: {}", logout.refresh_token)),
+///     }
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # let attempt = s.begin_logout();
+/// # assert_eq!(report(s.machine(), attempt), None);
+/// # assert!(s.finish_logout(attempt).is_complete());
+/// # assert_eq!(report(s.machine(), attempt).as_deref(), Some("logged out"));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "the record may still be there"]
 #[non_exhaustive]
@@ -21,6 +41,26 @@ pub struct Logout {
 }
 
 /// What a server is asked to end.
+///
+/// ```
+/// use mcp_auth::{Credential, Ending, Notice};
+///
+/// /// Whether a notice says that the server was left with something that can still be used.
+/// fn leaves_behind(notice: &Notice) -> Option<Credential> {
+///     match notice {
+///         Notice::Ended { what, ending: Ending::NotOffered | Ending::Failed(_) } => Some(*what),
+///         _ => None,
+///     }
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # s.world.authorization[0].registration.manageable = false;
+/// # assert!(s.log_out().is_complete());
+/// # let left: Vec<_> = s.notices.iter().filter_map(leaves_behind).collect();
+/// # assert_eq!(left, [Credential::Registration]);
+/// assert_eq!(Credential::Registration.to_string(), "client registration");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Credential {
@@ -33,6 +73,22 @@ pub enum Credential {
 }
 
 /// What came of one part of a logout; the later ones are worse.
+///
+/// ```
+/// use mcp_auth::Ending;
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.world.authorization[0].revocation = false;
+/// # s.log_in()?;
+/// # let logout = s.log_out();
+///
+/// match &logout.access_token {
+///     Ending::Failed(error) => println!("it may live on: {error}. {}", error.advice()),
+///     ending => println!("access token: {ending}"),
+/// }
+/// # assert!(matches!(logout.access_token, Ending::NotOffered));
+/// assert_eq!(Ending::Ended.to_string(), "ended at the server");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Ending {

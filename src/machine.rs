@@ -155,6 +155,31 @@ struct Prompt {
 }
 
 /// Whether there is a token.
+///
+/// ```
+/// use http::Request;
+/// use mcp_auth::{AuthMachine, Error, Need, Now, TokenState};
+///
+/// /// Whether the request can be sent at once; if not, demand a token, or wait for it.
+/// fn prepare<B>(machine: &AuthMachine, now: Now, request: &mut Request<B>) -> Result<bool, Error> {
+///     match machine.token(now, &Need::default()) {
+///         TokenState::Ready(grant) => grant.authorize(request)?,
+///         TokenState::NotRequired => machine.prepare(request)?,
+///         TokenState::Failed(_, error) => return Err(error),
+///         TokenState::Pending(_) | TokenState::Missing => return Ok(false),
+///     }
+///     Ok(true)
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # let mut request = Request::post("https://mcp.example.com/mcp").body(()).unwrap();
+/// # let now = s.now();
+/// # assert!(!prepare(s.machine(), now, &mut request)?);
+/// # s.log_in()?;
+/// # let now = s.now();
+/// # assert!(prepare(s.machine(), now, &mut request)?);
+/// # assert!(request.headers().contains_key("authorization"));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum TokenState {
     /// Here it is.
@@ -401,6 +426,17 @@ impl AuthMachine {
 }
 
 /// The tokens of a session, described.
+///
+/// ```
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # let machine = s.machine();
+/// let status = machine.status().unwrap(); // after a login
+/// println!("tokens of {} for {}", status.issuer, status.scopes);
+/// assert!(status.saved && status.refreshable, "good for months");
+/// # assert_eq!(status.issuer, "https://auth.example.com");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenStatus {

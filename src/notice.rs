@@ -12,6 +12,20 @@ use crate::time::UnixTime;
 use crate::wire::scope::ScopeSet;
 
 /// Something that happened. Its `Display` is one line for people.
+///
+/// ```
+/// use mcp_auth::Notice;
+///
+/// /// What a progress line shows; a log would take all of it.
+/// fn progress(notice: &Notice) -> Option<String> {
+///     match notice {
+///         Notice::Asking { .. } | Notice::Answered { .. } => None,
+///         Notice::Browsing => Some("Please go on in your browser.".into()),
+///         other => Some(other.to_string()),
+///     }
+/// }
+/// assert_eq!(progress(&Notice::Authorized).as_deref(), Some("the authorization came back"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
@@ -182,6 +196,27 @@ pub enum Notice {
 }
 
 /// What a login would ask for, and as whom.
+///
+/// ```
+/// use mcp_auth::Proposal;
+///
+/// /// What a person is asked before a login.
+/// fn question(proposal: &Proposal) -> String {
+///     match &proposal.client {
+///         Ok((_, Some(client_id))) => format!("Log in as {client_id} for {}?", proposal.scopes),
+///         Ok((_, None)) => format!("Register, and log in for {}?", proposal.scopes),
+///         Err(error) => format!("No login is possible. {}", error.advice()),
+///     }
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.inspect()?;
+/// # let asked: Vec<_> = s.notices.iter().filter_map(|notice| match notice {
+/// #     mcp_auth::Notice::Proposed(proposal) => Some(question(proposal)),
+/// #     _ => None,
+/// # }).collect();
+/// # assert_eq!(asked, ["Register, and log in for notes:read offline_access?"]);
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Proposal {
@@ -195,6 +230,19 @@ pub struct Proposal {
 }
 
 /// A leniency that a login needed.
+///
+/// ```
+/// use mcp_auth::{Config, Leniency};
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.world.authorization[0].challenge_methods = None;
+///
+/// let config = Config { assume_s256: true, ..Config::default() };
+/// # s.config = config;
+/// # let discovery = s.inspect()?.unwrap();
+/// // At a server that doesn't say whether it knows PKCE:
+/// assert_eq!(discovery.leniencies, [Leniency::AssumedS256]);
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -226,6 +274,22 @@ pub enum Leniency {
 }
 
 /// How a client identity was come by.
+///
+/// ```
+/// use mcp_auth::{ClientSource, Notice};
+///
+/// /// Whether the server has just made us a client: a word to whoever looks after its list.
+/// fn is_new_client(notice: &Notice) -> bool {
+///     matches!(notice, Notice::Client { source: ClientSource::Registered, .. })
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # assert_eq!(s.told(is_new_client), 1);
+/// # s.log_in()?;
+/// # assert_eq!(s.told(is_new_client), 1);
+/// assert_eq!(ClientSource::Remembered.to_string(), "registered earlier");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -38,10 +38,24 @@ pub(crate) use rule::Rule;
 /// issuer's own document (RFC 8414 §3.3) vouches for it, and large providers have their endpoints
 /// elsewhere (`accounts.google.com` and `oauth2.googleapis.com`). What holds credentials together is
 /// the issuer that they are kept by; the token endpoint is remembered with the tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use core::net::IpAddr;
+/// use mcp_auth::Reach;
+///
+/// /// Of what a lookup has found, what may be dialled.
+/// fn dialable(reach: &Reach, found: &[IpAddr]) -> Vec<IpAddr> {
+///     found.iter().copied().filter(|address| reach.allows(*address).is_ok()).collect()
+/// }
+/// let reach = Reach::of_server_at("93.184.216.34".parse()?); // `HttpCall::reach`
+/// let (public, local) = ("93.184.216.35".parse()?, "127.0.0.1".parse()?);
+/// assert_eq!(dialable(&reach, &[local, public]), [public]);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reach(Option<Bounds>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Bounds {
     /// Where the MCP server is.
     from: Range,
@@ -67,6 +81,17 @@ struct Bounds {
 pub struct PeerAddress(pub IpAddr);
 
 /// An address that a request may not reach. Its `Display` says which range it is in.
+///
+/// ```
+/// use mcp_auth::{Reach, TransportError, TransportErrorKind};
+///
+/// let reach = Reach::of_server_at("93.184.216.34".parse()?);
+/// let Err(why) = reach.allows("192.168.0.1".parse()?) else { panic!() };
+/// assert_eq!(why.to_string(), "192.168.0.1 is a private address (RFC 1918)");
+/// let answer = TransportError::new(TransportErrorKind::Refused, why); // for `HttpCall::answer`
+/// # assert_eq!(answer.to_string(), why.to_string());
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfReach {
     address: IpAddr,

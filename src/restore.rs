@@ -14,6 +14,26 @@ use crate::time::UnixTime;
 /// shows it. No person is asked meanwhile, unless a new login is asked for. Any other failure that may
 /// pass keeps it for the next demand. Where the server refuses the refresh token, or nothing has worked
 /// for `give_up_seconds`, a login is needed.
+///
+/// ```
+/// use mcp_auth::{CachedClient, CachedLogin, CachedRegistration, Demand, Event, Need, SavedLogin};
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # let saved = SavedLogin::read(s.store.text().as_bytes()).unwrap();
+/// # let (refresh_token, client_id) = (saved.session.unwrap().to_text(), saved.client.unwrap().client_id);
+/// # s.crash();
+/// # s.store = Default::default();
+/// # let mut handle = |event| s.handle(event);
+///
+/// // What the other program has kept.
+/// let client = CachedRegistration { client_id, ..CachedRegistration::default() };
+/// let cached = CachedLogin::new(refresh_token).of(CachedClient::Registered(Box::new(client)));
+/// handle(Event::Restore(cached));
+/// handle(Event::Demand(Demand::background(Need::default()))); // nobody has to log in
+/// # s.run();
+/// # assert!(matches!(s.token(), mcp_auth::TokenState::Ready(_)));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CachedLogin {
@@ -38,6 +58,18 @@ impl CachedLogin {
 }
 
 /// The client of a [`CachedLogin`].
+///
+/// ```
+/// use mcp_auth::{CachedClient, CachedLogin, Config, Secret};
+///
+/// let document = "https://notes.example.com/client.json".to_owned();
+/// let cached = CachedLogin::new(Secret::from("tGzv3JOkF0XG5Qx2TlKWIA"))
+///     .of(CachedClient::MetadataDocument(document.clone()));
+/// let config = Config { client_metadata_url: Some(document), ..Config::default() };
+/// config.check()?;
+/// assert!(!matches!(cached.client, CachedClient::Configured));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CachedClient {
@@ -51,6 +83,22 @@ pub enum CachedClient {
 }
 
 /// A client that another program has registered (RFC 7591).
+///
+/// ```
+/// use mcp_auth::toolhive::RemoteConfig;
+/// use mcp_auth::{CachedClient, SecretRef};
+///
+/// let (remote, _) = RemoteConfig::from_json(br#"{
+///     "cached_refresh_token_ref": "NOTES_REFRESH",
+///     "cached_client_id": "s6BhdRkqt3", "cached_client_secret_ref": "NOTES_CLIENT",
+///     "callback_port": 8666
+/// }"#)?;
+/// let CachedClient::Registered(client) = remote.import().cached.unwrap().client else { panic!() };
+/// assert_eq!(client.client_id, "s6BhdRkqt3");
+/// assert_eq!(client.client_secret, Some(SecretRef::Name("NOTES_CLIENT".into()).into()));
+/// assert_eq!(client.redirect_uri.as_deref(), Some("http://localhost:8666/callback"));
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct CachedRegistration {
     /// Its identifier.

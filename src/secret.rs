@@ -65,6 +65,18 @@ impl<T: Zeroize + AsRef<[u8]>> Drop for Secret<T> {
 ///
 /// In JSON `{ "file": "/run/secrets/client" }`, `{ "env": "CLIENT_SECRET" }` or
 /// `{ "name": "notes-client" }`.
+///
+/// ```
+/// use mcp_auth::{Config, SecretRef};
+///
+/// let config: Config = serde_json::from_str(
+///     r#"{ "client_id": "my-program", "client_secret_from": [{ "file": "/run/secrets/client" }] }"#,
+/// )?;
+/// let place = &config.client_secret_from[0];
+/// assert_eq!(*place, SecretRef::File("/run/secrets/client".into()));
+/// assert_eq!(place.to_string(), "the file /run/secrets/client");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretRef {
@@ -96,6 +108,15 @@ impl fmt::Display for SecretRef {
 }
 
 /// A secret, or where it is.
+///
+/// ```
+/// use mcp_auth::{CachedLogin, Secret, SecretRef, SecretSource};
+///
+/// let at_hand = CachedLogin::new(Secret::from("tGzv3JOkF0XG5Qx2TlKWIA"));
+/// assert!(matches!(at_hand.refresh_token, SecretSource::Value(_)));
+/// let elsewhere = CachedLogin::new(SecretRef::Env("REFRESH_TOKEN".into()));
+/// assert!(matches!(elsewhere.refresh_token, SecretSource::At(SecretRef::Env(_))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// The secret itself.

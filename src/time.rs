@@ -8,6 +8,15 @@ use serde::{Deserialize, Serialize};
 /// Seconds since 1970-01-01T00:00:00Z on the wall clock: what token expiry is judged by.
 ///
 /// It survives restarts and can jump; see [`Mono`] for the clock that can't.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_auth::UnixTime;
+///
+/// let (now, expires_at) = (UnixTime(1_790_000_000), UnixTime(1_790_003_600));
+/// assert_eq!(now.until(expires_at), Duration::from_secs(3600));
+/// assert_eq!(expires_at.until(now), Duration::ZERO, "it has passed");
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -36,6 +45,16 @@ impl fmt::Display for UnixTime {
 
 /// Time since any fixed moment of this run, on a clock that never goes back: what deadlines are
 /// judged by.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_auth::Mono;
+///
+/// // `Mono(started.elapsed())`, and what `Output::Wait` said.
+/// let (now, deadline) = (Mono(Duration::from_secs(50)), Mono(Duration::from_secs(60)));
+/// let sleep = now.until(deadline);
+/// assert_eq!(sleep, Duration::from_secs(10));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub Duration);
 

@@ -47,6 +47,18 @@ pub const DEFAULT_CALLBACK_PORT: u16 = 8666;
 /// As JSON it is written as ToolHive does: in snake_case, the timeout in nanoseconds, times as
 /// RFC 3339 in UTC, absent times as `0001-01-01T00:00:00Z`. [`RemoteConfig::from_json`] reads the
 /// older form too.
+///
+/// ```
+/// use mcp_auth::toolhive::RemoteConfig;
+///
+/// let (remote, _) = RemoteConfig::from_json(br#"{ "client_id": "by-hand", "timeout": "5m" }"#)?;
+/// assert!(!remote.has_valid_cached_tokens());
+/// let imported = remote.import();
+/// assert_eq!(imported.config.login_timeout_seconds, 300);
+/// # let json = String::from_utf8(remote.to_json().expose().clone()).unwrap();
+/// # assert!(json.contains(r#""timeout":300000000000"#), "{json}");
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RemoteConfig {
@@ -149,6 +161,18 @@ pub struct RemoteConfig {
 }
 
 /// A header field that a remote server takes, as ToolHive's registry describes it.
+///
+/// ```
+/// use mcp_auth::toolhive::RemoteConfig;
+///
+/// let (remote, _) = RemoteConfig::from_json(
+///     br#"{ "headers": [{ "name": "X-Team", "default": "notes" }], "use_pkce": true }"#,
+/// )?;
+/// assert_eq!(remote.headers[0].name, "X-Team");
+/// // It goes with each request to the MCP server.
+/// assert_eq!(remote.import().config.headers["X-Team"].expose(), "notes");
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Header {
@@ -177,6 +201,17 @@ pub struct Header {
 }
 
 /// An environment variable that a client takes, as ToolHive's registry describes it.
+///
+/// ```
+/// use mcp_auth::toolhive::RemoteConfig;
+///
+/// let (remote, _) = RemoteConfig::from_json(
+///     br#"{ "env_vars": [{ "name": "NOTES_ZONE", "required": true }], "use_pkce": true }"#,
+/// )?;
+/// let wanted = remote.import().env_vars; // the program's own: see `std::env::var`
+/// assert!(wanted[0].required && wanted[0].name == "NOTES_ZONE");
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EnvVar {
@@ -203,6 +238,20 @@ pub struct EnvVar {
 
 /// Something in a configuration that has no effect, or another than its author may think. Its
 /// `Display` is one line, without a value.
+///
+/// ```
+/// use mcp_auth::toolhive::RemoteConfig;
+///
+/// let text = br#"{ "oauth_params": { "state": "mine" }, "use_pkce": true, "colour": "red" }"#;
+/// let (remote, mut warnings) = RemoteConfig::from_json(text)?;
+/// warnings.extend(remote.import().warnings);
+/// let lines: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+/// assert_eq!(lines, [
+///     "`colour` is no setting of ToolHive's: it is ignored",
+///     "`state` in `oauth_params` can't be overridden",
+/// ]);
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning(pub(crate) String);
 

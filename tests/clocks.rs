@@ -236,6 +236,22 @@ mod a_wrong_one {
     }
 
     #[test]
+    fn is_not_what_a_document_of_another_session_shows() {
+        for (by, told_in_all) in [(-600, 1), (-100, 1), (600, 1), (0, 0)] {
+            let mut s = Scenario::new();
+            s.documents_are_shared = true;
+            s.set_own_clock(by);
+            s.log_in().unwrap();
+            for _ in 0..2 {
+                s.sleep(130);
+                s.log_in().unwrap();
+            }
+            assert_eq!(told(&s), told_in_all, "{by}");
+            assert_eq!(s.told(|notice| matches!(notice, Notice::ClockRight { .. })), 0, "{by}");
+        }
+    }
+
+    #[test]
     fn of_one_server_among_others_is_told_once_too() {
         let mut s = Scenario::new();
         s.config.issuer = Some("https://auth.example.com".to_owned());

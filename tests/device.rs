@@ -4,8 +4,8 @@
 use mcp_auth::output::Purpose;
 use mcp_auth::wire::device::GRANT_TYPE;
 use mcp_auth::{
-    AttemptId, Config, Demand, DeviceGrant, ErrorKind, Event, Fault as Whose, Need, Notice, Secret,
-    SecretRef, SendResource, TokenState,
+    AttemptId, Config, Demand, DeviceGrant, DpopUse, ErrorKind, Event, Fault as Whose, Need,
+    Notice, Secret, SecretRef, SendResource, TokenState,
 };
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{
@@ -252,6 +252,32 @@ mod polls {
         assert_eq!(s.told(|n| matches!(n, Notice::Retrying { .. })), 3);
         enters(&mut s, &Person::Approves);
         s.settle(attempt).unwrap();
+    }
+
+    #[test]
+    fn go_on_where_each_answer_has_another_nonce_for_the_next_proof() {
+        let mut s = by_code();
+        let key = SecretRef::File("/run/keys/dpop.pem".to_owned());
+        s.config.dpop = DpopUse::Auto;
+        s.config.dpop_key = Some(key.clone());
+        s.keys.insert(key, "ours".to_owned());
+        let server = &mut s.world.authorization[0];
+        (server.dpop, server.dpop_nonce_rotates) = (true, true);
+        server.dpop_nonce = Some("the first".to_owned());
+        let attempt = shown(&mut s);
+        s.advance(20);
+        // The first poll alone had none; all others have the one of the answer before.
+        assert_eq!(times(&s), [5, 5, 10, 15, 20]);
+        // `slow_down` comes with one, too, and one that has ended is replaced at any poll.
+        s.world.authorization[0].slow_down(7);
+        s.advance(25);
+        s.world.authorization[0].dpop_nonce = Some("another".to_owned());
+        s.advance(15);
+        assert_eq!(times(&s)[5..], [25, 35, 50, 50]);
+        enters(&mut s, &Person::Approves);
+        s.settle(attempt).unwrap();
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 0);
     }
 
     #[test]

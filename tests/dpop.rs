@@ -1,9 +1,11 @@
 //! Tokens that are bound to a key of the host's: DPoP, RFC 9449.
 
-use mcp_auth::{DpopUse, ErrorKind, Notice, SecretRef, TokenState};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mcp_auth::{DpopUse, ErrorKind, Need, Notice, SecretRef, TokenState, Verdict};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::signer::public_key;
-use mcp_auth_world::{Canned, Fault, NetworkError, What, assert_fails};
+use mcp_auth_world::{Canned, Fault, NetworkError, What, World, assert_fails};
 use serde_json::{Value, json};
 
 fn place() -> SecretRef {
@@ -95,6 +97,66 @@ fn a_nonce_of_the_token_endpoint_is_taken_up_once() {
     assert_eq!((answer.status(), s.browser_opened()), (200, 1));
 }
 
+/// The nonces of the proofs that this server's token endpoint was shown.
+fn nonces(s: &Scenario, origin: &str) -> Vec<Option<String>> {
+    let calls = s.world.log.iter().filter(|e| e.origin == origin && e.path == "/token");
+    let proofs = calls.filter_map(|exchange| exchange.request.headers().get("dpop"));
+    proofs
+        .map(|proof| {
+            let claims = proof.to_str().unwrap().split('.').nth(1).unwrap();
+            let claims: Value =
+                serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+            claims["nonce"].as_str().map(str::to_owned)
+        })
+        .collect()
+}
+
+#[test]
+fn the_last_nonce_of_the_token_endpoint_is_in_its_next_proof_and_on_no_disk() {
+    let mut s = bound();
+    s.world.authorization[0].dpop_nonce = Some("the first".to_owned());
+    s.world.authorization[0].dpop_nonce_rotates = true;
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert_eq!(s.world.count(What::TokenRequests), 2);
+    for refreshes in 1..4 {
+        s.sleep(4000);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.world.count(What::Refreshes), refreshes);
+    }
+    // A step-up is a login, and knows it too.
+    assert_eq!(s.call_tool("write_note").status(), 200);
+    assert_eq!((s.browser_opened(), s.world.count(What::TokenRequests)), (2, 6));
+    let last = s.world.authorization[0].dpop_nonce.clone().unwrap();
+    assert!(!s.store.text().contains(&last));
+    // One that has ended costs the request that it saves otherwise, and so does a restart.
+    s.sleep(4000);
+    s.world.authorization[0].dpop_nonce = Some("another".to_owned());
+    assert_eq!(s.call_tool_in_background("write_note").status(), 200);
+    assert_eq!(s.world.count(What::Refreshes), 5);
+    s.restart();
+    s.sleep(4000);
+    assert_eq!(s.call_tool_in_background("write_note").status(), 200);
+    assert_eq!(s.world.count(What::Refreshes), 7);
+}
+
+#[test]
+fn a_nonce_is_shown_to_the_token_endpoint_that_gave_it_alone() {
+    let two = ["https://auth.example.com", "https://new.example.com"];
+    let mut s = bound();
+    s.world = World::with_urls("https://mcp.example.com/mcp", &two);
+    for (server, nonce) in s.world.authorization.iter_mut().zip(["ours", "theirs"]) {
+        (server.dpop, server.dpop_nonce) = (true, Some(nonce.to_owned()));
+    }
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    s.world.migrate_to(1);
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    for (origin, nonce) in two.into_iter().zip(["ours", "theirs"]) {
+        let shown = nonces(&s, origin);
+        assert_eq!(shown[0], None, "{origin}");
+        assert!(shown[1..].iter().all(|shown| shown.as_deref() == Some(nonce)), "{shown:?}");
+    }
+}
+
 #[test]
 fn a_nonce_of_the_mcp_server_is_taken_up_and_costs_no_token() {
     let mut s = bound();
@@ -108,6 +170,38 @@ fn a_nonce_of_the_mcp_server_is_taken_up_and_costs_no_token() {
     let refused = s.world.log.iter().filter(|exchange| exchange.answer == Ok(401)).count();
     // The probe, the first call, and the first with a new nonce.
     assert_eq!(refused, 3);
+}
+
+#[test]
+fn a_refusal_for_a_nonce_that_nobody_sees_is_the_callers_and_costs_no_token() {
+    let hidden = || {
+        let answer = Canned::json(401, r#"{"error":"use_dpop_nonce"}"#);
+        answer.header("www-authenticate", r#"DPoP error="use_dpop_nonce""#)
+    };
+    let mut s = bound();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    // Some transports keep no header fields of refusals, and some servers forget this one.
+    for _ in 0..2 {
+        s.world.faults.push(Fault::answer("POST", "/mcp", hidden()));
+        assert_eq!(s.call_tool("whoami").status(), 401);
+    }
+    assert_eq!((s.browser_opened(), s.world.count(What::TokenRequests)), (1, 1));
+    // The nonce that another request has brought meanwhile is tried.
+    let before = s.grant();
+    s.world.resource.dpop_nonce = Some("m-1".to_owned());
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    let (now, after) = (s.now(), s.grant());
+    let request = http::Request::post("https://mcp.example.com/mcp").body(()).unwrap();
+    let response = http::Response::builder()
+        .status(401)
+        .header("www-authenticate", r#"DPoP error="use_dpop_nonce""#)
+        .body(())
+        .unwrap();
+    let mut judge = |grant| s.machine().judge(now, &request, &response, grant, &Need::default());
+    assert!(matches!(judge(Some(&before)), Verdict::Again(_)));
+    assert!(matches!(judge(Some(&after)), Verdict::Deliver));
+    // Without a token, or with another kind of one, it is a refusal like any other.
+    assert!(matches!(judge(None), Verdict::Refused(_)));
 }
 
 #[test]

@@ -2,8 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "sources are files")]
 
+mod sources;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use sources::sources;
 
 /// Words of the protocols that whoever decides about them would use.
 const PROTOCOL: [&str; 21] = [
@@ -36,18 +40,6 @@ fn code(path: &Path) -> String {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines();
     let code = code.map(|line| if line.trim_start().starts_with("//") { "" } else { line });
     code.collect::<Vec<_>>().join("\n")
-}
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.is_dir() {
-            if !entry.ends_with("tests") {
-                sources(&entry, found);
-            }
-        } else if entry.extension().is_some_and(|e| e == "rs") && !entry.ends_with("tests.rs") {
-            found.push(entry);
-        }
-    }
 }
 
 fn words_in(code: &str) -> Vec<&'static str> {

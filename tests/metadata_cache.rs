@@ -141,3 +141,22 @@ fn a_clock_that_is_set_back_makes_it_last_no_longer() {
     s.set_own_clock(-30 * 24 * 60 * 60);
     costs(&mut s, 0, &[METADATA, REFRESH, CALL]);
 }
+
+#[test]
+fn one_that_another_session_has_got_counts_from_when_it_came() {
+    let mut s = Scenario::new();
+    s.documents_are_shared = true;
+    s.world.authorization[0].metadata_cache_control = Some("no-store".to_owned());
+    s.world.authorization[0].token_lifetime = 5;
+    s.log_in().unwrap();
+    s.sleep(280);
+    s.take_log();
+    s.log_in().unwrap();
+    let asked = |s: &mut Scenario| s.take_log().contains(&METADATA.to_owned());
+    assert!(!asked(&mut s));
+    for (after, looks) in [(15, false), (10, true), (280, false), (30, true)] {
+        s.sleep(after);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(asked(&mut s), looks, "after {after} s");
+    }
+}

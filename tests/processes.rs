@@ -49,6 +49,26 @@ fn who_comes_at_the_same_time_waits_for_the_lock() {
 }
 
 #[test]
+fn who_wants_the_lock_for_longer_says_whose_answer_that_is_for() {
+    let mut s = two();
+    // Of a login, each save alone.
+    assert!(!s.locked_for.is_empty() && s.locked_for.iter().all(Vec::is_empty));
+    let both = |endpoint: &str| vec!["mcp.example.com".to_owned(), endpoint.to_owned()];
+    s.locked_for.clear();
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(s.locked_for, [both("auth.example.com")]);
+
+    // The tokens' own server counts, where that is another than the metadata's.
+    let elsewhere = serde_json::json!("https://tokens.example.com:8443/token");
+    s.world.authorization[0].metadata_changes.insert("token_endpoint".to_owned(), elsewhere);
+    s.log_in().unwrap();
+    s.sleep(4000);
+    s.locked_for.clear();
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(s.locked_for, [both("tokens.example.com:8443")]);
+}
+
+#[test]
 fn who_waits_in_vain_is_told_so_and_keeps_everything() {
     let mut s = two();
     s.demand(Demand::background(need("whoami")));

@@ -1,12 +1,14 @@
 //! Authorization requests that the browser doesn't carry: pushed to the server (PAR, RFC 9126), signed by
 //! the client's key (JAR, RFC 9101), or both.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mcp_auth::output::Purpose;
 use mcp_auth::{Demand, ErrorKind, Need, SecretRef, SendResource};
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::signer::public_key;
 use mcp_auth_world::{Canned, ClientAuthentication, Fault, NetworkError, What, assert_fails};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn place() -> SecretRef {
     SecretRef::File("/run/keys/client.pem".to_owned())
@@ -124,6 +126,52 @@ fn where_they_are_to_be_signed_the_browser_carries_what_the_key_has_signed() {
     assert_eq!(carried(&s), ["client_id", "request"]);
 }
 
+/// Whom the last signed request is for, and the assertion that came with it.
+fn audiences(s: &Scenario) -> Vec<String> {
+    let pushed = s.world.log.iter().rfind(|exchange| exchange.path == "/par");
+    let form = pushed.map(|exchange| exchange.request.body().clone()).unwrap_or_default();
+    let query = s.browsed.last().and_then(|url| url.query()).unwrap_or_default();
+    let form = if form.is_empty() { query.as_bytes() } else { &form };
+    let jwts = url::form_urlencoded::parse(form)
+        .filter(|(name, _)| ["request", "client_assertion"].contains(&&**name));
+    jwts.map(|(_, jwt)| {
+        let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        claims["aud"].as_str().unwrap().to_owned()
+    })
+    .collect()
+}
+
+#[test]
+fn what_the_key_signs_is_for_the_issuer_in_its_own_words_and_never_for_somebody_else() {
+    const OURS: &str = "https://auth.example.com";
+    const OTHER: &str = "https://other.example.com";
+    for (claims, audience) in
+        [(OURS, OURS), ("https://auth.example.com/", "https://auth.example.com/"), (OTHER, OURS)]
+    {
+        let mut s = signing();
+        let server = &mut s.world.authorization[0];
+        server.takes_pushed_requests = true;
+        server.requires_pushed_requests = true;
+        server.claimed_issuer = Some(claims.to_owned());
+        s.config.trusted_issuers = vec![OTHER.to_owned()];
+        let _ = s.call_tool("whoami");
+        assert_eq!(audiences(&s), [audience, audience], "{claims}");
+    }
+    // Of endpoints that are configured nobody knows the issuer, and their origin may be many people's.
+    let mut s = signing();
+    s.config.authorize_url = Some(format!("{OURS}/authorize"));
+    s.config.token_url = Some(format!("{OURS}/token"));
+    s.config.sign_requests = true;
+    s.demand(Demand::interactive(Need::default()));
+    s.run();
+    assert_eq!(audiences(&s), ["https://auth.example.com/token"]);
+    s.config.issuer = Some(OURS.to_owned());
+    s.restart();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert_eq!(audiences(&s), [OURS]);
+}
+
 #[test]
 fn a_server_that_wants_signatures_from_a_client_without_a_key_is_told_of_before_anybody_is_asked() {
     let mut s = Scenario::new();
@@ -131,6 +179,12 @@ fn a_server_that_wants_signatures_from_a_client_without_a_key_is_told_of_before_
     let answer = s.call_tool("whoami");
     assert!(answer.error().to_string().contains("`client_key`"), "{answer:?}");
     assert_eq!(s.browser_opened(), 0);
+    // A key signs for the client that it belongs to, and for no other that we are here.
+    let mut s = signing();
+    s.config.client_issuer = Some("https://other.example.com".to_owned());
+    let answer = s.call_tool("whoami");
+    assert!(answer.error().to_string().contains("`client_key`"), "{answer:?}");
+    assert_eq!((s.signed, s.browser_opened()), (0, 0));
     let mut s = Scenario::new();
     s.config.sign_requests = true;
     assert!(s.try_start().unwrap_err().to_string().contains("sign_requests"));

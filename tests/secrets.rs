@@ -1,9 +1,10 @@
 //! Secrets: none is printed by anything that a log could hold, and none goes to the wrong server.
 
 use http::Request;
-use mcp_auth::{Demand, ErrorKind, Event};
+use mcp_auth::{CachedLogin, ClientCertificate, Demand, ErrorKind, Event, Need, Secret, SecretRef};
 use mcp_auth_world::scenario::{Scenario, need};
-use mcp_auth_world::{Canned, ClientAuthentication, Fault, Person, World, assert_fails};
+use mcp_auth_world::signer::public_key;
+use mcp_auth_world::{Canned, ClientAuthentication, Fault, Person, Presented, World, assert_fails};
 
 #[test]
 fn nothing_that_can_be_printed_holds_one() {
@@ -267,6 +268,97 @@ mod a_stranger {
         let _ = s.call_tool("whoami");
         assert_eq!(s.world.registrations(), 2);
         s.check_secrets();
+    }
+
+    /// A client that was registered by hand with the first server, by each kind of proof.
+    fn by_hand() -> [(&'static str, Scenario); 3] {
+        let file = |path: &str| SecretRef::File(path.to_owned());
+        ["secret", "key", "certificate"].map(|proof| {
+            let mut s = beside_ours();
+            s.config.client_id = Some("by-hand".to_owned());
+            let ours = &mut s.world.authorization[0];
+            match proof {
+                "secret" => {
+                    ours.preregister("by-hand", Some("hush"));
+                    s.config.client_secret = Some("hush".into());
+                }
+                "key" => {
+                    ours.preregister_key("by-hand", public_key("ours"));
+                    s.config.client_key = Some(file("/client.pem"));
+                    s.keys.insert(file("/client.pem"), "ours".to_owned());
+                }
+                _ => {
+                    let (certificate, key) = (file("/client.crt"), file("/client.pem"));
+                    let shown = Presented(certificate.to_string());
+                    ours.preregister_certificate("by-hand", shown);
+                    s.config.client_certificate = Some(ClientCertificate { certificate, key });
+                }
+            }
+            // It takes anything.
+            let theirs = &mut s.world.authorization[1];
+            theirs.client_authentication.push(ClientAuthentication::PrivateKeyJwt);
+            theirs.client_authentication.push(ClientAuthentication::TlsClientAuth);
+            theirs.registration.open = false;
+            (proof, s)
+        })
+    }
+
+    /// The MCP server names the stranger, who gets nothing that was made for the first server.
+    fn gets_nothing(proof: &str, s: &mut Scenario) {
+        s.world.migrate_to(1);
+        let (browsers, signed) = (s.browser_opened(), s.signed);
+        for _ in 0..2 {
+            let error = s.log_in().unwrap_err();
+            assert_fails!(error, ErrorKind::NoClient { .. });
+            let said = error.to_string();
+            assert!(said.contains(proof) && said.contains("`client_issuer`"), "{said}");
+            s.restart();
+        }
+        assert!(!s.was_sent(THEIRS, "by-hand") && !s.was_sent(THEIRS, "hush"), "{proof}");
+        assert_eq!((s.browser_opened(), s.signed), (browsers, signed), "{proof}");
+    }
+
+    #[test]
+    fn is_not_shown_a_configured_client_that_proves_itself_elsewhere() {
+        for (proof, mut s) in by_hand() {
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            gets_nothing(proof, &mut s);
+            // Until the settings say that it has moved.
+            s.config.client_issuer = Some(THEIRS.to_owned());
+            s.restart();
+            let _ = s.call_tool("whoami");
+            assert!(s.was_sent(THEIRS, "by-hand"), "{proof}");
+        }
+    }
+
+    #[test]
+    fn is_not_shown_one_whose_first_tokens_came_late() {
+        for (proof, mut s) in by_hand() {
+            let attempt = s.demand(Demand::interactive(Need::default()));
+            s.run_until("/token");
+            s.perform("/token");
+            let late = s.hold("/token");
+            s.settle(attempt).unwrap_err();
+            s.bring(late);
+            s.run();
+            s.grant();
+            gets_nothing(proof, &mut s);
+        }
+    }
+
+    #[test]
+    fn is_not_shown_one_whose_login_was_taken_up() {
+        for (proof, mut s) in by_hand() {
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            let record: serde_json::Value = serde_json::from_str(&s.store.text()).unwrap();
+            let token = Secret::from(record["tokens"]["refresh_token"].as_str().unwrap());
+            s.cached = Some(CachedLogin::new(token));
+            s.crash();
+            s.store = Default::default();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.browser_opened(), 1);
+            gets_nothing(proof, &mut s);
+        }
     }
 
     #[test]

@@ -6,6 +6,14 @@ use crate::secret::SecretRef;
 
 /// Whether the resource indicator (RFC 8707) is sent. A login without one says so:
 /// [`Leniency::ResourceOmitted`](crate::Leniency::ResourceOmitted).
+///
+/// ```
+/// use mcp_auth::{Config, SendResource};
+///
+/// let config: Config = serde_json::from_str(r#"{ "send_resource": "auto" }"#)?;
+/// assert_eq!(config.send_resource, SendResource::Auto);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendResource {
@@ -21,10 +29,28 @@ pub enum SendResource {
 }
 
 /// Whom a client's assertions are for: `aud` (RFC 7523 §3).
+///
+/// ```
+/// use mcp_auth::{AssertionAudience, Config, SecretRef};
+///
+/// let mut config = Config {
+///     client_id: Some("my-program".into()),
+///     client_key: Some(SecretRef::File("client.pem".into())),
+///     client_assertion_audience: AssertionAudience::TokenEndpoint,
+///     ..Config::default()
+/// };
+/// // Any server could name that endpoint as its own, and be shown the assertion.
+/// assert!(config.check().is_err());
+/// config.client_issuer = Some("https://auth.example.com".into());
+/// config.check()?;
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssertionAudience {
-    /// The authorization server's issuer identifier: an assertion for it is of no use anywhere else.
+    /// The authorization server's issuer identifier, as the only value (draft-ietf-oauth-rfc7523bis): an
+    /// assertion for it is of no use anywhere else. Request objects are always for it (RFC 9101 §4). Where
+    /// endpoints are configured without an issuer, both are for the token endpoint.
     #[default]
     Issuer,
     /// The URL of the token endpoint, for servers that know nothing else.
@@ -32,6 +58,23 @@ pub enum AssertionAudience {
 }
 
 /// A certificate and its key, where the host finds them.
+///
+/// ```
+/// use mcp_auth::{ClientCertificate, Config, SecretRef};
+///
+/// let config = Config {
+///     client_id: Some("my-program".into()),
+///     client_certificate: Some(ClientCertificate {
+///         certificate: SecretRef::File("client.crt".into()),
+///         key: SecretRef::File("client.key".into()),
+///     }),
+///     ..Config::default()
+/// };
+/// config.check()?;
+/// # let json = serde_json::to_value(&config.client_certificate).unwrap();
+/// # assert_eq!(json["key"]["file"], "client.key");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClientCertificate {
     /// The certificate, and those that it was issued under, in PEM.
@@ -41,6 +84,16 @@ pub struct ClientCertificate {
 }
 
 /// Whether the tokens of a login are bound to a key: DPoP, RFC 9449.
+///
+/// ```
+/// use mcp_auth::{Config, DpopUse, SecretRef};
+///
+/// let mut config = Config { dpop: DpopUse::Auto, ..Config::default() };
+/// assert!(config.check().is_err(), "it takes a key");
+/// config.dpop_key = Some(SecretRef::File("dpop.pem".into()));
+/// config.check()?;
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DpopUse {
@@ -61,6 +114,18 @@ pub enum DpopUse {
 /// due. A valid access token is lent all the while.
 ///
 /// Where the server asks for a longer wait, that counts.
+///
+/// ```
+/// use mcp_auth::{Config, Retry};
+///
+/// // For a command: nobody waits in front of it for five minutes.
+/// let retry = Retry { tries: 1, ..Retry::default() };
+/// let mut config = Config { retry, ..Config::default() };
+/// config.check()?;
+/// config.retry.quiet_seconds = 0;
+/// assert!(config.check().is_err(), "a server that is down is not asked without a pause");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Retry {
@@ -99,6 +164,15 @@ impl Default for Retry {
 /// When the device authorization grant is used (RFC 8628): a code is shown, and the person enters it in
 /// a browser on another device. It needs no browser and no listener here; but whoever is shown a code by
 /// somebody else can be made to log that one in (RFC 8628 §5.4), so a browser here comes first.
+///
+/// ```
+/// use mcp_auth::{Config, DeviceGrant};
+///
+/// // For a machine that nobody sits in front of.
+/// let config: Config = serde_json::from_str(r#"{ "device_grant": "always" }"#)?;
+/// assert_eq!(config.device_grant, DeviceGrant::Always);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceGrant {

@@ -79,6 +79,7 @@ impl Request {
         found: &Discovery,
         identity: Identity,
         purchase: Purchase,
+        binding: Option<Binding>,
         config: &Config,
         entropy: &mut Entropy,
         now: UnixTime,
@@ -87,7 +88,7 @@ impl Request {
             return Err(ErrorKind::NoDeviceGrant { issuer: printable_url(&found.issuer) }.into());
         };
         let assertion = identity.key.as_ref().map(|key| key.jwt());
-        let (binding, ids) = (Binding::wanted(config, found), Identifiers::new(entropy));
+        let ids = Identifiers::new(entropy);
         Self { purchase, identity, endpoint, binding, assertion, ids }.go_on(config, now)
     }
 
@@ -200,7 +201,7 @@ impl Device {
     }
 
     pub(crate) fn poll(self, now: UnixTime) -> Result<(Self, Ask), Error> {
-        let (exchange, ask) = self.exchange.on_pause_over(now)?;
+        let (exchange, ask) = self.exchange.anew().on_pause_over(now)?;
         Ok((Self { exchange, polling: true, ..self }, ask))
     }
 
@@ -221,10 +222,8 @@ impl Device {
         notes: &mut Notes,
     ) -> Result<Step<Self, Bought>, Ended> {
         let url = self.exchange.url();
-        let answered = self.exchange.clone().on_http(now, reply, notes);
-        self.exchange.spend();
-        match answered {
-            Ok(Step::Ask(exchange, ask)) => return Ok(Step::Ask(Self { exchange, ..self }, ask)),
+        match self.exchange.answered(now, reply, notes) {
+            Ok(Step::Ask((), ask)) => return Ok(Step::Ask(self, ask)),
             Ok(Step::Done(mut bought)) => {
                 bought.purchase.logged_in_at = now;
                 return Ok(Step::Done(bought));

@@ -9,7 +9,7 @@ use url::{Url, form_urlencoded};
 use crate::config::{Config, DpopUse, SendResource};
 use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
-use crate::flow::binding::Binding;
+use crate::flow::binding::{Binding, Nonce};
 use crate::flow::identity::Identity;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
@@ -125,7 +125,7 @@ impl Exchange {
         let endpoint = address::parse("token_endpoint", &purchase.token_endpoint)
             .map_err(|what| ErrorKind::Unusable { url: printable_url(&purchase.issuer), what })?;
         let assertion = identity.key.as_ref().map(|key| key.jwt());
-        let exchange = Self {
+        let mut exchange = Self {
             purchase,
             identity,
             config: config.clone(),
@@ -137,7 +137,8 @@ impl Exchange {
             binding,
             ids: Identifiers::new(entropy),
         };
-        exchange.ask(now)
+        let ask = exchange.ask(now)?;
+        Ok((exchange, ask))
     }
 
     /// One that was tried before has had its hiccup.
@@ -146,19 +147,19 @@ impl Exchange {
         self
     }
 
-    /// What was signed for the last request is of no use for the next.
-    pub(crate) fn spend(&mut self) {
-        self.assertion.iter_mut().for_each(Jwt::spend);
-        self.binding.iter_mut().for_each(Binding::spend);
+    /// What is asked next is another request, and no try of the last one.
+    pub(crate) fn anew(mut self) -> Self {
+        self.binding = self.binding.map(Binding::anew);
+        self
     }
 
-    fn ask(mut self, now: UnixTime) -> Result<(Self, Ask), Error> {
+    fn ask(&mut self, now: UnixTime) -> Result<Ask, Error> {
         if let Some((find, ask)) = self.identity.find_secret() {
             self.finding = Some(find);
-            return Ok((self, ask));
+            return Ok(ask);
         }
         if let Some(ask) = self.prove(now)? {
-            return Ok((self, ask));
+            return Ok(ask);
         }
         let grant = match &self.paid_with {
             PaidWith::Code { code, redirect_uri, verifier } => Grant::AuthorizationCode {
@@ -187,7 +188,7 @@ impl Exchange {
             request.headers_mut().insert(dpop::PROOF, proof);
         }
         let certificate = self.identity.certificate.clone();
-        Ok((self, Ask::http_as(request, Purpose::Token, certificate)))
+        Ok(Ask::http_as(request, Purpose::Token, certificate))
     }
 
     /// What is to be signed first.
@@ -213,8 +214,9 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn on_pause_over(self, now: UnixTime) -> Result<(Self, Ask), Error> {
-        self.ask(now)
+    pub(crate) fn on_pause_over(mut self, now: UnixTime) -> Result<(Self, Ask), Error> {
+        let ask = self.ask(now)?;
+        Ok((self, ask))
     }
 
     pub(crate) fn on_signer(
@@ -227,7 +229,7 @@ impl Exchange {
             (Some(jwt), _) => jwt.on_signer(result)?,
             (None, _) => {}
         }
-        self.ask(now)
+        self.on_pause_over(now)
     }
 
     /// The client's secret is known once one of its places has it; then the request goes out.
@@ -243,7 +245,7 @@ impl Exchange {
             self.finding = Some(find);
             return Ok((self, ask));
         }
-        self.ask(now)
+        self.on_pause_over(now)
     }
 
     pub(crate) fn on_http(
@@ -252,8 +254,21 @@ impl Exchange {
         reply: HttpResult,
         notes: &mut Notes,
     ) -> Result<Step<Self, Bought>, Failed> {
-        let nonce = reply.as_ref().ok().and_then(|reply| dpop::nonce(reply.headers()));
-        let nonce = nonce.map(str::to_owned);
+        Ok(match self.answered(now, reply, notes)? {
+            Step::Ask((), ask) => Step::Ask(self, ask),
+            Step::Done(bought) => Step::Done(bought),
+        })
+    }
+
+    /// The same, for whoever asks again after an error: a nonce that came with it is kept.
+    pub(crate) fn answered(
+        &mut self,
+        now: UnixTime,
+        reply: HttpResult,
+        notes: &mut Notes,
+    ) -> Result<Step<(), Bought>, Failed> {
+        let endpoint = self.endpoint.as_str();
+        let nonce = reply.as_ref().ok().and_then(|reply| Nonce::of(endpoint, reply.headers()));
         let answer = self.read(now, reply);
         self.assertion.iter_mut().for_each(Jwt::spend);
         if let Some(binding) = &mut self.binding {
@@ -261,8 +276,7 @@ impl Exchange {
             let refused =
                 matches!(&answer, Err(Trouble::Refused(e)) if e.error == "use_dpop_nonce");
             if binding.takes_nonce(nonce, refused) {
-                let (exchange, ask) = self.ask(now).map_err(Failed::Error)?;
-                return Ok(Step::Ask(exchange, ask));
+                return Ok(Step::Ask((), self.ask(now).map_err(Failed::Error)?));
             }
         }
         let (what, retry_after) = match answer {
@@ -281,8 +295,7 @@ impl Exchange {
                 return match self.otherwise(&error) {
                     Some(leniency) => {
                         notes.push(Notice::Lenient(leniency));
-                        let (exchange, ask) = self.ask(now).map_err(Failed::Error)?;
-                        Ok(Step::Ask(exchange, ask))
+                        Ok(Step::Ask((), self.ask(now).map_err(Failed::Error)?))
                     }
                     None => Err(Failed::Refused(error)),
                 };
@@ -300,7 +313,7 @@ impl Exchange {
             self.retried = true;
             let why = format!("the token endpoint failed ({what})");
             notes.push(Notice::Retrying { after: pause, why });
-            return Ok(Step::Ask(self, Ask::Pause(pause)));
+            return Ok(Step::Ask((), Ask::Pause(pause)));
         }
         Err(Failed::Passing { what, retry_after })
     }

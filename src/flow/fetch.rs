@@ -9,7 +9,7 @@ use crate::flow::{Ask, HttpResult, Notes};
 use crate::notice::Notice;
 use crate::output::{Purpose, TransportErrorKind};
 use crate::text::printable_url;
-use crate::wire::failure::{describe, is_bot_protection};
+use crate::wire::failure::{describe, is_passing};
 use crate::wire::url as address;
 
 const MAX_HOPS: u8 = 3;
@@ -65,10 +65,7 @@ impl Fetch {
         }
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             let (headers, body) = (response.headers(), response.body());
-            // A page that wants to see a browser says nothing of what is behind it.
-            let passing = status.is_server_error()
-                || matches!(status.as_u16(), 408 | 425 | 429)
-                || is_bot_protection(headers, body);
+            let passing = is_passing(status, headers, body);
             return Fetched::Nothing { why: describe(status, headers, body), passing };
         }
         if self.hops >= MAX_HOPS {

@@ -17,7 +17,6 @@ use crate::wire::assertion::ClientAssertion;
 use crate::wire::jws::PublicKey;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
-use crate::wire::url as address;
 
 /// What a secret of a client is called in errors.
 const CLIENT_SECRET: &str = "the client's secret";
@@ -77,16 +76,8 @@ impl ClientKey {
         if at_endpoint && !config.client_belongs_to(issuer) {
             return None;
         }
-        let named = found.is_none_or(|found| found.knows_issuer);
-        let audience = match config.client_assertion_audience {
-            AssertionAudience::Issuer if named => {
-                // In the server's own words, unless they name somebody else, who could be shown it then.
-                let own = server.map(|server| server.issuer.as_str());
-                let own = own.filter(|own| address::issuers_match(own, issuer));
-                Some(own.unwrap_or(issuer).to_owned())
-            }
-            _ => None,
-        };
+        let audience = found.map_or(issuer, Discovery::audience).to_owned();
+        let audience = Some(audience).filter(|_| !at_endpoint);
         let taken = server.and_then(|s| s.token_endpoint_auth_signing_alg_values_supported.clone());
         Some(Self { place, id: config.client_key_id.clone(), audience, taken })
     }
@@ -177,13 +168,13 @@ pub(crate) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// A server that names another authorization server must not get the secret that was made for
-    /// the first one.
+    /// A server that names another authorization server must not get what was made for the first one:
+    /// the client's secret, or what its key or certificate proves.
     fn lives_elsewhere(&self, issuer: &str) -> bool {
         let bound = self.config.client_home().is_some();
         let home =
             self.client_home.filter(|h| Some(&h.client_id) == self.config.client_id.as_ref());
-        !bound && self.config.has_client_secret() && home.is_some_and(|h| h.issuer != issuer)
+        !bound && self.config.client_proves_itself() && home.is_some_and(|h| h.issuer != issuer)
     }
 }
 
@@ -201,7 +192,7 @@ pub(crate) fn choose(
     let mut closed = Vec::new();
     match &config.client_id {
         Some(_) if known.lives_elsewhere(&found.issuer) => {
-            closed.push("the configured client has a secret and logged in with another issuer before (name its issuer in `client_issuer`)");
+            closed.push("the configured client has a secret, key or certificate and logged in with another issuer before (name its issuer in `client_issuer`)");
         }
         Some(_) if config.client_belongs_to(&found.issuer) => {
             return match configured(config, Some(found), &found.issuer) {

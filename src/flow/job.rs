@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::{Config, DeviceGrant, SendResource};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
+use crate::flow::binding::{Binding, Nonce};
 use crate::flow::identity::{self, Choice, Identity, Known};
 use crate::flow::upkeep::{Errand, Wish};
 use crate::flow::{HttpResult, Learned, Notes};
@@ -56,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) document_rejected_by: BTreeSet<String>,
     pub(crate) client_home: Option<ClientHome>,
     pub(crate) challenge_scope: Option<ScopeSet>,
+    /// What a token endpoint has wanted to see last.
+    pub(crate) token_nonce: Option<Nonce>,
     pub(crate) learned: Learned,
     /// A client was rejected already: once is enough.
     pub(crate) replaced_client: bool,
@@ -87,6 +90,7 @@ impl Job {
             document_rejected_by: BTreeSet::new(),
             client_home: None,
             challenge_scope: None,
+            token_nonce: None,
             learned: Learned::default(),
             replaced_client: false,
             looked_after: false,
@@ -263,6 +267,11 @@ impl Job {
         }
     }
 
+    /// What the tokens are bound to a key by, if they are to be.
+    pub(super) fn binding(&self, found: &Discovery) -> Option<Binding> {
+        Binding::wanted(&self.config, found, self.token_nonce.clone())
+    }
+
     /// Whether a refused resource indicator may be left out: once.
     pub(super) fn may_omit_resource(&mut self) -> bool {
         self.config.send_resource == SendResource::Auto
@@ -308,5 +317,13 @@ impl Job {
         let mut found = found.clone();
         found.leniencies.extend(self.went_private.then_some(Leniency::PrivateAddress));
         Learned { discovery: Some(found), ..self.learned.clone() }
+    }
+    /// The same once there are tokens: a configured client is at home where it got them.
+    pub(super) fn learned_as(&self, identity: &Identity, found: &Discovery) -> Learned {
+        let client_home = (identity.source == ClientSource::Configured).then(|| ClientHome {
+            client_id: identity.client_id.clone(),
+            issuer: found.issuer.clone(),
+        });
+        Learned { client_home, ..self.learned_with(found) }
     }
 }

@@ -116,15 +116,15 @@ impl Login {
     /// The exchange that is out, if one is: its answer must not be lost.
     pub(crate) fn exchange(&self) -> Option<(Exchange, Learned)> {
         match &self.stage {
-            Stage::Exchange(exchange, place) => {
-                Some(((**exchange).clone(), self.job.learned_with(&place.found)))
-            }
-            Stage::Device(device, place) => {
-                Some((device.exchange()?.clone(), self.job.learned_with(&place.found)))
-            }
-            Stage::Restore(restore) => Self::restoring(restore, &self.job),
+            Stage::Exchange(exchange, place) => Some(self.paying(exchange, &place.found)),
+            Stage::Device(device, place) => Some(self.paying(device.exchange()?, &place.found)),
+            Stage::Restore(restore) => self.restoring(restore),
             _ => None,
         }
+    }
+
+    fn paying(&self, exchange: &Exchange, found: &Discovery) -> (Exchange, Learned) {
+        (exchange.clone(), self.job.learned_as(&exchange.identity, found))
     }
 
     /// Whether ending the login now would lose something that a server has made for us.

@@ -16,6 +16,7 @@ use crate::flow::identity::Identity;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
 use crate::flow::{Ask, HttpResult, Notes, Step};
+use crate::notice::ClientSource;
 use crate::output::Purpose;
 use crate::secret::Secret;
 use crate::text::printable_url;
@@ -65,11 +66,14 @@ impl Prepare {
             let issuer = printable_url(&authorize.found.issuer);
             Unprepared::Error(ErrorKind::NoClient { issuer, why: why.to_owned() }.into())
         };
-        let key = config.client_key.as_ref().map(|key| Jwt::new("the client's key", key.clone()));
+        // One that is registered as we go has none: it is another client's.
+        let has_key = authorize.identity.source.kind() != ClientSource::Registered;
+        let key = config.client_key.as_ref().filter(|_| has_key);
+        let key = key.map(|key| Jwt::new("the client's key", key.clone()));
         let object = match (signs, key) {
             (true, None) => {
                 return Err(refuse(
-                    "authorization requests are to be signed, and there is no `client_key`",
+                    "authorization requests are to be signed, and this client has no `client_key`",
                 ));
             }
             (signs, key) => key.filter(|_| signs),
@@ -134,7 +138,7 @@ impl Prepare {
         let (found, ids) = (&self.authorize.found, &mut self.ids);
         let taken = found.server.request_object_signing_alg_values_supported.as_deref();
         let (params, client_id) = (&self.params, &self.identity.client_id);
-        let (audience, key_id) = (found.server.issuer.as_str(), config.client_key_id.as_deref());
+        let (audience, key_id) = (found.audience(), config.client_key_id.as_deref());
         jwt.wanted(
             |algorithm, _| {
                 let id = ids.next();

@@ -12,7 +12,7 @@ use crate::flow::fetch::{Fetch, Fetched};
 use crate::flow::resource::Doubt;
 use crate::flow::{HttpResult, Notes, Step};
 use crate::notice::{Leniency, Notice};
-use crate::output::Purpose;
+use crate::output::{Purpose, shared};
 use crate::session::grant::Site;
 use crate::session::record::{MetadataFreshness, Provenance};
 use crate::text::printable_url;
@@ -240,7 +240,8 @@ pub(super) fn read(
         }
     }
     let (provenance, issuer) = (candidate.provenance, candidate.issuer.clone());
-    let freshness = Some(MetadataFreshness::of(response.headers(), now));
+    let since = shared::came_at(response, now);
+    let freshness = Some(MetadataFreshness::of(response.headers(), since));
     Ok(Server { issuer, metadata, url: Some(url.clone()), provenance, freshness, leniencies })
 }
 

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Answer, AnswerContent, HttpReply};
+use crate::flow::binding::Nonce;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity;
 use crate::flow::login::{Ended, Login, rejects_client};
@@ -17,7 +18,7 @@ use crate::machine::lane::{
 use crate::machine::store::{Again, Loaded};
 use crate::machine::upkeep::Then;
 use crate::notice::{ClientSource, Leniency, Notice};
-use crate::output::{HostError, Output};
+use crate::output::{HostError, Output, Purpose};
 use crate::reach::Witness;
 use crate::session::Requirement;
 use crate::session::record::Record;
@@ -112,7 +113,11 @@ impl AuthMachine {
                 if let Some(witness) = witness.filter(|witness| witness.home) {
                     self.session.saw_server_at(witness.address);
                 }
-                self.compare_clocks(now, asked, &reply);
+                self.compare_clocks(now, &asked, &reply);
+                if let (Purpose::Token, Ok(response)) = (purpose, &reply) {
+                    let nonce = Nonce::of(&asked.uri.to_string(), response.headers());
+                    self.session.token_nonce = nonce.or(self.session.token_nonce.take());
+                }
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
                     self.on_http(now, lane, reply);
                 }

@@ -1,11 +1,14 @@
 //! Our wall clock and the servers'.
 
+use http::uri::Authority;
+
 use crate::flow::HttpResult;
 use crate::machine::AuthMachine;
 use crate::machine::lane::Asked;
-use crate::output::Purpose;
+use crate::output::{Purpose, shared};
 pub(super) use crate::session::clock::Told;
 use crate::session::clock::{self, ClockSkew};
+use crate::text::printable;
 use crate::time::Now;
 use crate::wire::date;
 
@@ -17,19 +20,20 @@ impl AuthMachine {
         self.session.record.clock_skew.as_ref()
     }
 
-    pub(super) fn compare_clocks(&mut self, now: Now, asked: Asked, reply: &HttpResult) {
-        let Some(date) = reply.as_ref().ok().and_then(|response| date::of(response.headers()))
-        else {
-            return;
-        };
+    pub(super) fn compare_clocks(&mut self, now: Now, asked: &Asked, reply: &HttpResult) {
+        let Ok(response) = reply else { return };
+        let Some(date) = date::of(response.headers()) else { return };
+        // What its clock says now, where the answer came to another session, a while ago.
+        let date = date.plus(shared::age(response));
         let ahead = clock::ahead(asked.at, now, date);
         // A cache may have kept it: an old date says nothing.
         let kept = matches!(asked.purpose, Purpose::ResourceMetadata | Purpose::ServerMetadata);
         if kept && ahead > 0 {
             return;
         }
+        let server = printable(asked.uri.authority().map_or("", Authority::as_str));
         let known = &mut self.session.record.clock_skew;
-        let notice = self.clocks.compare(known, asked.server, ahead, now.wall);
+        let notice = self.clocks.compare(known, server, ahead, now.wall);
         self.take_notes(notice);
     }
 }

@@ -106,6 +106,7 @@ impl AuthMachine {
             inspect,
             wanted_all_the_same: demand.goal == Goal::Login,
             new_client: demand.new_client,
+            token_nonce: self.session.token_nonce.clone(),
             ..Job::new(self.session.site.clone(), self.config.clone(), self.entropy.split())
         };
         job.catch_up(&self.session.record, self.session.wanted(&demand.need), now.wall);

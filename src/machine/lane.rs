@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Uri;
+
 use crate::error::Error;
 use crate::event::{AttemptId, Demand};
 use crate::flow::exchange::Exchange;
@@ -296,8 +298,7 @@ pub(super) enum Flight {
 /// A request that is out.
 pub(super) struct Asked {
     pub(super) purpose: Purpose,
-    /// Host and port.
-    pub(super) server: String,
+    pub(super) uri: Uri,
     pub(super) at: Now,
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use url::{Position, Url};
+
 use crate::error::ErrorKind;
 use crate::event::{AnswerContent, HttpReply};
 use crate::flow::Ask;
@@ -45,6 +47,18 @@ impl AuthMachine {
                 self.resume(now, lane);
             }
         }
+    }
+
+    /// Who is to answer what is sent under the lock, as far as is known.
+    fn counterparts(&self) -> Vec<String> {
+        let (record, site) = (&self.session.record, &self.session.site.url);
+        let bought = record.tokens.as_ref().map(|tokens| tokens.token_endpoint.as_str());
+        let found = record.discovery.as_ref().and_then(|it| it.server.token_endpoint.as_deref());
+        let endpoint = bought.or(found).and_then(|url| Url::parse(url).ok());
+        let place = |url: &Url| url[Position::BeforeHost..Position::AfterPort].to_owned();
+        let mut servers = vec![place(site)];
+        servers.extend(endpoint.as_ref().map(place).filter(|it| *it != servers[0]));
+        servers
     }
 
     /// The host has not answered. What it may still do counts as failed, but a token answer that
@@ -143,7 +157,7 @@ impl AuthMachine {
     fn pump_exchange(&mut self, now: Now) -> bool {
         if !self.store.loaded && self.waiting.is_some() {
             let id = self.fly(now, STORE_DEADLINE, None, Flight::Load);
-            self.act(Action::Load(LoadCall { id, lock: false }));
+            self.act(Action::Load(LoadCall { id, lock: false, servers: Vec::new() }));
             return true;
         }
         if self.falls_silent(now) {
@@ -179,7 +193,8 @@ impl AuthMachine {
         match std::mem::replace(&mut lane.state, State::Exchanging) {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
-                self.act(Action::Load(LoadCall { id, lock: true }));
+                let servers = self.counterparts();
+                self.act(Action::Load(LoadCall { id, lock: true, servers }));
             }
             State::Ready(Want::Resend(ask)) => {
                 self.read_without_lock(now, Some(name), Change::Resent, Some(After::Send(ask)));

@@ -62,7 +62,8 @@ impl AuthMachine {
     ) -> Result<(Exchange, Ask), Error> {
         let found = self.session.record.discovery.as_ref();
         let found = found.filter(|found| found.issuer == purchase.issuer);
-        let binding = Binding::renewed(&self.config, found, purchase.dpop.as_ref())?;
+        let (bound_to, nonce) = (purchase.dpop.as_ref(), self.session.token_nonce.clone());
+        let binding = Binding::renewed(&self.config, found, bound_to, nonce)?;
         let (config, entropy) = (&self.config, &mut self.entropy);
         Exchange::start(purchase, identity, paid_with, binding, config, entropy, now.wall)
     }

@@ -46,7 +46,7 @@ impl AuthMachine {
             return self.read_without_lock(now, lane, change, after);
         }
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
-        self.act(Action::Load(LoadCall { id, lock: true }));
+        self.act(Action::Load(LoadCall { id, lock: true, servers: Vec::new() }));
     }
 
     pub(super) fn on_locked(
@@ -87,7 +87,7 @@ impl AuthMachine {
         after: Option<After>,
     ) {
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Again(change, after));
-        self.act(Action::Load(LoadCall { id, lock: false }));
+        self.act(Action::Load(LoadCall { id, lock: false, servers: Vec::new() }));
     }
 
     pub(super) fn on_again(

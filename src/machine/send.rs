@@ -8,7 +8,7 @@ use crate::machine::lane::{Asked, Flight, LaneName};
 use crate::notice::Notice;
 use crate::output::{Action, HttpCall, Limits, TransportError, TransportErrorKind};
 use crate::reach::Reach;
-use crate::text::{printable, printable_url};
+use crate::text::printable_url;
 use crate::time::Now;
 use crate::wire::url as address;
 
@@ -25,9 +25,7 @@ impl AuthMachine {
             }
         };
         let limits = Limits::of(purpose);
-        let server = request.uri().authority().map(ToString::to_string);
-        let server = printable(&server.unwrap_or_default());
-        let asked = Flight::Http(Asked { purpose, server, at: now });
+        let asked = Flight::Http(Asked { purpose, uri: request.uri().clone(), at: now });
         let id = self.fly(now, limits.deadline, Some(name), asked);
         self.tell(Notice::Asking {
             purpose,

@@ -179,7 +179,7 @@ impl AuthMachine {
             return self.looked(now, Some(lane), false);
         }
         let id = self.fly(now, STORE_DEADLINE, Some(lane), Flight::Look);
-        self.act(Action::Load(LoadCall { id, lock: false }));
+        self.act(Action::Load(LoadCall { id, lock: false, servers: Vec::new() }));
     }
 
     pub(super) fn on_look(&mut self, now: Now, lane: Option<LaneName>, loaded: Loaded) {

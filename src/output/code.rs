@@ -20,6 +20,25 @@ pub(crate) struct UserCode {
 /// Show a person a code, and where to enter it: on any device that has a browser. Nothing comes back
 /// from there; the machine asks the server by itself. The code stays good, and shown, until
 /// [`Output::Dismiss`](super::Output::Dismiss).
+///
+/// ```
+/// use mcp_auth::Event;
+/// use mcp_auth::output::ShowCodeCall;
+///
+/// fn show(call: ShowCodeCall) -> Event {
+///     println!("On any device, open {} and enter {}", call.verification_uri(), call.user_code());
+///     println!("It is good for {} minutes.", call.expires_in().as_secs() / 60);
+///     call.answer(Ok(()))
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.world.authorization[0].device = true;
+/// # s.config.device_grant = mcp_auth::DeviceGrant::Always;
+/// # s.demand(mcp_auth::Demand::interactive(mcp_auth::Need::default()));
+/// # let mcp_auth::Action::ShowCode(call) = s.take_action("code") else { panic!() };
+/// # s.handle(show(call));
+/// # let mcp_auth::Action::Http(call) = s.take_action("POST auth.example.com/token") else { panic!() };
+/// # assert!(String::from_utf8_lossy(call.request().body()).contains("device_code="));
+/// ```
 pub struct ShowCodeCall {
     pub(crate) id: CallId,
     pub(crate) code: Box<UserCode>,

@@ -7,6 +7,27 @@ use crate::event::{AnswerContent, Event};
 use crate::secret::{Secret, SecretRef};
 
 /// Read a secret.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use mcp_auth::output::{FoundSecret, SecretCall};
+/// use mcp_auth::{Event, HostError, Secret, SecretRef};
+///
+/// fn find(call: SecretCall, vault: &BTreeMap<String, String>) -> Event {
+///     let found = match call.place() {
+///         SecretRef::Name(name) => Ok(vault.get(name).cloned()),
+///         SecretRef::Env(name) => Ok(std::env::var(name).ok()),
+///         SecretRef::File(path) => std::fs::read_to_string(path).map(Some).map_err(HostError::new),
+///     };
+///     call.answer(found.map(|text| text.map(|text| FoundSecret::new(Secret::new(text)))))
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.config.bearer_token_from = vec![SecretRef::Name("NOTES".into())];
+/// # s.demand(mcp_auth::Demand::background(mcp_auth::Need::default()));
+/// # let mcp_auth::Action::Secret(call) = s.take_action("secret") else { panic!() };
+/// # s.handle(find(call, &BTreeMap::from([("NOTES".into(), "hush\n".into())])));
+/// # assert_eq!(s.grant().access_token().expose(), "hush");
+/// ```
 #[derive(Debug)]
 pub struct SecretCall {
     pub(crate) id: CallId,
@@ -14,6 +35,15 @@ pub struct SecretCall {
 }
 
 /// A secret that was found, as it was found: the machine takes off the whitespace around it.
+///
+/// ```
+/// use mcp_auth::Secret;
+/// use mcp_auth::output::FoundSecret;
+///
+/// let found = FoundSecret::new(Secret::from("gX1fBat3bV\n")).exposed(); // the file's mode is 0644
+/// assert!(found.is_exposed()); // `Notice::SecretExposed` will say so
+/// assert_eq!(found.value().expose(), "gX1fBat3bV\n");
+/// ```
 #[derive(Debug)]
 pub struct FoundSecret {
     pub(crate) value: Secret,

@@ -13,6 +13,27 @@ use crate::wire::jws::{PublicKey, SigningAlgorithm};
 pub(crate) const SIGNER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Tell the public half of a key.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use mcp_auth::output::KeyCall;
+/// use mcp_auth::wire::jws::PublicKey;
+/// use mcp_auth::{Event, HostError, SecretRef};
+///
+/// fn public_half(call: KeyCall, keys: &HashMap<SecretRef, PublicKey>) -> Event {
+///     let key = keys.get(call.key()).cloned();
+///     call.answer(key.ok_or_else(|| HostError::new("there is no such key")))
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # let place = SecretRef::File("dpop.pem".into());
+/// # s.world.authorization[0].dpop = true;
+/// # (s.config.dpop, s.config.dpop_key) = (mcp_auth::DpopUse::Always, Some(place.clone()));
+/// # s.demand(mcp_auth::Demand::interactive(mcp_auth::Need::default()));
+/// # let mcp_auth::Action::Key(call) = s.take_action("key") else { panic!() };
+/// # let ours = mcp_auth_world::signer::public_key("ours");
+/// # s.handle(public_half(call, &HashMap::from([(place, ours)])));
+/// # let mcp_auth::Action::Sign(_) = s.take_action("sign") else { panic!() };
+/// ```
 #[derive(Debug)]
 pub struct KeyCall {
     pub(crate) id: CallId,
@@ -37,6 +58,34 @@ impl KeyCall {
 }
 
 /// Sign a message with a key.
+///
+/// ```
+/// use mcp_auth::output::SignCall;
+/// use mcp_auth::wire::jws::SigningAlgorithm;
+/// use mcp_auth::{Event, HostError, SecretRef};
+///
+/// /// `p256`: the host's signer, which gives R and S, 32 bytes each.
+/// fn sign(call: SignCall, p256: impl Fn(&SecretRef, &[u8]) -> [u8; 64]) -> Event {
+///     match call.algorithm() {
+///         SigningAlgorithm::Es256 => {
+///             let signature = p256(call.key(), call.input());
+///             call.answer(Ok(signature.to_vec()))
+///         }
+///         other => call.answer(Err(HostError::new(format!("no {} here", other.as_str())))),
+///     }
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # let place = SecretRef::File("dpop.pem".into());
+/// # s.world.authorization[0].dpop = true;
+/// # s.keys.insert(place.clone(), "ours".into());
+/// # (s.config.dpop, s.config.dpop_key) = (mcp_auth::DpopUse::Always, Some(place));
+/// # let attempt = s.demand(mcp_auth::Demand::interactive(mcp_auth::Need::default()));
+/// # let mcp_auth::Action::Sign(call) = s.take_action("sign") else { panic!() };
+/// # let p256 = |_: &_, input: &[u8]| mcp_auth_world::signer::sign("ours", input).try_into().unwrap();
+/// # s.handle(sign(call, p256));
+/// # s.settle(attempt)?;
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 pub struct SignCall {
     pub(crate) id: CallId,
     pub(crate) key: SecretRef,

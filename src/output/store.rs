@@ -13,10 +13,33 @@ use crate::secret::Secret;
 pub(crate) const STORE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Read the stored record of this server and account.
+///
+/// ```
+/// use std::path::Path;
+/// use std::{fs, io};
+/// use mcp_auth::output::LoadCall;
+/// use mcp_auth::{Event, HostError};
+///
+/// /// For a program that has its file to itself, and so nothing to lock.
+/// fn load(call: LoadCall, path: &Path) -> Event {
+///     call.answer(match fs::read(path) {
+///         Ok(record) => Ok(Some(record)),
+///         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+///         Err(error) => Err(HostError::new(error)),
+///     })
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # let attempt = s.demand(mcp_auth::Demand::interactive(mcp_auth::Need::default()));
+/// # let mcp_auth::Action::Load(call) = s.take_action("load") else { panic!() };
+/// # s.handle(load(call, Path::new("no/such/login")));
+/// # s.settle(attempt)?;
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct LoadCall {
     pub(crate) id: CallId,
     pub(crate) lock: bool,
+    pub(crate) servers: Vec<String>,
 }
 
 impl LoadCall {
@@ -26,6 +49,13 @@ impl LoadCall {
     /// deadline has passed is given back by the host: no release comes for it.
     pub fn lock(&self) -> bool {
         self.lock
+    }
+
+    /// Whom the lock may be held for the longer, because they are slow to answer: the MCP server and the
+    /// authorization server, as `host` or `host:port`. Empty where nothing is sent before it is
+    /// released. For a host that bounds how much goes on at once, and wants no server to take all of it.
+    pub fn servers(&self) -> &[String] {
+        &self.servers
     }
 
     /// How long this may take.
@@ -42,6 +72,31 @@ impl LoadCall {
 /// Replace the stored record, durably, if it is still what this machine has read there: compare and
 /// swap, in one step that no other program can come between. The lock doesn't replace it: who has
 /// held that for too long is overtaken by others.
+///
+/// ```
+/// use mcp_auth::output::SaveCall;
+/// use mcp_auth::{Event, HostError, Revision};
+///
+/// /// `stored`: what nobody else changes meanwhile. A file is written beside it and moved there.
+/// fn save(call: SaveCall, stored: &mut Option<Vec<u8>>) -> Event {
+///     let is_expected = |expected| expected == Revision::of(stored.as_deref());
+///     if !call.expected().is_none_or(is_expected) {
+///         return call.answer(Err(HostError::conflict("another program was faster")));
+///     }
+///     *stored = call.record().map(<[u8]>::to_vec);
+///     call.answer(Ok(()))
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.demand(mcp_auth::Demand::interactive(mcp_auth::Need::default()));
+/// # let mut stored = Some(b"{}".to_vec());
+/// # let mcp_auth::Action::Save(call) = s.take_action("save") else { panic!() };
+/// # s.handle(save(call, &mut stored));
+/// # assert_eq!(stored.as_deref(), Some(&b"{}"[..]));
+/// # stored = None;
+/// # let mcp_auth::Action::Save(call) = s.take_action("save") else { panic!() };
+/// # s.handle(save(call, &mut stored));
+/// # assert!(stored.unwrap().starts_with(b"{\"version\":"));
+/// ```
 #[derive(Debug)]
 pub struct SaveCall {
     pub(crate) id: CallId,

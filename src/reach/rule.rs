@@ -7,7 +7,7 @@ use url::Host;
 use super::range::covers;
 
 /// One of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Rule {
     /// What this host name leads to.
     Host(String),

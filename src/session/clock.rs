@@ -9,6 +9,22 @@ use crate::notice::Notice;
 use crate::time::{Now, UnixTime};
 
 /// The wall clock of this machine isn't that of a server: one of the two is wrong.
+///
+/// ```
+/// use mcp_auth::Notice;
+///
+/// /// What a person is told of their clock.
+/// fn warning(notice: &Notice) -> Option<String> {
+///     let Notice::ClockSkew(skew) = notice else { return None };
+///     Some(format!("{skew}. {}", skew.advice()))
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.set_own_clock(-300);
+/// # s.log_in()?;
+/// # let warnings: Vec<_> = s.notices.iter().filter_map(warning).collect();
+/// # assert!(warnings[0].starts_with("this machine's clock is 299 s behind that of mcp.example.com. Set"));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ClockSkew {

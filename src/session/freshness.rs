@@ -10,24 +10,38 @@ use crate::wire::cache::freshness_lifetime;
 
 /// Nobody's document changes faster, whatever its server says: a refresh of a token that lives for
 /// minutes costs one request, and an outage is not made worse.
-const SHORTEST: Duration = Duration::from_secs(5 * 60);
+pub(crate) const SHORTEST: Duration = Duration::from_secs(5 * 60);
 /// A server that says nothing, or a year, must be able to move.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Since when, and for how long, authorization server metadata is trusted (RFC 9111 §4.2): what its
 /// server said with it, but at least five minutes and at most a week; a week if it said nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.world.authorization[0].metadata_cache_control = Some("max-age=3600".into());
+/// # s.log_in()?;
+/// # let machine = s.machine();
+///
+/// let freshness = machine.discovery().and_then(|found| found.freshness).unwrap();
+/// let until = freshness.since.plus(Duration::from_secs(freshness.seconds));
+/// println!("the server's metadata is looked up again after {until}");
+/// assert_eq!(freshness.seconds, 3600); // as it said: `Cache-Control: max-age=3600`
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MetadataFreshness {
-    /// When it came.
+    /// When it came from its server.
     pub since: UnixTime,
     /// For how many seconds.
     pub seconds: u64,
 }
 
 impl MetadataFreshness {
-    pub(crate) fn of(headers: &HeaderMap, now: UnixTime) -> Self {
-        Self::lasting(freshness_lifetime(headers, now).unwrap_or(LONGEST), now)
+    pub(crate) fn of(headers: &HeaderMap, since: UnixTime) -> Self {
+        Self::lasting(freshness_lifetime(headers, since).unwrap_or(LONGEST), since)
     }
 
     /// What could not be looked up again is used as it is, and tried again after a while.

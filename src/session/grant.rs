@@ -64,6 +64,21 @@ impl Site {
 }
 
 /// The loan of a valid token. Cheap to clone.
+///
+/// ```
+/// use http::Request;
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # let grant = s.grant();
+///
+/// let mut request = Request::post("https://mcp.example.com/mcp").body(r#"{"jsonrpc":"2.0"}"#)?;
+/// grant.authorize(&mut request)?;
+/// assert!(request.headers()["authorization"].is_sensitive());
+/// // To another server, the token doesn't go.
+/// let mut foreign = Request::post("https://elsewhere.example/mcp").body("")?;
+/// assert!(grant.authorize(&mut foreign).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Grant {
     site: Arc<Site>,
@@ -173,6 +188,11 @@ impl Grant {
         Ok(())
     }
 
+    /// Whether it is sent with proofs.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.bound.is_some()
+    }
+
     /// Whether the server wants another nonce than the proofs of this grant have.
     pub(crate) fn wants_nonce(&self, nonce: &str) -> bool {
         self.bound.as_ref().is_some_and(|bound| bound.nonce.as_deref() != Some(nonce))
@@ -196,6 +216,32 @@ impl Grant {
 }
 
 /// What is to be signed for one request: see [`Grant::proof`].
+///
+/// ```
+/// use http::Request;
+/// # use mcp_auth::{DpopUse, Entropy, SecretRef};
+/// # use mcp_auth_world::scenario::Scenario;
+/// # let mut s = Scenario::new();
+/// # let place = SecretRef::File("dpop.pem".into());
+/// # s.world.authorization[0].dpop = true;
+/// # (s.config.dpop, s.config.dpop_key) = (DpopUse::Always, Some(place.clone()));
+/// # s.keys.insert(place, "ours".into());
+/// # s.log_in()?;
+/// # let (now, entropy, grant) = (s.now(), Entropy::from_bytes([7; 32]), s.grant());
+/// # let sign = |_: &SecretRef, _, input: &[u8]| mcp_auth_world::signer::sign("ours", input);
+///
+/// let mut request = Request::post("https://mcp.example.com/mcp").body("")?;
+/// match grant.proof(now, &request, entropy) {
+///     None => grant.authorize(&mut request)?, // a bearer token
+///     Some(proof) => {
+///         // By the host's signer, which has the private key.
+///         let signature = sign(proof.key(), proof.algorithm(), proof.input());
+///         grant.authorize_with(&mut request, &proof, &signature)?;
+///     }
+/// }
+/// assert!(request.headers().contains_key("dpop"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Proof {
     key: SecretRef,
     algorithm: SigningAlgorithm,

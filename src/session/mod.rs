@@ -19,6 +19,7 @@ use http::HeaderValue;
 
 use crate::config::Config;
 use crate::event::{Challenged, Need};
+use crate::flow::binding::Nonce;
 use crate::flow::identity::recall;
 use crate::time::{Mono, Now, UnixTime};
 use crate::wire::challenge::BearerChallenge;
@@ -61,7 +62,9 @@ pub(crate) struct Session {
     /// Where the server was seen in this run: that counts more than what is stored.
     seen_at: Option<IpAddr>,
     /// What the server wants to see in proofs (RFC 9449 §8).
-    nonce: Option<String>,
+    pub(crate) nonce: Option<String>,
+    /// The same for a token endpoint. It ends soon, and is not worth to be saved.
+    pub(crate) token_nonce: Option<Nonce>,
     header: Option<HeaderValue>,
     /// When the tokens were taken up, and when they expire, on the clock that can't be set.
     taken_up: Option<Mono>,
@@ -110,6 +113,7 @@ impl Session {
             recovery: Recovery::None,
             seen_at: None,
             nonce: None,
+            token_nonce: None,
             header: None,
             taken_up: None,
             expires: None,

@@ -23,6 +23,7 @@ use crate::wire::registration::Registered;
 use crate::wire::scope::ScopeSet;
 use crate::wire::server_metadata::ServerMetadata;
 use crate::wire::token::AuthMethod;
+use crate::wire::url as address;
 
 /// The version that is written. Older ones are read as if they were of this one, and written back as
 /// that with the next save; a record of a newer program is kept aside.
@@ -153,6 +154,17 @@ impl StepUp {
 }
 
 /// What discovery found, where, and which leniency it needed.
+///
+/// ```
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.demanded(mcp_auth::Demand::inspect())?;
+/// # let machine = s.machine();
+/// let found = machine.discovery().unwrap(); // after `Demand::inspect`
+/// println!("{} asks {} for tokens", found.resource, found.issuer);
+/// assert_eq!(found.server.supports_s256(), Some(true));
+/// assert!(found.leniencies.is_empty(), "to the letter");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Discovery {
@@ -181,7 +193,36 @@ pub struct Discovery {
     pub leniencies: Vec<Leniency>,
 }
 
+impl Discovery {
+    /// Whom it is for what a client signs (`aud`): assertions (RFC 7523 §3) and request objects (RFC 9101
+    /// §4). It is the issuer in the server's own words, unless they name somebody else, who could be shown
+    /// it then; and the token endpoint where nobody knows the issuer.
+    pub(crate) fn audience(&self) -> &str {
+        let own = self.server.issuer.as_str();
+        match self.server.token_endpoint.as_deref() {
+            Some(endpoint) if !self.knows_issuer => endpoint,
+            _ if address::issuers_match(own, &self.issuer) => own,
+            _ => &self.issuer,
+        }
+    }
+}
+
 /// How the authorization server became known.
+///
+/// ```
+/// use mcp_auth::{Config, Provenance};
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # assert_eq!(s.inspect()?.unwrap().provenance, Provenance::ResourceMetadata);
+/// # s.crash();
+///
+/// let config = Config { issuer: Some("https://auth.example.com".into()), ..Config::default() };
+/// # s.config = config;
+/// # s.demanded(mcp_auth::Demand::inspect())?;
+/// # let machine = s.machine();
+/// // Whatever the MCP server names:
+/// assert_eq!(machine.discovery().unwrap().provenance, Provenance::Configured);
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

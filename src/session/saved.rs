@@ -9,6 +9,19 @@ use crate::wire::Malformed;
 use crate::wire::token::AuthMethod;
 
 /// A stored login, read for its credentials. A store's hooks tell by it what has changed.
+///
+/// ```
+/// use mcp_auth::SavedLogin;
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in().unwrap();
+/// # let record = s.store.text().into_bytes();
+///
+/// let login = SavedLogin::read(&record)?; // what `SaveCall::record` was
+/// assert!(login.session.is_some(), "it renews itself");
+/// println!("the access token expires at {:?}", login.expires_at);
+/// # assert!(login.expires_at.is_some());
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SavedLogin {
@@ -21,6 +34,18 @@ pub struct SavedLogin {
 }
 
 /// A client that was registered dynamically (RFC 7591), and what manages it (RFC 7592).
+///
+/// ```
+/// use mcp_auth::SavedLogin;
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in().unwrap();
+/// # let record = s.store.text().into_bytes();
+///
+/// let client = SavedLogin::read(&record)?.client.unwrap();
+/// println!("{} was registered with {}", client.client_id, client.issuer);
+/// assert_eq!(client.callback_port(), Some(49152)); // of http://127.0.0.1:49152/callback
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SavedClient {

@@ -20,6 +20,23 @@ const ADJUSTED: Duration = Duration::from_secs(60);
 
 /// Counts the token sets of a session, across restarts and processes. A refusal names the
 /// generation that was refused, so ten refusals of one make one refresh.
+///
+/// ```
+/// use mcp_auth::{Generation, Grant};
+///
+/// /// Whether others have had the refused token renewed meanwhile, so that it needs no refusal of ours.
+/// fn is_replaced(refused: Generation, at_hand: &Grant) -> bool {
+///     at_hand.generation() > refused
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # let before = s.grant();
+/// # assert!(!is_replaced(before.generation(), &before));
+/// # s.sleep(4000);
+/// # assert_eq!(s.call_tool("whoami").status(), 200);
+/// # assert!(is_replaced(before.generation(), &s.grant()));
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -191,6 +191,26 @@ impl Anchor {
 }
 
 /// How a session stands: what a host shows, and what decides whether it bothers anybody.
+///
+/// ```
+/// use mcp_auth::SessionState;
+///
+/// /// What an editor's status bar shows.
+/// fn badge(state: SessionState) -> &'static str {
+///     match state {
+///         SessionState::Authorized | SessionState::NotRequired => "connected",
+///         SessionState::Retrying { .. } => "server trouble",
+///         SessionState::LoginRequired => "click to log in",
+///         _ => "",
+///     }
+/// }
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # s.log_in()?;
+/// # let now = s.now();
+/// # let machine = s.machine();
+/// assert_eq!(badge(machine.state(now)), "connected");
+/// # Ok::<(), mcp_auth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionState {

@@ -14,6 +14,19 @@ use crate::wire::headers::is_forbidden;
 use crate::wire::scope::ScopeSet;
 
 /// What ToolHive's configuration comes to here.
+///
+/// ```
+/// use mcp_auth::toolhive::RemoteConfig;
+///
+/// let (remote, _) = RemoteConfig::from_json(
+///     br#"{ "client_id": "by-hand", "cached_refresh_token_ref": "NOTES_REFRESH", "use_pkce": true }"#,
+/// )?;
+/// let imported = remote.import();
+/// imported.config.check()?; // for `AuthMachine::new`
+/// assert!(imported.cached.is_some()); // for `Event::Restore`
+/// assert!(imported.warnings.is_empty()); // for a person
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Imported {

@@ -11,6 +11,18 @@ const VERSION: u32 = 1;
 const DOCUMENT: &str = "the cached session";
 
 /// A cached session. [`CachedSession::to_text`] is what ToolHive's `TokenPersister` is given.
+///
+/// ```
+/// use mcp_auth::Secret;
+/// use mcp_auth::toolhive::CachedSession;
+///
+/// let (issuer, token_url) = ("https://auth.example.com", "https://auth.example.com/token");
+/// let session = CachedSession::new(Secret::from("tGzv3JOkF0XG5Qx2TlKWIA"), issuer, token_url);
+/// let kept = session.to_text(); // says whom the token belongs to
+/// assert!(kept.expose().contains(issuer));
+/// assert_eq!(CachedSession::parse(&kept)?, session);
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct CachedSession {
     token: Secret,

@@ -14,6 +14,25 @@ pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// What a client says of itself.
+///
+/// ```
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::assertion::ClientAssertion;
+/// use mcp_auth::wire::jws::{SigningAlgorithm, signed};
+/// # let sign = |input: &[u8]| [input.len() as u8; 64];
+///
+/// let assertion = ClientAssertion {
+///     client_id: "s6BhdRkqt3",
+///     audience: "https://auth.example.com",
+///     id: "jti-1",
+///     key_id: None,
+///     algorithm: SigningAlgorithm::Es256,
+///     issued_at: UnixTime(1_790_000_000),
+/// };
+/// let input = assertion.signing_input();
+/// let client_assertion = signed(&input, &sign(input.as_bytes())); // by the client's private key
+/// assert_eq!(client_assertion.expose().split('.').count(), 3);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAssertion<'a> {
     /// The client identifier: `iss` and `sub`.

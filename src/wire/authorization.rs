@@ -28,6 +28,28 @@ pub(crate) fn is_protected(name: &str) -> bool {
 const MAX_RESPONSE: usize = 32 * 1024;
 
 /// Everything that the browser carries to the authorization endpoint.
+///
+/// ```
+/// use mcp_auth::wire::authorization::AuthorizationRequest;
+/// use mcp_auth::wire::scope::ScopeSet;
+///
+/// let request = AuthorizationRequest {
+///     endpoint: &"https://server.example.com/authorize?tenant=1".parse()?,
+///     client_id: "s6BhdRkqt3",
+///     redirect_uri: "http://127.0.0.1:49152/callback",
+///     state: "xyz",
+///     code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+///     scope: &ScopeSet::parse("notes:read"),
+///     scope_parameter: "scope",
+///     resource: Some("https://mcp.example.com/mcp"),
+///     prompt: None,
+///     extra: &[],
+/// };
+/// let url = request.to_url(); // for the browser
+/// assert!(url.as_str().starts_with("https://server.example.com/authorize?tenant=1&response_type=code"));
+/// # assert!(url.as_str().ends_with("&scope=notes%3Aread&resource=https%3A%2F%2Fmcp.example.com%2Fmcp"));
+/// # Ok::<(), url::ParseError>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct AuthorizationRequest<'a> {
     /// The authorization endpoint; its own query is kept.
@@ -120,6 +142,23 @@ pub fn by_reference(endpoint: &Url, client_id: &str, name: &str, value: &str) ->
 /// What the browser brought back. Nothing in it is to be believed before `state` was compared.
 ///
 /// A parameter with an empty value counts as absent (RFC 6749 §3.1), unknown ones are ignored.
+///
+/// ```
+/// use mcp_auth::wire::authorization::AuthorizationResponse;
+///
+/// // RFC 9207 §2.
+/// let response = AuthorizationResponse::parse(
+///     "https://client.example/cb?\
+///      code=x1848ZT64p4IirMPT0R-X3141MFPTuBX-VFL_cvaplMH58\
+///      &state=ZWVlNDBlYzA1NjdkMDNhYjg3ZjUxZjAyNGQzMTM2NzI\
+///      &iss=https%3A%2F%2Fhonest.as.example",
+/// )?;
+/// let sent = "ZWVlNDBlYzA1NjdkMDNhYjg3ZjUxZjAyNGQzMTM2NzI".into();
+/// assert_eq!(response.state, Some(sent)); // first of all
+/// assert_eq!(response.iss.as_deref(), Some("https://honest.as.example"));
+/// assert!(response.code.is_some() && response.duplicated.is_none());
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthorizationResponse {
     /// The value of the request.

@@ -35,6 +35,16 @@ const MAX_PARAMS: usize = 64;
 const MAX_CANDIDATES: usize = 8;
 
 /// One challenge of a response: a scheme and what it says.
+///
+/// ```
+/// use mcp_auth::wire::challenge::Challenge;
+///
+/// let line = br#"Negotiate, Bearer realm="example", error="invalid_token""#;
+/// let challenges = Challenge::parse_all([&line[..]]);
+/// assert_eq!(challenges.len(), 2);
+/// let bearer = challenges.iter().find(|challenge| challenge.is("bearer")).unwrap();
+/// assert_eq!(bearer.first("error"), Some("invalid_token"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
     /// The scheme as the server wrote it; compare with [`Challenge::is`].
@@ -84,6 +94,24 @@ impl Challenge {
 ///
 /// Where two differ the first counts, except that every metadata URL is kept: servers repeat a
 /// challenge with less in it. An empty value counts as none.
+///
+/// ```
+/// use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+/// use mcp_auth::wire::challenge::BearerChallenge;
+///
+/// // RFC 6750 §3 and RFC 9728 §5.1.
+/// let mut headers = HeaderMap::new();
+/// for line in [
+///     r#"Bearer realm="example", error="invalid_token", error_description="The access token expired""#,
+///     r#"Bearer resource_metadata="https://resource.example.com/.well-known/oauth-protected-resource""#,
+/// ] {
+///     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(line));
+/// }
+/// let challenge = BearerChallenge::from_headers(&headers).unwrap();
+/// assert!(challenge.is_invalid_token());
+/// let metadata = "https://resource.example.com/.well-known/oauth-protected-resource";
+/// assert_eq!(challenge.resource_metadata, [metadata]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BearerChallenge {
     /// Candidates for the URL of the protected resource metadata, as written and unchecked, in

@@ -30,6 +30,27 @@ const LONGEST: f64 = 86_400.0;
 const MAX_CODE: usize = 128;
 
 /// Everything that a device authorization request says (RFC 8628 §3.1).
+///
+/// ```
+/// use mcp_auth::wire::device::DeviceAuthorizationRequest;
+/// use mcp_auth::wire::scope::ScopeSet;
+/// use mcp_auth::wire::token::AuthMethod;
+///
+/// // RFC 8628 §3.1.
+/// let request = DeviceAuthorizationRequest {
+///     endpoint: &"https://server.example.com/device_authorization".parse()?,
+///     client_id: "1406020730",
+///     client_secret: None,
+///     auth_method: AuthMethod::None,
+///     scope: &ScopeSet::parse("example_scope"),
+///     scope_parameter: "scope",
+///     resource: None,
+///     prompt: None,
+///     extra: &[],
+/// };
+/// assert_eq!(request.to_http().body(), b"client_id=1406020730&scope=example_scope");
+/// # Ok::<(), url::ParseError>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct DeviceAuthorizationRequest<'a> {
     /// The device authorization endpoint.
@@ -81,6 +102,30 @@ impl DeviceAuthorizationRequest<'_> {
 }
 
 /// What a server answers (RFC 8628 §3.2).
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::device::DeviceAuthorization;
+///
+/// // RFC 8628 §3.2.
+/// let body = br#"{
+///     "device_code": "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS",
+///     "user_code": "WDJB-MJHT",
+///     "verification_uri": "https://example.com/device",
+///     "verification_uri_complete": "https://example.com/device?user_code=WDJB-MJHT",
+///     "expires_in": 1800,
+///     "interval": 5
+/// }"#;
+/// let (headers, now) = (HeaderMap::new(), UnixTime(1_790_000_000));
+/// let code = DeviceAuthorization::parse(StatusCode::OK, &headers, body, now)?;
+/// assert_eq!(
+///     format!("enter {} at {}", code.user_code, code.verification_uri),
+///     "enter WDJB-MJHT at https://example.com/device"
+/// );
+/// assert_eq!(code.interval.as_secs(), 5);
+/// # Ok::<(), mcp_auth::wire::failure::Failure>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceAuthorization {

@@ -19,6 +19,34 @@ pub const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const MAX_NONCE: usize = 1024;
 
 /// Proof that whoever sends a request has a key.
+///
+/// ```
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::dpop::DpopProof;
+/// use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm, signed};
+/// # let sign = |input: &[u8]| [input.len() as u8; 64];
+///
+/// // RFC 9449 §4.1.
+/// let key: PublicKey = serde_json::from_str(r#"{
+///     "kty": "EC", "crv": "P-256",
+///     "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+///     "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"
+/// }"#)?;
+/// let proof = DpopProof {
+///     key: &key,
+///     algorithm: SigningAlgorithm::Es256,
+///     method: "POST",
+///     url: "https://server.example.com/token",
+///     id: "-BwC3ESc6acc2lTc",
+///     issued_at: UnixTime(1_562_262_616),
+///     nonce: None,
+///     access_token: None,
+/// };
+/// let input = proof.signing_input();
+/// let header = signed(&input, &sign(input.as_bytes())); // `DPoP: …`, signed by the private key
+/// assert_eq!(header.expose().split('.').count(), 3);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DpopProof<'a> {
     /// The key: `jwk`.

@@ -22,6 +22,19 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const PASSING: [&str; 3] = ["server_error", "temporarily_unavailable", "slow_down"];
 
 /// An OAuth error, each text made printable and bounded.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::failure::Failure;
+///
+/// let body = br#"{ "error": "invalid_grant", "error_description": "it was used before" }"#;
+/// let (headers, now) = (HeaderMap::new(), UnixTime(1_790_000_000));
+/// let failure = Failure::read("token reply", StatusCode::BAD_REQUEST, &headers, body, now);
+/// let Failure::Refused { error, .. } = failure else { panic!("{failure}") };
+/// assert!(error.is_dead_grant(), "only a login helps");
+/// assert_eq!(error.to_string(), "invalid_grant (it was used before)");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuthError {
     /// The code as the server wrote it, e.g. `invalid_grant`.
@@ -152,6 +165,22 @@ impl fmt::Display for OAuthError {
 /// Why a POST to an authorization server brought nothing.
 ///
 /// It never holds text of the body but an OAuth error's.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::failure::Failure;
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(RETRY_AFTER, 120.into());
+/// let (status, now) = (StatusCode::SERVICE_UNAVAILABLE, UnixTime(1_790_000_000));
+/// match Failure::read("token reply", status, &headers, b"<html>", now) {
+///     Failure::Passing { retry_after, .. } => {
+///         assert_eq!(retry_after.map(|wait| wait.as_secs()), Some(120)); // keep all, try again then
+///     }
+///     other => panic!("{other}"), // the server's last word
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -274,6 +303,14 @@ pub fn is_bot_protection(headers: &HeaderMap, body: &[u8]) -> bool {
     headers.get("cf-mitigated").is_some_and(|value| value == "challenge")
         || is_page(headers, body)
             && TITLES.iter().any(|title| body.windows(title.len()).any(|text| text == *title))
+}
+
+/// Whether an answer without a document says nothing of whether there is one: it may be another later.
+pub(crate) fn is_passing(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    // A page that wants to see a browser says nothing of what is behind it.
+    status.is_server_error()
+        || matches!(status.as_u16(), 408 | 425 | 429)
+        || is_bot_protection(headers, body)
 }
 
 /// How long a server wants to be left alone (RFC 9110 §10.2.3): seconds or a date; zero if the date

@@ -11,6 +11,19 @@ use sha2::{Digest as _, Sha256};
 use crate::Secret;
 
 /// An algorithm that a client signs with.
+///
+/// ```
+/// use mcp_auth::wire::jws::SigningAlgorithm;
+///
+/// let algorithm: SigningAlgorithm = serde_json::from_str(r#""ES256""#)?;
+/// let signature_len = match algorithm {
+///     SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa => 64,
+///     SigningAlgorithm::Es384 => 96,
+///     _ => panic!("{} depends on the key", algorithm.as_str()),
+/// };
+/// assert_eq!(signature_len, 64);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SigningAlgorithm {
@@ -45,6 +58,19 @@ impl SigningAlgorithm {
 }
 
 /// A public key, as a JSON Web Key with nothing in it but the key. Each member is base64url.
+///
+/// ```
+/// use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
+///
+/// // RFC 8037, appendix A.
+/// let key: PublicKey = serde_json::from_str(
+///     r#"{ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }"#,
+/// )?;
+/// assert_eq!(key.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+/// let server_takes = ["RS256".to_owned(), "EdDSA".to_owned()];
+/// assert_eq!(key.algorithm(Some(&server_takes)), Some(SigningAlgorithm::EdDsa));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kty")]
 pub enum PublicKey {

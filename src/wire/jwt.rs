@@ -16,6 +16,16 @@ const MAX_LEN: usize = 64 * 1024;
 
 /// The person, or the account, that a server says a token is about. For display only: each text is the
 /// server's, one printable line of at most 200 characters.
+///
+/// ```
+/// use mcp_auth::Secret;
+/// use mcp_auth::wire::jwt::Person;
+///
+/// let id_token = Secret::from("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIiwibmFtZSI6IkFkYSJ9.");
+/// let person = Person::read(&id_token).unwrap();
+/// assert_eq!(person.subject.as_deref(), Some("1"));
+/// assert_eq!(format!("logged in as {person}"), "logged in as Ada");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

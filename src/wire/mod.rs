@@ -27,6 +27,13 @@ pub mod url;
 /// A document or message that doesn't have its form: what was expected, and what came.
 ///
 /// `got` names the kind or a short printable excerpt, never a secret value.
+///
+/// ```
+/// use mcp_auth::wire::resource_metadata::ResourceMetadata;
+///
+/// let error = ResourceMetadata::parse(br#"["https://mcp.example.com"]"#).unwrap_err();
+/// assert_eq!(error.to_string(), "protected resource metadata: expected a JSON object, got an array");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// What was read, e.g. "protected resource metadata".

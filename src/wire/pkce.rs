@@ -8,6 +8,19 @@ use zeroize::Zeroize as _;
 use crate::Secret;
 
 /// One code verifier and its challenge: for one authorization request, then thrown away.
+///
+/// ```
+/// use mcp_auth::wire::pkce::Pkce;
+///
+/// // RFC 7636, appendix B. A program draws these bytes afresh each time.
+/// let random = [
+///     116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186,
+///     22, 212, 37, 77, 105, 214, 191, 240, 91, 88, 5, 88, 83, 132, 141, 121,
+/// ];
+/// let pkce = Pkce::from_random(random);
+/// assert_eq!(pkce.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"); // goes with the browser
+/// assert_eq!(pkce.verifier().expose(), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"); // with the code
+/// ```
 #[derive(Clone, Debug)]
 pub struct Pkce {
     verifier: Secret<String>,

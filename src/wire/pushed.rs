@@ -22,6 +22,25 @@ const MAX_REFERENCE: usize = 2048;
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// An authorization request that goes to the server itself.
+///
+/// ```
+/// use mcp_auth::wire::pushed::PushedRequest;
+/// use mcp_auth::wire::token::AuthMethod;
+///
+/// let params = [("response_type", "code"), ("state", "af0ifjsldkj")]; // and so on: RFC 9126 §2.1
+/// let request = PushedRequest {
+///     endpoint: &"https://as.example.com/as/par".parse()?,
+///     client_id: "s6BhdRkqt3",
+///     client_secret: None,
+///     auth_method: AuthMethod::None,
+///     params: &params.map(|(name, value)| (name.to_owned(), value.to_owned())),
+/// };
+/// assert_eq!(
+///     request.to_http().body(),
+///     b"client_id=s6BhdRkqt3&response_type=code&state=af0ifjsldkj"
+/// );
+/// # Ok::<(), url::ParseError>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct PushedRequest<'a> {
     /// The pushed authorization request endpoint.
@@ -56,6 +75,24 @@ impl PushedRequest<'_> {
 }
 
 /// Where the server keeps a request that was pushed.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::authorization::by_reference;
+/// use mcp_auth::wire::pushed::PushedReply;
+///
+/// // RFC 9126 §2.2.
+/// let body = br#"{
+///     "request_uri": "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c",
+///     "expires_in": 60
+/// }"#;
+/// let reply = PushedReply::parse(StatusCode::CREATED, &HeaderMap::new(), body, UnixTime(0))?;
+/// let endpoint = "https://server.example.com/authorize".parse()?;
+/// let url = by_reference(&endpoint, "s6BhdRkqt3", "request_uri", &reply.request_uri); // for the browser
+/// assert!(url.as_str().ends_with("request_uri%3A6esc_11ACC5bwc014ltc14eY22c"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushedReply {
     /// What the browser carries in its place: `request_uri`.
@@ -93,7 +130,8 @@ impl PushedReply {
     }
 }
 
-/// What is signed of a request object (RFC 9101 §4, §10.8): the parameters, by whom and for whom.
+/// What is signed of a request object (RFC 9101 §4, §10.8): the parameters, by whom (`iss`) and for whom
+/// (`aud`), which is the server's issuer.
 pub fn request_object(
     params: &[(String, String)],
     client_id: &str,

@@ -21,6 +21,18 @@ const DOCUMENT: &str = "client registration reply";
 const MAX_SECONDS: f64 = 1e11;
 
 /// What a client says about itself.
+///
+/// ```
+/// use mcp_auth::wire::registration::{self, ClientMetadata};
+///
+/// let client = ClientMetadata::new("http://127.0.0.1:49152/callback", "My Example Client");
+/// let endpoint = "https://server.example.com/register".parse()?;
+/// let post = registration::request(&endpoint, &client, None);
+/// let sent: serde_json::Value = serde_json::from_slice(post.body())?;
+/// assert_eq!(sent["client_name"], "My Example Client");
+/// assert_eq!(sent["token_endpoint_auth_method"], "none");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientMetadata {
     /// Where the browser may come back to.
@@ -75,6 +87,15 @@ impl ClientMetadata {
 }
 
 /// Where a client runs.
+///
+/// ```
+/// use mcp_auth::wire::registration::{ApplicationType, ClientMetadata};
+///
+/// let app = ClientMetadata::new("com.example.notes:/oauth2redirect", "Notes");
+/// assert_eq!(app.application_type, ApplicationType::Native);
+/// let site = ClientMetadata::new("https://notes.example.com/callback", "Notes");
+/// assert_eq!(site.application_type, ApplicationType::Web);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApplicationType {
@@ -112,6 +133,27 @@ pub fn request(
 }
 
 /// The client that a server made (RFC 7591 §3.2.1).
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::registration::RegistrationReply;
+/// use mcp_auth::wire::token::AuthMethod;
+///
+/// // RFC 7591 §3.2.1, without what it repeats of the request.
+/// let body = br#"{
+///     "client_id": "s6BhdRkqt3",
+///     "client_secret": "cf136dc3c1fc93f31185e5885805d",
+///     "client_id_issued_at": 2893256800,
+///     "client_secret_expires_at": 2893276800
+/// }"#;
+/// let (headers, now) = (HeaderMap::new(), UnixTime(1_790_000_000));
+/// let reply = RegistrationReply::parse(StatusCode::CREATED, &headers, body, now)?;
+/// assert_eq!(reply.client_id, "s6BhdRkqt3");
+/// // We asked for none, and were given a secret.
+/// assert_eq!(reply.auth_method(AuthMethod::None)?, AuthMethod::Basic);
+/// # Ok::<(), mcp_auth::wire::failure::Failure>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegistrationReply {

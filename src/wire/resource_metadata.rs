@@ -8,6 +8,22 @@ use super::scope::ScopeSet;
 const MAX_SERVERS: usize = 16;
 
 /// What a resource server says about itself.
+///
+/// ```
+/// use mcp_auth::wire::resource_metadata::ResourceMetadata;
+///
+/// // RFC 9728 §3.2.
+/// let metadata = ResourceMetadata::parse(br#"{
+///     "resource": "https://resource.example.com",
+///     "authorization_servers": ["https://as1.example.com", "https://as2.example.net"],
+///     "bearer_methods_supported": ["header", "body"],
+///     "scopes_supported": ["profile", "email", "phone"]
+/// }"#)?;
+/// assert_eq!(metadata.resource.as_deref(), Some("https://resource.example.com"));
+/// assert_eq!(metadata.authorization_servers[0], "https://as1.example.com");
+/// assert!(metadata.scopes_supported.unwrap().contains("email"));
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceMetadata {

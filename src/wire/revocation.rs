@@ -10,6 +10,14 @@ use crate::{Secret, UnixTime};
 const DOCUMENT: &str = "revocation reply";
 
 /// What kind of token is given back: `token_type_hint` (RFC 7009 §2.1).
+///
+/// ```
+/// use mcp_auth::wire::revocation::TokenTypeHint;
+///
+/// // The refresh token first: access tokens end with it.
+/// let order = [TokenTypeHint::RefreshToken, TokenTypeHint::AccessToken];
+/// assert_eq!(order.map(TokenTypeHint::as_str), ["refresh_token", "access_token"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenTypeHint {
@@ -30,6 +38,25 @@ impl TokenTypeHint {
 }
 
 /// Everything that a revocation request says.
+///
+/// ```
+/// use mcp_auth::wire::revocation::{RevocationRequest, TokenTypeHint};
+/// use mcp_auth::wire::token::AuthMethod;
+///
+/// // RFC 7009 §2.1.
+/// let request = RevocationRequest {
+///     endpoint: &"https://server.example.com/revoke".parse()?,
+///     token: &"45ghiukldjahdnhzdauz".into(),
+///     hint: TokenTypeHint::RefreshToken,
+///     client_id: "s6BhdRkqt3",
+///     client_secret: Some(&"gX1fBat3bV".into()),
+///     auth_method: AuthMethod::Basic,
+/// };
+/// let post = request.to_http();
+/// assert_eq!(post.headers()["authorization"], "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW");
+/// assert!(post.body().starts_with(b"token=45ghiukldjahdnhzdauz&token_type_hint=refresh_token"));
+/// # Ok::<(), url::ParseError>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct RevocationRequest<'a> {
     /// The revocation endpoint.
@@ -63,6 +90,20 @@ impl RevocationRequest<'_> {
 }
 
 /// What a server did with something that was given back.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::revocation::{self, Revoked};
+///
+/// let (headers, now) = (HeaderMap::new(), UnixTime(1_790_000_000));
+/// let ended = revocation::read(StatusCode::OK, &headers, b"", now)?;
+/// assert_eq!(ended, Revoked::Done);
+/// let body = br#"{ "error": "unsupported_token_type" }"#; // RFC 7009 §2.2.1
+/// let kept = revocation::read(StatusCode::BAD_REQUEST, &headers, body, now)?;
+/// assert_eq!(kept, Revoked::Unsupported);
+/// # Ok::<(), mcp_auth::wire::failure::Failure>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Revoked {
     /// It has ended, or was not known any more, which is the same.

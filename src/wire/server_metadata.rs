@@ -15,6 +15,22 @@ const DOCUMENT: &str = "authorization server metadata";
 ///
 /// Endpoints are the server's own bytes of a URL that [`url::parse`] accepted; the methods of the
 /// same names parse it again, because a record may have been tampered with.
+///
+/// ```
+/// use mcp_auth::wire::server_metadata::ServerMetadata;
+///
+/// // From RFC 8414 §3.2.
+/// let metadata = ServerMetadata::parse(br#"{
+///     "issuer": "https://server.example.com",
+///     "authorization_endpoint": "https://server.example.com/authorize",
+///     "token_endpoint": "https://server.example.com/token",
+///     "registration_endpoint": "https://server.example.com/register",
+///     "response_types_supported": ["code", "code token"]
+/// }"#)?;
+/// assert_eq!(metadata.token_endpoint().unwrap().path(), "/token");
+/// assert_eq!(metadata.supports_s256(), None, "it doesn't say");
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ServerMetadata {
@@ -81,6 +97,20 @@ pub struct ServerMetadata {
 
 /// Endpoints for clients that show a certificate when they connect: `mtls_endpoint_aliases` (RFC 8705
 /// §5). One that can't be used is none.
+///
+/// ```
+/// use mcp_auth::wire::server_metadata::ServerMetadata;
+///
+/// // From RFC 8705 §5.
+/// let metadata = ServerMetadata::parse(br#"{
+///     "issuer": "https://server.example.com",
+///     "token_endpoint": "https://server.example.com/token",
+///     "mtls_endpoint_aliases": { "token_endpoint": "https://mtls.example.com/token" }
+/// }"#)?;
+/// let with_certificate = metadata.with_certificate();
+/// assert_eq!(with_certificate.token_endpoint().unwrap().host_str(), Some("mtls.example.com"));
+/// # Ok::<(), mcp_auth::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -22,6 +22,16 @@ const DOCUMENT: &str = "token reply";
 const MAX_LIFETIME: f64 = 100.0 * 365.25 * 86_400.0;
 
 /// How a client authenticates at the token endpoint (RFC 7591 §2).
+///
+/// ```
+/// use mcp_auth::wire::token::AuthMethod;
+///
+/// // `token_endpoint_auth_methods_supported`
+/// let supported = ["private_key_jwt".to_owned(), "client_secret_post".to_owned()];
+/// let method = AuthMethod::choose(Some(&supported), true);
+/// assert_eq!(method.map(AuthMethod::as_str), Some("client_secret_post"));
+/// assert_eq!(AuthMethod::choose(Some(&supported), false), Some(AuthMethod::None));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AuthMethod {
@@ -88,6 +98,25 @@ impl AuthMethod {
 }
 
 /// What is given for the tokens.
+///
+/// ```
+/// use mcp_auth::wire::token::{AuthMethod, Grant, TokenRequest};
+///
+/// // RFC 6749 §6.
+/// let refresh = Grant::RefreshToken { refresh_token: "tGzv3JOkF0XG5Qx2TlKWIA", scope: None };
+/// let request = TokenRequest {
+///     endpoint: &"https://server.example.com/token".parse()?,
+///     client_id: "s6BhdRkqt3",
+///     client_secret: None,
+///     auth_method: AuthMethod::None,
+///     grant: refresh,
+///     resource: None,
+///     extra: &[],
+/// };
+/// let form = "grant_type=refresh_token&refresh_token=tGzv3JOkF0XG5Qx2TlKWIA&client_id=s6BhdRkqt3";
+/// assert_eq!(request.to_http().body(), form.as_bytes());
+/// # Ok::<(), url::ParseError>(())
+/// ```
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Grant<'a> {
@@ -115,6 +144,29 @@ pub enum Grant<'a> {
 }
 
 /// Everything that a token request says.
+///
+/// ```
+/// use mcp_auth::wire::token::{AuthMethod, Grant, TokenRequest};
+///
+/// // RFC 6749 §4.1.3.
+/// let request = TokenRequest {
+///     endpoint: &"https://server.example.com/token".parse()?,
+///     client_id: "s6BhdRkqt3",
+///     client_secret: Some(&"gX1fBat3bV".into()),
+///     auth_method: AuthMethod::Basic,
+///     grant: Grant::AuthorizationCode {
+///         code: "SplxlOBeZQQYbYS6WxSbIA",
+///         redirect_uri: "https://client.example.com/cb",
+///         code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+///     },
+///     resource: Some("https://mcp.example.com/mcp"),
+///     extra: &[],
+/// };
+/// let post = request.to_http();
+/// assert_eq!(post.headers()["authorization"], "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW");
+/// # assert!(post.body().starts_with(b"grant_type=authorization_code&code=SplxlOBeZQQYbYS6WxSbIA&"));
+/// # Ok::<(), url::ParseError>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct TokenRequest<'a> {
     /// The token endpoint.
@@ -237,6 +289,25 @@ pub(super) fn set_authorization(request: &mut Request<Vec<u8>>, credentials: &st
 }
 
 /// The tokens that a server gave.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::token::TokenReply;
+///
+/// // RFC 6750 §4.
+/// let body = br#"{
+///     "access_token": "mF_9.B5f-4.1JqM",
+///     "token_type": "Bearer",
+///     "expires_in": 3600,
+///     "refresh_token": "tGzv3JOkF0XG5Qx2TlKWIA"
+/// }"#;
+/// let (headers, now) = (HeaderMap::new(), UnixTime(1_790_000_000));
+/// let reply = TokenReply::parse(StatusCode::OK, &headers, body, now)?;
+/// assert_eq!(reply.access_token.expose(), "mF_9.B5f-4.1JqM");
+/// assert_eq!(reply.expires_in.map(|life| now.plus(life)), Some(UnixTime(1_790_003_600)));
+/// # Ok::<(), mcp_auth::wire::failure::Failure>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenReply {

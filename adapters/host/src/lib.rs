@@ -20,6 +20,8 @@
 //!
 //! The feature `signer` brings [`signer`]. The feature `serve` adds a minimal loopback HTTP server for tests and demos.
 
+#![warn(unreachable_pub)]
+
 pub mod browser;
 pub mod desk;
 pub mod hands;

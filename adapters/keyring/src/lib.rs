@@ -53,6 +53,8 @@
 //!
 //! Several programs that start together make one key: it is made under a lock of the store.
 
+#![warn(unreachable_pub)]
+
 mod error;
 mod keyring;
 mod keys;

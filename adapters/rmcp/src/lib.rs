@@ -39,6 +39,26 @@
 //! the server's own refusal led to it, rmcp's `auth_challenge` and `is_authorization_required` know it as
 //! ever.
 //!
+//! # Tokens that are bound to a key
+//!
+//! With [`Config::dpop`](mcp_auth::Config::dpop), each request has its proof. A server may want a nonce in
+//! it (`use_dpop_nonce`, RFC 9449 §9), and says it in a header field that rmcp's clients drop with the
+//! refusal. Such a message fails with rmcp's `AuthRequired`: no token is spent on it, and nobody is asked.
+//! A request of the session's own learns the nonce for all that follow, until the server wants another:
+//!
+//! ```
+//! use http::Request;
+//! use mcp_auth::Need;
+//! use mcp_auth_tokio::{Asking, SendError, Session};
+//!
+//! async fn learn_nonce(session: &Session, url: &str) -> Result<(), SendError> {
+//!     // Whatever the server makes of an empty message, it looks at the token and the proof first.
+//!     let empty = Request::post(url).body(Vec::new()).expect("a URL");
+//!     session.send(empty, &Need::default(), Asking::Never).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Cancel safety
 //!
 //! A request of rmcp's may be dropped at any moment: see [`Session`].
@@ -46,6 +66,8 @@
 //! # Coming from `AuthorizationManager`
 //!
 //! The README of this crate shows how, name by name.
+
+#![warn(unreachable_pub)]
 
 mod client;
 mod failure;

@@ -3,13 +3,15 @@
 #[path = "../examples/notes/server.rs"]
 mod server;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::{HeaderMap, header};
-use mcp_auth::{CachedClient, CachedLogin, CachedRegistration, ErrorKind, Secret};
-use mcp_auth_hosts::Visitor;
+use mcp_auth::{
+    CachedClient, CachedLogin, CachedRegistration, Config, DpopUse, ErrorKind, Need, Secret,
+};
+use mcp_auth_hosts::{Vault, Visitor};
 use mcp_auth_rmcp::{AuthClient, auth_error};
 use mcp_auth_tokio::store::{MemoryStore, Store as _};
 use mcp_auth_tokio::{Asking, Builder, Session};
@@ -264,6 +266,58 @@ async fn a_login_that_rmcp_has_kept_goes_on() {
     let (service, _told) = connect_as(town.url(), &session, Asking::Never).await.unwrap();
     assert_eq!(call(&service, "read_note").await.unwrap(), "Buy milk.");
     assert_eq!((town.count(What::Refreshes), visitor.times_opened()), (1, 0));
+}
+
+/// A guard that knows DPoP, and a session that wants it.
+fn bound(town: &Town, visitor: &Visitor) -> Session {
+    town.world().authorization[0].dpop = true;
+    let (dpop, dpop_key) = (DpopUse::Always, Some(Vault::place()));
+    let config = Config { dpop, dpop_key, ..Config::default() };
+    let session = Builder::from(town.setup()).config(config).signer(Vault::default());
+    session.browser(visitor.clone()).build().unwrap()
+}
+
+#[tokio::test]
+async fn each_message_has_a_proof_where_the_tokens_are_bound_to_a_key() {
+    let (town, visitor) = (server::town().await, Visitor::default());
+    let session = bound(&town, &visitor);
+    let service = connect(&town, &session).await;
+    assert_eq!(call(&service, "read_note").await.unwrap(), "Buy milk.");
+    assert_eq!(call(&service, "write_note").await.unwrap(), "written");
+    revoke_token(&town);
+    assert_eq!(call(&service, "read_note").await.unwrap(), "Buy milk.");
+    assert_eq!((town.count(What::Refreshes), visitor.times_opened()), (1, 2));
+    service.cancel().await.unwrap();
+    let with_token = sent(&town).into_iter().filter_map(|(_, headers)| {
+        let token = headers.get(header::AUTHORIZATION)?.to_str().unwrap().to_owned();
+        Some((token, headers.get("dpop").cloned()))
+    });
+    let mut proofs = HashSet::new();
+    for (token, proof) in with_token {
+        assert!(token.starts_with("DPoP "), "{token}");
+        assert!(proofs.insert(proof.expect("a proof")), "one that was sent before");
+    }
+    assert!(proofs.len() > 5);
+    assert!(town.world().leaks().is_empty());
+}
+
+#[tokio::test]
+async fn a_nonce_that_rmcp_does_not_show_costs_no_token_and_is_learned_by_the_session() {
+    let (town, visitor) = (server::town().await, Visitor::default());
+    let session = bound(&town, &visitor);
+    let service = connect(&town, &session).await;
+    for nonce in ["m-1", "m-2"] {
+        town.world().resource.dpop_nonce = Some(nonce.to_owned());
+        let error = call(&service, "read_note").await.unwrap_err();
+        assert!(error.auth_challenge().unwrap().contains("use_dpop_nonce"), "{error}");
+        assert!(auth_error(&error).is_none(), "{error}");
+        assert_eq!((town.count(What::TokenRequests), visitor.times_opened()), (1, 1));
+        // As the documentation shows it.
+        let any = http::Request::post(town.url()).body(Vec::new()).unwrap();
+        session.send(any, &Need::default(), Asking::Never).await.unwrap();
+        assert_eq!(call(&service, "read_note").await.unwrap(), "Buy milk.");
+    }
+    assert_eq!((town.count(What::TokenRequests), visitor.times_opened()), (1, 1));
 }
 
 #[tokio::test]

@@ -57,7 +57,8 @@ impl Builder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> Result<Session, Error> {
         let client = self.client.map_or_else(crate::default_client, Ok)?;
-        let common = self.common.unwrap_or_else(|| Common::new(REFRESHES));
+        let mut common = self.common.unwrap_or_else(|| Common::new(REFRESHES));
+        common.documents = common.documents.filter(|documents| documents.are_of(&client));
         Ok(Session::open(self.setup.open()?, client, common))
     }
 }

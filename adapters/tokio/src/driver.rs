@@ -10,11 +10,12 @@ use std::time::Duration;
 use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
 use mcp_auth::{Action, Event, HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::desk::{Job, Redirect, now};
-use mcp_auth_host::hands::Hands;
+use mcp_auth_host::hands::{Hands, contain};
 use mcp_auth_host::listener;
 use mcp_auth_host::store::Lock;
 use tokio::task::spawn_blocking;
 
+use crate::http_client::{HttpResult, send};
 use crate::office::Office;
 
 /// How long a browser waits for its page.
@@ -56,76 +57,86 @@ impl Office {
             Job::Dismiss => {
                 let listener = self.front().desk.listener.take();
                 // It waits for pages that are on their way.
-                self.blocking(move |_| drop(listener)).await;
+                self.release(listener).await;
             }
             Job::Release => {
                 let lock = self.front().desk.lock.take();
-                self.blocking(move |_| drop(lock)).await;
+                self.release(lock).await;
             }
         }
     }
 
-    /// On one of the runtime's threads for what blocks.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    /// On one of the runtime's threads for what blocks. A panic there is an answer: unanswered, an
+    /// action would hold up others until its deadline, and a driver for ever.
+    pub(crate) async fn blocking<C: Send + 'static, T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Hands) -> T + Send + 'static,
-    ) -> T {
+        call: C,
+        act: impl FnOnce(&Hands, &C) -> T + Send + 'static,
+    ) -> (Result<T, HostError>, C) {
         let hands = self.hands.clone();
-        match spawn_blocking(move || act(&hands)).await {
-            Ok(result) => result,
-            // Panics are contained: the runtime ends, and this task with it.
+        let panicked = || HostError::new("it panicked");
+        let work = move || (contain(panicked, || Ok(act(&hands, &call))), call);
+        match spawn_blocking(work).await {
+            Ok(done) => done,
+            // The runtime ends, and this task with it.
             Err(_) => std::future::pending().await,
         }
     }
 
+    /// Lets go of something, which may take its time.
+    async fn release<T: Send + 'static>(&self, what: T) {
+        // What panics then is gone all the same.
+        let _ = self.blocking((), move |_, ()| drop(what)).await;
+    }
+
     async fn load(&self, call: LoadCall) -> Event {
         let (start, deadline) = (now().mono, call.deadline());
+        let mut turn = None;
         // Who wants the lock is about to refresh: so many at a time.
-        let turn = self.common.permits.clone().acquire_owned();
-        let permit = match call.lock() {
-            true => match tokio::time::timeout(deadline, turn).await {
-                Ok(permit) => permit.ok(),
-                Err(_) => {
-                    let busy = HostError::busy("too many refreshes are under way");
-                    return call.answer(Err(busy));
-                }
-            },
-            false => None,
-        };
+        if call.lock() {
+            let waiting = self.common.turns.take(call.servers());
+            turn = tokio::time::timeout(deadline, waiting).await.ok();
+            if turn.is_none() {
+                let busy = HostError::busy("too many refreshes are under way");
+                return call.answer(Err(busy));
+            }
+        }
         // What the machine has given up on touches no lock of a later load.
         let in_time = || now().mono < start.plus(deadline);
         let stale = if in_time() { self.front().desk.lock.take() } else { None };
-        let (lock, event) = self
-            .blocking(move |hands| {
-                drop(stale);
-                let within = now().mono.until(start.plus(deadline));
-                match hands.load(&call, within) {
-                    Ok((record, lock)) => (lock, call.answer(Ok(record))),
-                    Err(error) => (None, call.answer(Err(error))),
-                }
-            })
-            .await;
-        let held = lock.map(|lock| -> Lock { Box::new((lock, permit)) });
+        if let Some(stale) = stale {
+            self.release(stale).await;
+        }
+        let load = move |hands: &Hands, call: &LoadCall| {
+            hands.load(call, now().mono.until(start.plus(deadline)))
+        };
+        let (loaded, call) = self.blocking(call, load).await;
+        let (loaded, lock) = match loaded.flatten() {
+            Ok((record, lock)) => (Ok(record), lock),
+            Err(error) => (Err(error), None),
+        };
+        let held = lock.map(|lock| -> Lock { Box::new((lock, turn)) });
         // One that comes too late for the machine to still want it is given back.
         if in_time() {
             self.front().desk.lock = held;
+        } else {
+            self.release(held).await;
         }
-        event
+        call.answer(loaded)
     }
 
-    async fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+    /// The answer, and how long ago it came.
+    async fn http(&self, call: &HttpCall) -> (HttpResult, Duration) {
         // A client that doesn't show it isn't the one that the server knows.
         if call.certificate().is_some() {
             let what = "this host shows no client certificates: log in with the blocking one";
-            return Err(TransportError::new(TransportErrorKind::Other, what));
+            let refused = TransportError::new(TransportErrorKind::Other, what);
+            return (Err(refused), Duration::ZERO);
         }
-        let (client, request) = (self.client.clone(), call.request().clone());
-        let (limits, reach) = (call.limits(), call.reach().clone());
-        // In a task of its own: a panic in somebody else's code is the failure of one action.
-        let sent = tokio::spawn(async move { client.send(request, limits, reach).await });
-        sent.await.unwrap_or_else(|_| {
-            Err(TransportError::new(TransportErrorKind::Other, "the HTTP client panicked"))
-        })
+        match &self.common.documents {
+            Some(documents) if call.is_shareable() => documents.ask(call).await,
+            _ => (send(self.client.clone(), call).await, Duration::ZERO),
+        }
     }
 
     fn listen(self: &Arc<Self>, spec: &ListenSpec) -> Result<String, HostError> {
@@ -167,41 +178,36 @@ impl Out {
             Action::Load(call) => office.load(call).await,
             Action::Save(call) => {
                 let erases = call.record().is_none();
-                let save = |hands: &Hands| (hands.save(&call), call);
-                let (saved, call) = office.blocking(save).await;
+                let (saved, call) = office.blocking(call, Hands::save).await;
+                let saved = saved.flatten();
                 if erases {
                     office.front().desk.erased = Some(saved.clone());
                 }
                 call.answer(saved)
             }
             Action::Secret(call) => {
-                let find = |hands: &Hands| (hands.secret(&call), call);
-                let (found, call) = office.blocking(find).await;
-                call.answer(found)
+                let (found, call) = office.blocking(call, Hands::secret).await;
+                call.answer(found.flatten())
             }
             Action::Key(call) => {
-                let tell = |hands: &Hands| (hands.key(&call), call);
-                let (key, call) = office.blocking(tell).await;
-                call.answer(key)
+                let (key, call) = office.blocking(call, Hands::key).await;
+                call.answer(key.flatten())
             }
             Action::Sign(call) => {
-                let sign = |hands: &Hands| (hands.sign(&call), call);
-                let (signature, call) = office.blocking(sign).await;
-                call.answer(signature)
+                let (signature, call) = office.blocking(call, Hands::sign).await;
+                call.answer(signature.flatten())
             }
             Action::Http(call) => {
-                let response = office.http(&call).await;
-                call.answer(response)
+                let (response, age) = office.http(&call).await;
+                call.answer_shared(response, age)
             }
             Action::Browse(call) => {
-                let browse = |hands: &Hands| (hands.browse(&call), call);
-                let (shown, call) = office.blocking(browse).await;
-                call.answer(shown)
+                let (shown, call) = office.blocking(call, Hands::browse).await;
+                call.answer(shown.flatten())
             }
             Action::ShowCode(call) => {
-                let show = |hands: &Hands| (hands.show_code(&call), call);
-                let (shown, call) = office.blocking(show).await;
-                call.answer(shown)
+                let (shown, call) = office.blocking(call, Hands::show_code).await;
+                call.answer(shown.flatten())
             }
             // An action that this host doesn't know runs into its deadline.
             _ => return,

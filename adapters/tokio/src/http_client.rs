@@ -2,14 +2,32 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use http::{Request, Response};
-use mcp_auth::output::Limits;
-use mcp_auth::{Reach, TransportError};
+use mcp_auth::output::{HttpCall, Limits};
+use mcp_auth::{Reach, TransportError, TransportErrorKind};
+
+/// The answer of any status, or why there is none.
+pub(crate) type HttpResult = Result<Response<Vec<u8>>, TransportError>;
 
 /// An answer on its way.
 pub type Answering<'a> =
     Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, TransportError>> + Send + 'a>>;
+
+/// In a task of its own: a panic in somebody else's code is the failure of one action.
+pub(crate) async fn send(client: Arc<dyn HttpClient>, call: &HttpCall) -> HttpResult {
+    let (request, limits, reach) = (call.request().clone(), call.limits(), call.reach().clone());
+    let sent = tokio::spawn(async move { client.send(request, limits, reach).await });
+    match sent.await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => {
+            Err(TransportError::new(TransportErrorKind::Other, "the HTTP client panicked"))
+        }
+        // The runtime ends, and this task with it.
+        Err(_) => std::future::pending().await,
+    }
+}
 
 /// Sends the requests of a session.
 ///

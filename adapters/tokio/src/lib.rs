@@ -49,7 +49,7 @@
 //! Each call ends by the builder's [`timeout`](Builder::timeout), and each request keeps the core's
 //! limits of time and size. No redirect is followed by itself, no cookie is kept, and proxies come from
 //! the environment as reqwest reads it. Of the sessions of a registry, so many as it says refresh at
-//! once; a login that somebody waits for is not held up by that.
+//! once, and half as many at one server; a login that somebody waits for is not held up by that.
 //!
 //! # Where requests may lead
 //!
@@ -80,7 +80,10 @@
 //! Client certificates ([`Config::client_certificate`](mcp_auth::Config::client_certificate)): a request
 //! that has to show one is refused, and nothing of it is sent. The blocking host shows them.
 
+#![warn(unreachable_pub)]
+
 mod builder;
+mod documents;
 mod driver;
 mod http_client;
 mod office;
@@ -91,6 +94,7 @@ mod sending;
 mod session;
 mod source;
 mod timer;
+mod turns;
 
 use std::sync::Arc;
 

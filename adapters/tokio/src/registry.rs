@@ -8,6 +8,7 @@ use std::time::Duration;
 use mcp_auth::Error;
 
 use crate::builder::{Builder, REFRESHES};
+use crate::documents::Documents;
 use crate::http_client::HttpClient;
 use crate::session::Session;
 use crate::timer::Common;
@@ -22,8 +23,14 @@ pub struct Key {
 }
 
 /// The sessions of a process, by server and account: as many as there are, with one HTTP client, one
-/// task that renews tokens ahead of time, and a bound to how many refreshes are under way at once.
-/// Clones are the same registry.
+/// task that renews tokens ahead of time, and a bound to how many refreshes are under way at once, in
+/// all and at one server. Clones are the same registry.
+///
+/// What servers publish of themselves (RFC 9728, RFC 8414) is asked for once by all of its sessions, and
+/// what came is handed on for as long as [the core says](mcp_auth::output::HttpCall::share_for): five
+/// minutes at the most, for requests that are the same to the last byte and within the same bounds. So a
+/// login, or [`Session::inspect`], may see what another session was answered minutes ago. Sessions
+/// that are given an [HTTP client](Builder::client) of their own ask for themselves.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -74,15 +81,17 @@ impl Registry {
         Ok(Self::with(crate::default_client()?, REFRESHES, furnish))
     }
 
-    /// With this HTTP client, and so many refreshes at a time at the most. Further ones wait for their
-    /// turn; fewer than some hundreds leave threads for other blocking work, since each may wait for a
-    /// store's lock.
+    /// With this HTTP client, and so many refreshes at a time at the most, half of them at one server:
+    /// one that hangs leaves the rest to the others. Further ones wait for their turn; fewer than some
+    /// hundreds leave threads for other blocking work, since each may wait for a store's lock.
     pub fn with(
         client: Arc<dyn HttpClient>,
         refreshes: usize,
         furnish: impl Fn(Builder, &Key) -> Builder + Send + Sync + 'static,
     ) -> Self {
-        let (common, furnish) = (Common::new(refreshes), Box::new(furnish));
+        let documents = Some(Arc::new(Documents::new(client.clone())));
+        let common = Common { documents, ..Common::new(refreshes) };
+        let furnish = Box::new(furnish);
         Self(Arc::new(Shared { client, common, furnish, sessions: Mutex::default() }))
     }
 

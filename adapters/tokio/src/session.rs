@@ -303,8 +303,9 @@ impl Session {
 
     /// Keys may be in devices that ask their owner.
     pub(crate) async fn prove(&self, proof: Proof) -> Result<(Proof, Vec<u8>), Error> {
-        let sign = move |hands: &Hands| hands.prove(&proof).map(|signature| (proof, signature));
-        self.0.office.blocking(sign).await
+        let (signed, proof) = self.0.office.blocking(proof, Hands::prove).await;
+        let signature = signed.map_err(|error| proof.failed(error)).flatten()?;
+        Ok((proof, signature))
     }
 
     fn deadline(&self) -> Mono {

@@ -7,23 +7,26 @@ use std::time::Duration;
 use mcp_auth::Mono;
 use mcp_auth_host::desk::now;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
+use crate::documents::Documents;
 use crate::office::Office;
+use crate::turns::Turns;
 
 /// What sessions share.
 #[derive(Clone)]
 pub(crate) struct Common {
     pub(crate) timer: Timer,
     /// For refreshes.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) turns: Turns,
+    /// Of sessions with the same HTTP client.
+    pub(crate) documents: Option<Arc<Documents>>,
 }
 
 impl Common {
     /// With so many refreshes at a time.
     pub(crate) fn new(refreshes: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(refreshes.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { timer: Timer::default(), permits }
+        Self { timer: Timer::default(), turns: Turns::new(refreshes), documents: None }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -222,6 +222,51 @@ async fn a_panic_in_the_http_client_costs_one_request_only() {
     assert!(!bomb.1.load(Ordering::SeqCst));
 }
 
+/// Its locks go off when they are given back.
+#[derive(Clone, Default)]
+struct Mined(MemoryStore);
+
+struct Mine(#[expect(dead_code, reason = "it is held")] Lock);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        panic!("as the test wants it");
+    }
+}
+
+impl Store for Mined {
+    fn load(&self) -> Result<Option<Vec<u8>>, HostError> {
+        self.0.load()
+    }
+    fn save(&self, record: &[u8], expected: Revision) -> Result<(), HostError> {
+        self.0.save(record, expected)
+    }
+    fn erase(&self, expected: Option<Revision>) -> Result<(), HostError> {
+        self.0.erase(expected)
+    }
+    fn set_aside(&self, expected: Revision) -> Result<(), HostError> {
+        self.0.set_aside(expected)
+    }
+    fn lock(&self, timeout: Duration) -> Result<Lock, HostError> {
+        Ok(Box::new(Mine(self.0.lock(timeout)?)))
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_lock_that_is_given_back_holds_up_nobody() {
+    let town = Town::new();
+    let session = session(&town).store(Mined::default()).build().unwrap();
+    let story = async {
+        session.login().await.unwrap();
+        town.world().resource.refuse_next = 1;
+        assert_eq!(call(&town, &session).await, 200);
+        assert_eq!(town.count(What::Refreshes), 1);
+        assert!(session.logout().await.unwrap().is_complete());
+        session.shutdown(PATIENCE).await.unwrap();
+    };
+    timeout(PATIENCE, story).await.expect("somebody waits for ever");
+}
+
 #[tokio::test]
 async fn a_source_of_tokens_renews_them() {
     let town = Town::new();
@@ -326,25 +371,35 @@ mod shutdown {
 mod registry {
     use super::*;
 
-    /// Counts token requests that are under way at once.
+    /// Counts token requests that are under way at once, by server and in all.
     struct Counting {
         client: ReqwestClient,
-        now: AtomicUsize,
-        most: AtomicUsize,
+        counts: Mutex<std::collections::HashMap<String, (usize, usize)>>,
+    }
+
+    impl Counting {
+        fn count(&self, server: &str, change: impl Fn(usize) -> usize) {
+            let mut counts = self.counts.lock().unwrap();
+            for who in [server, "all"] {
+                let (now, most) = counts.entry(who.to_owned()).or_default();
+                *now = change(*now);
+                *most = (*most).max(*now);
+            }
+        }
     }
 
     impl HttpClient for Counting {
         fn send(&self, request: Request<Vec<u8>>, limits: Limits, reach: Reach) -> Answering<'_> {
-            let counts = request.uri().path() == "/token";
+            if request.uri().path() != "/token" {
+                return self.client.send(request, limits, reach);
+            }
+            let server = request.uri().authority().unwrap().to_string();
             Box::pin(async move {
-                let now = self.now.fetch_add(usize::from(counts), Ordering::SeqCst);
-                self.most.fetch_max(now + usize::from(counts), Ordering::SeqCst);
+                self.count(&server, |now| now + 1);
                 let sent: Result<Response<Vec<u8>>, _> =
                     self.client.send(request, limits, reach).await;
-                if counts {
-                    sleep(Duration::from_millis(20)).await;
-                    self.now.fetch_sub(1, Ordering::SeqCst);
-                }
+                sleep(Duration::from_millis(20)).await;
+                self.count(&server, |now| now - 1);
                 sent
             })
         }
@@ -389,30 +444,70 @@ mod registry {
 
     #[tokio::test]
     async fn bounds_how_many_refreshes_are_under_way_at_once() {
-        let town = Town::new();
-        let client = Arc::new(Counting {
-            client: ReqwestClient::new().unwrap(),
-            now: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
-        });
-        let registry = registry(&town, client.clone(), 3, Config::default());
-        let sessions: Vec<_> = (0..12)
-            .map(|number| registry.session(town.url(), number.to_string()).unwrap())
-            .collect();
-        for session in &sessions {
-            session.login().await.unwrap();
-        }
-        town.world().resource.refuse_next = 12;
-        client.most.store(0, Ordering::SeqCst);
+        let towns = [(); 3].map(|()| Arc::new(Town::new()));
+        let client = ReqwestClient::new().unwrap();
+        let client = Arc::new(Counting { client, counts: Mutex::default() });
+        let registry = registry(&towns[0], client.clone(), 6, Config::default());
         let mut calls = tokio::task::JoinSet::new();
-        let town = Arc::new(town);
-        for session in sessions {
+        for town in &towns {
+            for number in 0..8 {
+                let session = registry.session(town.url(), number.to_string()).unwrap();
+                session.login().await.unwrap();
+            }
+            town.world().resource.refuse_next = 8;
+        }
+        client.counts.lock().unwrap().clear();
+        for (town, number) in towns.iter().flat_map(|town| (0..8).map(move |number| (town, number)))
+        {
+            let session = registry.session(town.url(), number.to_string()).unwrap();
             let town = town.clone();
             calls.spawn(async move { call(&town, &session).await });
         }
-        assert_eq!(calls.join_all().await, [200; 12]);
-        assert_eq!(town.count(What::Refreshes), 12);
-        assert_eq!(client.most.load(Ordering::SeqCst), 3);
+        assert_eq!(calls.join_all().await, [200; 24]);
+        assert!(towns.iter().all(|town| town.count(What::Refreshes) == 8));
+        let mut counts = client.counts.lock().unwrap();
+        assert_eq!(counts.remove("all"), Some((0, 6)));
+        // Half of them at one server.
+        let most: Vec<_> = counts.values().map(|(_, most)| *most).collect();
+        assert!(most.len() == 3 && most.iter().max() == Some(&3), "{most:?}");
+    }
+
+    #[tokio::test]
+    async fn lets_no_server_that_hangs_hold_up_the_others() {
+        let (hanging, sound) = (Town::new(), Arc::new(Town::new()));
+        let client = Arc::new(ReqwestClient::new().unwrap());
+        let registry = registry(&sound, client, 4, Config::default());
+        let logged_in = async |town: &Town, count: usize| {
+            let mut sessions = Vec::new();
+            for number in 0..count {
+                let session = registry.session(town.url(), number.to_string()).unwrap();
+                session.login().await.unwrap();
+                sessions.push(session);
+            }
+            town.world().resource.refuse_next = count.try_into().unwrap();
+            sessions
+        };
+        let (stuck, well) = (logged_in(&hanging, 8).await, logged_in(&sound, 8).await);
+        hanging.hold("/token");
+        let hanging = Arc::new(hanging);
+        for session in stuck {
+            let town = hanging.clone();
+            tokio::spawn(async move { call(&town, &session).await });
+        }
+        eventually("as many as may", || hanging.held() >= 2).await;
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(hanging.held(), 2);
+        let mut calls = tokio::task::JoinSet::new();
+        for session in well {
+            let town = sound.clone();
+            calls.spawn(async move { call(&town, &session).await });
+        }
+        let calls = timeout(PATIENCE, calls.join_all()).await;
+        assert_eq!(calls.expect("they have to wait for another server's"), [200; 8]);
+        assert_eq!(sound.count(What::Refreshes), 8);
+        // Those who waited come after all.
+        hanging.release();
+        eventually("all of them", || hanging.count(What::Refreshes) == 8).await;
     }
 
     #[tokio::test]

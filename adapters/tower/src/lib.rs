@@ -53,6 +53,8 @@
 //!
 //! `reqwest-middleware`: [`AuthLayer`] is a `reqwest_middleware::Middleware`, too.
 
+#![warn(unreachable_pub)]
+
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
 

@@ -64,6 +64,8 @@
 //! do: so every caller can leave in time, while a token request that is out, or a save, is seen
 //! through. The listener for the redirect has threads of its own, while a person is in the browser.
 
+#![warn(unreachable_pub)]
+
 mod builder;
 mod certificate;
 mod driver;

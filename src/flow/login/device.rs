@@ -45,8 +45,10 @@ impl Login {
             let (requested, resource) = (job.scopes(&place.found), job.resource(&place.found));
             job.purchase(&place.found, &identity, requested, resource, now)
         };
+        let (found, binding) = (&place.found, job.binding(&place.found));
+        let (config, entropy) = (&job.config, &mut job.entropy);
         let (request, ask) =
-            Request::start(&place.found, identity, purchase, &job.config, &mut job.entropy, now)?;
+            Request::start(found, identity, purchase, binding, config, entropy, now)?;
         Ok(Step::Ask(Self { job, stage: Stage::AskForCode(Box::new(request), place) }, ask))
     }
 

@@ -3,14 +3,13 @@
 use super::{Ended, Login, Place, Stage, Turn, rejects_client};
 use crate::error::ErrorKind;
 use crate::flow::authorize::Authorize;
-use crate::flow::binding::Binding;
 use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::Identity;
 use crate::flow::job::Job;
 use crate::flow::{HttpResult, Learned, Notes, Step};
 use crate::notice::ClientSource;
 use crate::secret::Secret;
-use crate::session::record::{ClientHome, Discovery};
+use crate::session::record::Discovery;
 use crate::session::tokens::Purchase;
 use crate::time::UnixTime;
 
@@ -18,7 +17,7 @@ impl Login {
     pub(super) fn pay(mut job: Job, authorize: Authorize, code: Secret, now: UnixTime) -> Turn {
         let Authorize { found, identity, redirect_uri, requested, resource, pkce, .. } = authorize;
         let purchase = job.purchase(&found, &identity, requested, resource, now);
-        let binding = Binding::wanted(&job.config, &found);
+        let binding = job.binding(&found);
         let verifier = pkce.verifier().clone();
         let paid_with = PaidWith::Code { code, redirect_uri: redirect_uri.clone(), verifier };
         let (exchange, ask) = Exchange::start(
@@ -74,8 +73,7 @@ impl Login {
         identity: &Identity,
         purchase: &Purchase,
     ) -> Learned {
-        let mut learned = job.learned_with(found);
-        learned.client_home = home(identity, purchase);
+        let mut learned = job.learned_as(identity, found);
         // Also one that was registered earlier: another program may have put its own in the record
         // since, and only this one can renew these tokens.
         if identity.source.kind() == ClientSource::Registered {
@@ -87,11 +85,4 @@ impl Login {
         }
         learned
     }
-}
-
-fn home(identity: &Identity, purchase: &Purchase) -> Option<ClientHome> {
-    (identity.source == ClientSource::Configured).then(|| ClientHome {
-        client_id: identity.client_id.clone(),
-        issuer: purchase.issuer.clone(),
-    })
 }

@@ -245,14 +245,15 @@ impl Login {
         notes: &mut Notes,
     ) -> Turn {
         let Stage::Paying(exchange, client) = restore.stage else { return Err(stray("http")) };
-        let url = exchange.url();
+        let (identity, url) = (exchange.identity.clone(), exchange.url());
         match exchange.on_http(now, reply, notes) {
             Ok(Step::Ask(exchange, ask)) => {
                 restore.stage = Stage::Paying(Box::new(exchange), client);
                 Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
             }
             Ok(Step::Done(Bought { reply, purchase })) => {
-                let learned = Self::learned_by_restoring(&job, &restore.found, client);
+                let learned =
+                    Learned { registered: client, ..job.learned_as(&identity, &restore.found) };
                 Ok(Step::Done(Ended::Obtained {
                     reply: Box::new(reply),
                     purchase: Box::new(purchase),
@@ -292,17 +293,10 @@ impl Login {
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
     }
 
-    pub(super) fn learned_by_restoring(
-        job: &Job,
-        found: &Discovery,
-        client: Option<Registration>,
-    ) -> Learned {
-        Learned { registered: client, ..job.learned_with(found) }
-    }
-
-    pub(super) fn restoring(restore: &Restore, job: &Job) -> Option<(Exchange, Learned)> {
-        let (exchange, client) = restore.exchange()?;
-        Some((exchange.clone(), Self::learned_by_restoring(job, &restore.found, client)))
+    pub(super) fn restoring(&self, restore: &Restore) -> Option<(Exchange, Learned)> {
+        let (exchange, registered) = restore.exchange()?;
+        let (exchange, learned) = self.paying(exchange, &restore.found);
+        Some((exchange, Learned { registered, ..learned }))
     }
 }
 

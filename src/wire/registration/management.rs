@@ -30,6 +30,25 @@ const MAX_METADATA: usize = 16 * 1024;
 
 /// All that a server has registered of a client, also what only the server understands: an update
 /// that leaves something out takes it away (RFC 7592 §2.2). It doesn't print.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use mcp_auth::UnixTime;
+/// use mcp_auth::wire::registration::{RegistrationReply, UpdateRequest};
+///
+/// // The server says something of its own.
+/// let body = br#"{ "client_id": "s6BhdRkqt3", "tenant": "blue" }"#;
+/// let reply = RegistrationReply::parse(StatusCode::CREATED, &HeaderMap::new(), body, UnixTime(0))?;
+/// let update = UpdateRequest {
+///     uri: &"https://server.example.com/register/s6BhdRkqt3".parse()?,
+///     token: &"reg-23410913-abewfq.123483".into(),
+///     client_id: &reply.client_id,
+///     client_secret: None,
+///     metadata: &reply.metadata,
+/// };
+/// assert_eq!(update.to_http().body(), br#"{"client_id":"s6BhdRkqt3","tenant":"blue"}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Registered(#[serde(with = "exposed")] Secret<String>);
@@ -80,6 +99,26 @@ pub fn read_request(uri: &Url, token: &Secret<String>) -> Request<Vec<u8>> {
 }
 
 /// Everything that an update says (RFC 7592 §2.2).
+///
+/// ```
+/// use mcp_auth::wire::registration::{ClientMetadata, Registered, UpdateRequest};
+///
+/// // RFC 7592 §2.2.
+/// let client = ClientMetadata::new("https://client.example.org/callback", "My New Example");
+/// let update = UpdateRequest {
+///     uri: &"https://server.example.com/register/s6BhdRkqt3".parse()?,
+///     token: &"reg-23410913-abewfq.123483".into(),
+///     client_id: "s6BhdRkqt3",
+///     client_secret: Some(&"cf136dc3c1fc93f31185e5885805d".into()),
+///     metadata: &Registered::asked(&client),
+/// };
+/// let put = update.to_http();
+/// assert_eq!(put.method(), "PUT");
+/// let sent: serde_json::Value = serde_json::from_slice(put.body())?;
+/// assert_eq!(sent["client_id"], "s6BhdRkqt3");
+/// assert_eq!(sent["client_name"], "My New Example");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct UpdateRequest<'a> {
     /// The `registration_client_uri`.

@@ -11,12 +11,14 @@ mod host;
 mod proxy;
 mod town;
 pub mod traps;
+mod vault;
 
 pub use city::{City, PUBLIC, URL, ip};
 pub use dropped::Dropped;
 pub use host::{Build, Host};
 pub use proxy::Proxy;
 pub use town::{Town, Visitor, eventually, redirect_of, unix_now};
+pub use vault::Vault;
 
 /// What the README shows does compile.
 #[cfg(doctest)]

@@ -19,7 +19,9 @@ pub(crate) fn origin(url: &str) -> String {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase();
     let scheme = scheme.to_ascii_lowercase();
     let default_port = if scheme == "https" { ":443" } else { ":80" };
-    format!("{scheme}://{}", host.strip_suffix(default_port).unwrap_or(&host))
+    // An empty port is the default one, too (RFC 3986 §6.2.3).
+    let host = host.strip_suffix(default_port).or(host.strip_suffix(':')).unwrap_or(&host);
+    format!("{scheme}://{host}")
 }
 
 /// The bytes between the authority and the query of a URL; empty where there are none.

@@ -1,59 +1,16 @@
 //! Requests that take a key's signature.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
 use mcp_auth::{DpopUse, Grant};
-use mcp_auth_host::signer::Signer;
-use mcp_auth_world::signer::{public_key, sign};
+use mcp_auth_hosts::Vault;
 
 use super::*;
-
-/// A key that nobody sees.
-#[derive(Clone, Default)]
-struct Vault {
-    signed: Arc<AtomicUsize>,
-    locked: Arc<AtomicBool>,
-}
-
-impl Vault {
-    fn open<T>(&self, act: impl FnOnce() -> T) -> Result<T, HostError> {
-        match self.locked.load(Ordering::SeqCst) {
-            true => Err(HostError::new("the vault is locked")),
-            false => Ok(act()),
-        }
-    }
-}
-
-impl Signer for Vault {
-    fn public_key(&self, key: &SecretRef) -> Result<PublicKey, HostError> {
-        assert_eq!(*key, place());
-        self.open(|| public_key("ours"))
-    }
-
-    fn sign(
-        &self,
-        key: &SecretRef,
-        _: SigningAlgorithm,
-        message: &[u8],
-    ) -> Result<Vec<u8>, HostError> {
-        assert_eq!(*key, place());
-        self.open(|| {
-            self.signed.fetch_add(1, Ordering::SeqCst);
-            sign("ours", message)
-        })
-    }
-}
-
-fn place() -> SecretRef {
-    SecretRef::Name("ours".to_owned())
-}
 
 /// A town that knows DPoP, and a program that wants it.
 fn bound() -> (Town, Host, Vault) {
     let (town, vault) = (Town::new(), Vault::default());
     town.world().authorization[0].dpop = true;
-    let config = Config { dpop: DpopUse::Always, dpop_key: Some(place()), ..Config::default() };
+    let config =
+        Config { dpop: DpopUse::Always, dpop_key: Some(Vault::place()), ..Config::default() };
     let session = town.session().config(config).signer(vault.clone()).build().unwrap();
     session.login().unwrap();
     (town, session, vault)
@@ -73,14 +30,14 @@ fn calls(town: &Town) -> usize {
 fn each_has_one_of_its_own_and_a_new_nonce_costs_no_token() {
     let (town, session, vault) = bound();
     let first = generation(&session);
-    let before = vault.signed.load(Ordering::SeqCst);
+    let before = vault.signed();
     for nonce in [None, Some("m-1"), Some("m-1"), Some("m-2")] {
         town.world().resource.dpop_nonce = nonce.map(str::to_owned);
         let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
         assert_eq!(response.status(), 200);
     }
     // Four, and two once more.
-    assert_eq!(vault.signed.load(Ordering::SeqCst), before + 6);
+    assert_eq!(vault.signed(), before + 6);
     assert_eq!(generation(&session), first);
     assert_eq!((town.count(What::TokenRequests), town.count(What::Authorizations)), (1, 1));
     // A token that is refused is another matter.
@@ -110,13 +67,13 @@ fn a_server_that_is_never_content_is_not_asked_for_ever() {
 fn without_it_nothing_is_sent_and_the_login_is_kept() {
     let (town, session, vault) = bound();
     let before = calls(&town);
-    vault.locked.store(true, Ordering::SeqCst);
+    vault.lock(true);
     let error = session.send(town.call("whoami"), &need(), Asking::Never).unwrap_err();
     let SendError::Auth(error) = error else { panic!("{error:?}") };
     assert!(matches!(error.kind(), ErrorKind::SigningFailed { .. }), "{error}");
     assert!(error.to_string().contains("the vault is locked"), "{error}");
     assert_eq!(calls(&town), before);
-    vault.locked.store(false, Ordering::SeqCst);
+    vault.lock(false);
     let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
     assert_eq!((response.status().as_u16(), town.count(What::TokenRequests)), (200, 1));
 }

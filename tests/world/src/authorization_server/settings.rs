@@ -52,6 +52,8 @@ pub struct AuthorizationServer {
     pub dpop_required: bool,
     /// Proofs at the token endpoint must have this nonce.
     pub dpop_nonce: Option<String>,
+    /// Each answer of the token endpoint has a new one, and the one before is of no use any more.
+    pub dpop_nonce_rotates: bool,
     /// What a token request gets that shows its client by Basic, good or not.
     pub refuses_basic: Option<Canned>,
     /// What a token request gets that doesn't name its client in the form.
@@ -296,6 +298,7 @@ impl AuthorizationServer {
             dpop: false,
             dpop_required: false,
             dpop_nonce: None,
+            dpop_nonce_rotates: false,
             refuses_basic: None,
             wants_client_id: None,
             grant_types: strings(&["authorization_code", "refresh_token"]),

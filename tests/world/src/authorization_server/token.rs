@@ -55,6 +55,9 @@ impl AuthorizationServer {
             }
         };
         let mut response = response;
+        if self.dpop_nonce_rotates {
+            self.dpop_nonce = Some(self.mint("nonce"));
+        }
         if let (true, Some(nonce)) = (self.dpop, &self.dpop_nonce) {
             text::add_header(&mut response, "dpop-nonce", nonce);
         }

@@ -58,9 +58,11 @@ impl Secrets {
         self.configured = origin(&config.authorize_url).zip(origin(&config.token_url));
     }
 
-    /// The world is deterministic: whoever fuzzes long enough spells its codes and tokens.
+    /// The world is deterministic: whoever fuzzes long enough spells its codes and tokens, those to
+    /// come and those that are there.
     pub(super) fn guessed(&mut self, text: &str) {
         self.guesses = text.to_owned();
+        self.known.retain(|secret, _| !text.contains(secret));
     }
 
     /// A secret without a home is sent nowhere.

@@ -202,6 +202,31 @@ fn a_secret_in_a_notice_is_seen() {
 }
 
 #[test]
+#[should_panic = "a secret is shown"]
+fn a_reply_that_shows_its_secret_is_seen() {
+    // In the middle of its other text, and cut short.
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "printed")]
+    struct Leaky(String, Secret);
+    let read = |body: &[u8]| {
+        let secret = String::from_utf8(body.strip_prefix(b"token=")?.to_vec()).ok()?;
+        Some(Leaky(format!("starts with {}", &secret[..2]), Secret::new(secret)))
+    };
+    super::wire::assert_hides(b"token=abcdef", read, |Leaky(_, secret)| [Some(secret)]);
+}
+
+#[test]
+fn what_the_server_wrote_twice_is_no_secret_that_is_shown() {
+    let read = |body: &[u8]| {
+        let (open, secret) = std::str::from_utf8(body).ok()?.split_once(' ')?;
+        Some((open.to_owned(), Secret::new(secret.to_owned())))
+    };
+    for body in ["word word", "word", "word Secret(4 by"] {
+        super::wire::assert_hides(body.as_bytes(), read, |(_, secret)| [Some(secret)]);
+    }
+}
+
+#[test]
 #[should_panic = "is shown a secret that belongs to"]
 fn a_refresh_token_for_a_stranger_is_seen() {
     let mut secrets = Secrets::default();

@@ -171,6 +171,7 @@ pub(super) fn change_world(world: &mut World, which: u8) {
         server.requires_signed_requests = which % 4 == 2;
         server.dpop = true;
         server.dpop_nonce = which.is_multiple_of(2).then(|| format!("nonce-{which}"));
+        server.dpop_nonce_rotates = which.is_multiple_of(4);
         world.resource.dpop_nonce = server.dpop_nonce.clone();
     }
     if which >= 252 {

@@ -30,6 +30,7 @@
 
 mod caller;
 pub mod crowd;
+mod documents;
 mod program;
 mod report;
 mod steps;
@@ -47,6 +48,7 @@ use mcp_auth::{
 use url::Url;
 
 use crate::{Person, World};
+use documents::Documents;
 use program::Program;
 
 pub use caller::{Answer, need};
@@ -94,12 +96,17 @@ pub struct Scenario {
     pub codes: Vec<Code>,
     /// The programs' hosts say which address answered. On.
     pub peers_are_told: bool,
+    /// The programs are sessions of one process, which share documents.
+    pub documents_are_shared: bool,
     /// Every authorization URL that a person was taken to.
     pub browsed: Vec<Url>,
     /// Every notice of every program.
     pub notices: Vec<Notice>,
     /// The page that each redirect got.
     pub pages: Vec<Page>,
+    /// Whom the store was locked for, each time that it was asked to be.
+    pub locked_for: Vec<Vec<String>>,
+    documents: Documents,
     wall: u64,
     mono: Duration,
     programs: Vec<Option<Program>>,
@@ -146,9 +153,12 @@ impl Scenario {
             codes_can_be_shown: true,
             codes: Vec::new(),
             peers_are_told: true,
+            documents_are_shared: false,
             browsed: Vec::new(),
             notices: Vec::new(),
             pages: Vec::new(),
+            locked_for: Vec::new(),
+            documents: Documents::default(),
             wall: 1_700_000_000,
             mono: Duration::from_secs(1_000),
             programs: Vec::new(),

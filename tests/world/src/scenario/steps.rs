@@ -125,6 +125,21 @@ impl Scenario {
         }
     }
 
+    /// Runs until an action whose name contains `what` was asked for, and takes it out of the host's
+    /// hands: it is the story's to perform, and its answer to [`handle`](Self::handle).
+    ///
+    /// # Panics
+    ///
+    /// If the program comes to rest before.
+    pub fn take_action(&mut self, what: &str) -> Action {
+        self.run_until(what);
+        let at = self.find(what, |open| matches!(open.state, OpenState::Asked(_)));
+        match self.program().open.remove(at).state {
+            OpenState::Asked(action) => action,
+            OpenState::Answered(event) => panic!("`{what}` was performed already: {event:?}"),
+        }
+    }
+
     /// Takes the first open answer whose name contains `what` out of the host's hands: it is
     /// delivered when the story [`bring`](Self::bring)s it.
     pub fn hold(&mut self, what: &str) -> Held {
@@ -279,6 +294,9 @@ impl Scenario {
     fn perform_action(&mut self, action: Action) -> Event {
         match action {
             Action::Load(call) => {
+                if call.lock() {
+                    self.locked_for.push(call.servers().to_vec());
+                }
                 let loaded = self.store.load(self.current, call.lock());
                 call.answer(loaded)
             }
@@ -302,6 +320,11 @@ impl Scenario {
                 call.answer(signature)
             }
             Action::Http(call) => {
+                let now = self.mono;
+                let shared = self.documents.find(&call, now).filter(|_| self.documents_are_shared);
+                if let Some((result, age)) = shared {
+                    return call.answer_shared(result, age);
+                }
                 let result = dialled(&self.world, &call).and_then(|peer| {
                     let mut request = call.request().clone();
                     if let Some(shown) = call.certificate() {
@@ -314,6 +337,7 @@ impl Scenario {
                     }
                     Ok(response)
                 });
+                self.documents.keep(&call, &result, now);
                 call.answer(result)
             }
             Action::Listen(call) if self.browser_is_missing && self.absence_is_known => {
