@@ -55,6 +55,7 @@ impl AuthMachine {
             (
                 Work::Finding(_)
                 | Work::Looking(_)
+                | Work::Postponed
                 | Work::Reading
                 | Work::Overtaking(_)
                 | Work::Freshening(_)
