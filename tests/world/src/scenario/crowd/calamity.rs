@@ -134,6 +134,7 @@ impl Crowd {
         let by = self.dice.pick(&[-86_400, -4000, 4000, 86_400]);
         self.say(|_| format!("the wall clock is set by {by} s"));
         self.s.set_wall_clock(by);
+        self.jumped = Some(self.s.mono);
     }
 
     fn people_interfere(&mut self, at: usize) {

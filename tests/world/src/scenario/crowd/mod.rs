@@ -11,9 +11,10 @@
 //! The laws are checked after every step:
 //!
 //! - a refresh token is sent once, unless what it brought was lost by a crash before its save was
-//!   answered, by the network or by the disk, or whoever has sent it is stopped and counts as dead;
-//!   and never by two programs at a time;
-//! - nobody refreshes without the lock who hasn't waited for it for minutes, or can't read the disk;
+//!   answered, by the network, or by a disk that has kept it out until then, or whoever has sent it has
+//!   held the lock or the mark, is stopped and counts as dead; and never by two programs at a time;
+//! - nobody refreshes without the lock who hasn't waited for it for minutes, or can't read the disk; only a
+//!   clock that is set while they wait makes those fewer;
 //! - nobody overwrites a record that it has not read, with the lock or without;
 //! - what is on disk only moves forward: no newer login is overwritten, no good refresh token is
 //!   erased, no logout undone; and what a program received, it saves;
@@ -79,6 +80,10 @@ struct Crowd {
     members: Vec<Member>,
     /// The servers have ended logins of themselves.
     revoked: bool,
+    /// When the wall clock was last set, by the one that can't be.
+    jumped: Option<Duration>,
+    /// When somebody last marked a refresh, or that it waits in vain, by the same.
+    dated: Duration,
     /// The client has a secret that ends.
     secret_ends: bool,
     /// What a renewal of that secret brought was lost, or it failed.
@@ -103,8 +108,8 @@ struct Member {
     blind: bool,
     /// How often in a row it has waited for the lock in vain.
     vain: u32,
-    /// Since when, by the wall clock.
-    vain_since: u64,
+    /// Since when, by the clock that can't be set.
+    vain_since: Duration,
     /// How it last marked a refresh.
     mark: String,
     /// Another has refreshed in its place, without the lock, since it last said that it refreshes.
@@ -182,6 +187,8 @@ impl Crowd {
             allowed,
             members,
             revoked,
+            jumped: None,
+            dated: Duration::ZERO,
             secret_ends,
             client_lost,
             story,

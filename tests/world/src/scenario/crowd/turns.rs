@@ -1,10 +1,12 @@
 //! One turn: somebody moves, and the laws are asked.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use mcp_auth::output::Purpose;
 use mcp_auth::{Action, AttemptId, Demand, ErrorKind, Event, Notice, TokenState};
 
+use super::ledger::UNSAVED;
 use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
 use crate::laws::What;
@@ -220,7 +222,7 @@ impl Crowd {
                 let member = &mut self.members[at];
                 (member.blind, member.vain) = (false, member.vain + 1);
                 if member.vain == 1 {
-                    member.vain_since = self.s.wall;
+                    member.vain_since = self.s.mono;
                 }
             }
             self.members[at].ignores_load &= late.label != "load";
@@ -279,7 +281,7 @@ impl Crowd {
             (member.unsaved, member.cut_off) = (true, true);
         }
         if let Some(number) = self.ledger.number(record) {
-            self.ledger.excuse(number, "its save failed");
+            self.ledger.excuse(number, UNSAVED);
         }
         self.ledger.known_to(run, record);
     }
@@ -410,11 +412,16 @@ impl Crowd {
     /// From this mark on, whoever holds the lock, or has marked before without it, counts as dead. Should it wake up
     /// now, it may still be too late for the overtaker to notice.
     fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        let awaited = renewal(before)["awaited"] != renewal(after)["awaited"];
         let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
         let own = before["by"].as_str().is_some_and(|by| self.members[at].mark == by);
         if let Some(by) = after["by"].as_str().filter(|by| before["by"] != *by) {
             let member = &mut self.members[at];
             (member.mark, member.counts_as_dead) = (by.to_owned(), false);
+        }
+        let dated = self.dated;
+        if before != after || awaited {
+            self.dated = self.s.mono;
         }
         let lockless = |mark: &serde_json::Value| mark["lockless"] == true;
         if (lockless(&after) || lockless(&before) && !own)
@@ -422,19 +429,23 @@ impl Crowd {
             && after["by"] != before["by"]
         {
             let Member { vain, vain_since, long_awaited, blind, .. } = self.members[at];
-            // Where clocks jump, what was long ago when it was judged may be so no more.
-            let dated = before["at"].as_u64().is_some_and(|at| self.s.wall >= at + 300);
-            let long = long_awaited || self.s.wall >= vain_since + 600 || self.allowed.clocks;
+            // Where the clock was set meanwhile, what was long ago when it was judged may be so no more.
+            let jumped = self.jumped.is_some_and(|at| at >= dated.min(vain_since));
+            let old = before["at"].as_u64().is_some_and(|at| self.s.wall >= at + 300);
+            let waited = self.s.mono >= vain_since + Duration::from_secs(600);
+            let long = long_awaited || waited || jumped;
             let patient =
-                vain >= 4 || if lockless(&after) { vain >= 1 && long } else { dated || long };
+                vain >= 4 || if lockless(&after) { vain >= 1 && long } else { old || long };
             assert!(patient || blind, "{at} refreshes without the lock after {vain} waits");
             super::OVERTAKEN.fetch_add(1, Ordering::Relaxed);
-            for (_, other) in self.members.iter().enumerate().filter(|(other, _)| *other != at) {
-                self.ledger.ended(other.run, "its receiver counts as dead");
-            }
-            for (other, member) in self.members.iter_mut().enumerate() {
-                // Also what comes for a request that it has sent by now.
-                member.counts_as_dead = other != at;
+            let holder = self.s.store.locked_by;
+            let by = before["by"].as_str();
+            for (other, member) in self.members.iter_mut().enumerate().filter(|(o, _)| *o != at) {
+                if holder == Some(other) || by == Some(&member.mark) {
+                    self.ledger.ended(member.run, "its receiver counts as dead");
+                    // Also what comes for a request that it has sent by now.
+                    member.counts_as_dead = true;
+                }
             }
         }
     }
@@ -493,6 +504,8 @@ impl Crowd {
         if label == "load" && record.is_none() {
             self.cannot_read_again(at);
         }
+        // Whoever has logged out before its first load was answered takes nothing of it in.
+        let ignored = label == "load" && std::mem::take(&mut self.members[at].ignores_load);
         let unread = (label == "load" || label == "lock") && record.is_none();
         let member = &mut self.members[at];
         member.cut_off |= unread;
@@ -502,8 +515,6 @@ impl Crowd {
         }
         if let Some((record, done)) = record {
             if done {
-                // Whoever has logged out before its first load was answered takes nothing of it in.
-                let ignored = label == "load" && std::mem::take(&mut self.members[at].ignores_load);
                 if !ignored {
                     self.ledger.seen_by(run, record.as_deref());
                 }
