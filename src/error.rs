@@ -43,6 +43,7 @@ pub struct Error(Arc<ErrorKind>);
 ///         _ => 1,
 ///     }
 /// }
+///
 /// assert_eq!(exit_code(&ErrorKind::DeniedElsewhere.into()), 3);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +76,7 @@ pub enum Fault {
 ///         _ => format!("{error}. {}", error.advice()),
 ///     }
 /// }
+///
 /// assert_eq!(react(&ErrorKind::Cancelled.into()), "go on");
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use url::Url;
 use crate::output::{CallId, FoundSecret, HostError, TransportError};
 use crate::reach::PeerAddress;
 use crate::restore::CachedLogin;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretRef};
 use crate::session::tokens::Generation;
 use crate::wire::challenge::BearerChallenge;
 use crate::wire::jws::PublicKey;
@@ -210,11 +210,14 @@ impl Demand {
 /// use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 /// use http::StatusCode;
 /// use mcp_auth::{Challenged, Need};
+/// # let mut s = mcp_auth_world::scenario::Scenario::new();
+/// # assert_eq!(s.call_tool("whoami").status(), 200);
+/// # let sent_with = Some(s.grant().generation());
 ///
 /// let line = r#"Bearer error="insufficient_scope", scope="notes:write""#;
 /// let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_static(line))]);
-/// let read = |headers| Challenged::read(StatusCode::FORBIDDEN, headers, None, &Need::default());
-/// assert!(read(&headers).is_some()); // for `Event::Challenged`
+/// let read = |headers| Challenged::read(StatusCode::FORBIDDEN, headers, sent_with, &Need::default());
+/// assert!(read(&headers).is_some(), "it goes into `Event::Challenged`");
 /// assert!(read(&HeaderMap::new()).is_none(), "no token helps with that");
 /// ```
 #[derive(Clone, Debug)]
@@ -361,7 +364,11 @@ pub(crate) enum AnswerContent {
 /// What a host's signer says.
 #[derive(Debug)]
 pub(crate) enum SignerAnswer {
-    Key(PublicKey),
+    /// `exposed_at`: where others can read its private half.
+    Key {
+        public: PublicKey,
+        exposed_at: Option<SecretRef>,
+    },
     Signature(Vec<u8>),
 }
 

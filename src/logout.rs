@@ -45,13 +45,14 @@ pub struct Logout {
 /// ```
 /// use mcp_auth::{Credential, Ending, Notice};
 ///
-/// /// Whether a notice says that the server was left with something that can still be used.
+/// /// What a server was left with that can still be used.
 /// fn leaves_behind(notice: &Notice) -> Option<Credential> {
 ///     match notice {
 ///         Notice::Ended { what, ending: Ending::NotOffered | Ending::Failed(_) } => Some(*what),
 ///         _ => None,
 ///     }
 /// }
+///
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # s.log_in()?;
 /// # s.world.authorization[0].registration.manageable = false;

@@ -26,9 +26,11 @@ mod overtake;
 mod prompt;
 mod pump;
 mod renewal;
+mod restore;
 mod save;
 mod secret;
 mod send;
+mod silence;
 mod store;
 mod turn;
 mod upkeep;
@@ -254,13 +256,23 @@ impl AuthMachine {
             Event::Answer(answer) => self.on_answer(now, answer),
         }
         self.on_time(now);
-        self.look_ahead(now);
-        self.look_after_clients(now);
+        self.begin_what_is_due(now);
+        let renews = self.renewal.is_some();
         self.pump(now);
+        if renews && self.renewal.is_none() {
+            // It was found needless when its turn came.
+            self.begin_what_is_due(now);
+            self.pump(now);
+        }
         let state = self.state(now);
         if std::mem::replace(&mut self.told, state) != state {
             self.tell(Notice::State(state));
         }
+    }
+
+    fn begin_what_is_due(&mut self, now: Now) {
+        self.look_ahead(now);
+        self.look_after_clients(now);
     }
 
     /// The one door out: call it until it says [`Output::Wait`].
@@ -354,7 +366,13 @@ impl AuthMachine {
 
     /// How the session stands. Each change is also told, by [`Notice::State`].
     pub fn state(&self, now: Now) -> SessionState {
-        self.fixed_state().unwrap_or_else(|| self.session.state(now, &self.config))
+        if let Some(state) = self.fixed_state() {
+            return state;
+        }
+        match self.hindrance() {
+            Some(trouble) => trouble.state(),
+            None => self.session.state(now, &self.config),
+        }
     }
 
     /// The tokens at hand, described: never their values.

@@ -24,6 +24,7 @@ use crate::wire::scope::ScopeSet;
 ///         other => Some(other.to_string()),
 ///     }
 /// }
+///
 /// assert_eq!(progress(&Notice::Authorized).as_deref(), Some("the authorization came back"));
 /// ```
 #[derive(Clone, Debug)]
@@ -105,7 +106,7 @@ pub enum Notice {
         /// When it is tried again.
         retry_in: Duration,
     },
-    /// A secret is where others than its owner can read it.
+    /// A secret, or a key, is where others than its owner can read it.
     SecretExposed {
         /// Where.
         place: String,
@@ -239,7 +240,7 @@ pub struct Proposal {
 /// let config = Config { assume_s256: true, ..Config::default() };
 /// # s.config = config;
 /// # let discovery = s.inspect()?.unwrap();
-/// // At a server that doesn't say whether it knows PKCE:
+/// // What an inspection finds with it, at a server that doesn't say whether it knows PKCE:
 /// assert_eq!(discovery.leniencies, [Leniency::AssumedS256]);
 /// # Ok::<(), mcp_auth::Error>(())
 /// ```
@@ -282,6 +283,7 @@ pub enum Leniency {
 /// fn is_new_client(notice: &Notice) -> bool {
 ///     matches!(notice, Notice::Client { source: ClientSource::Registered, .. })
 /// }
+///
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # s.log_in()?;
 /// # assert_eq!(s.told(is_new_client), 1);

@@ -27,7 +27,7 @@ pub use prompt::{BrowseCall, CallbackHost, CallbackPort, ListenCall, ListenSpec,
 pub(crate) use secrets::SECRET_DEADLINE;
 pub use secrets::{FoundSecret, SecretCall};
 pub(crate) use signer::SIGNER_DEADLINE;
-pub use signer::{KeyCall, SignCall};
+pub use signer::{FoundKey, KeyCall, SignCall};
 pub(crate) use store::STORE_DEADLINE;
 pub use store::{LoadCall, Revision, SaveCall};
 
@@ -101,7 +101,7 @@ pub enum Output {
 ///         Action::Listen(call) => call.answer(Err(why)),
 ///         Action::Browse(call) => call.answer(Err(why)),
 ///         Action::ShowCode(call) => call.answer(Err(why)),
-///         _ => unreachable!("of a newer version"),
+///         other => panic!("this host doesn't know {other:?}"),
 ///     }
 /// }
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
@@ -154,6 +154,7 @@ pub(crate) struct CallId(pub(crate) u64);
 ///         _ => HostError::new(error),
 ///     }
 /// }
+///
 /// assert!(refusal(io::ErrorKind::WouldBlock.into()).is_busy());
 /// assert!(!refusal(io::ErrorKind::StorageFull.into()).is_conflict());
 /// ```

@@ -47,6 +47,7 @@ pub(crate) use rule::Rule;
 /// fn dialable(reach: &Reach, found: &[IpAddr]) -> Vec<IpAddr> {
 ///     found.iter().copied().filter(|address| reach.allows(*address).is_ok()).collect()
 /// }
+///
 /// let reach = Reach::of_server_at("93.184.216.34".parse()?); // `HttpCall::reach`
 /// let (public, local) = ("93.184.216.35".parse()?, "127.0.0.1".parse()?);
 /// assert_eq!(dialable(&reach, &[local, public]), [public]);

@@ -7,14 +7,19 @@ use crate::time::UnixTime;
 /// of its own ([`Event::Restore`](crate::Event::Restore)), the next demand for a token spends the
 /// refresh token; what it brings is kept in the record, and this is not needed any more.
 ///
-/// A failure that may pass keeps it for the next demand. Where the server refuses the refresh token, a
-/// login is needed.
+/// A failure of the network is waited out as one of a refresh is ([`Config::retry`](crate::Config::retry)):
+/// by a few tries inside the attempt, then by a quiet phase in which callers get an error at once, with
+/// the time until the next try ([`Error::retry_in`](crate::Error::retry_in)). It is saved, so that
+/// restarts and the other programs on the store heed it; [`SessionState::Retrying`](crate::SessionState)
+/// shows it. No person is asked meanwhile, unless a new login is asked for. Any other failure that may
+/// pass keeps it for the next demand. Where the server refuses the refresh token, or nothing has worked
+/// for `give_up_seconds`, a login is needed.
 ///
 /// ```
-/// use mcp_auth::{CachedClient, CachedLogin, CachedRegistration, Demand, Event, Need, SavedLogin};
+/// use mcp_auth::{CachedClient, CachedLogin, CachedRegistration, Demand, Event, Need};
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # s.log_in()?;
-/// # let saved = SavedLogin::read(s.store.text().as_bytes()).unwrap();
+/// # let saved = mcp_auth::SavedLogin::read(s.store.text().as_bytes()).unwrap();
 /// # let (refresh_token, client_id) = (saved.session.unwrap().to_text(), saved.client.unwrap().client_id);
 /// # s.crash();
 /// # s.store = Default::default();

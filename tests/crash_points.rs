@@ -132,8 +132,8 @@ const FLOWS: [Flow; 8] = [
         promise: &[
             ("before load", Disk::Nothing, Next::Registers),
             ("save unanswered", Disk::Mark, Next::WaitsAndRegisters),
-            ("save 2 unanswered", Disk::Client, Next::WaitsAndLogsIn),
-            ("save 3 unanswered", Disk::New, Next::UsesIt),
+            ("save 3 unanswered", Disk::Client, Next::WaitsAndLogsIn),
+            ("save 6 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -146,8 +146,8 @@ const FLOWS: [Flow; 8] = [
         promise: &[
             ("before load", Disk::Nothing, Next::Registers),
             ("save unanswered", Disk::Mark, Next::WaitsAndRegisters),
-            ("save 2 unanswered", Disk::Client, Next::WaitsAndLogsIn),
-            ("save 3 unanswered", Disk::New, Next::UsesIt),
+            ("save 3 unanswered", Disk::Client, Next::WaitsAndLogsIn),
+            ("save 6 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -196,7 +196,7 @@ const FLOWS: [Flow; 8] = [
             ("before lock", Disk::Old, Next::IsRefused),
             ("save 2 unanswered", Disk::Ended, Next::LogsIn),
             ("save 3 unanswered", Disk::Ended, Next::WaitsAndLogsIn),
-            ("save 4 unanswered", Disk::New, Next::UsesIt),
+            ("save 5 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -212,7 +212,7 @@ const FLOWS: [Flow; 8] = [
                 Disk::Old,
                 Next::UsesIt,
             ),
-            ("save 2 unanswered", Disk::New, Next::UsesIt),
+            ("save 3 unanswered", Disk::New, Next::UsesIt),
         ],
     },
     Flow {
@@ -375,7 +375,7 @@ impl Killed {
             let waited = began.until(s.now().mono).as_secs().saturating_sub(polled);
             let now = count(s);
             assert_eq!(now.2, browsers + 1, "one login");
-            assert!(waited <= 60, "{waited} s for the mark of a program that was killed");
+            assert!(waited <= 86, "{waited} s for the mark of a program that was killed");
             match (now.0 - refreshes, now.1 - registrations, waited > 0) {
                 (0, 0, false) => Next::LogsIn,
                 (0, 0, true) => Next::WaitsAndLogsIn,

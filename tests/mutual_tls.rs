@@ -1,5 +1,5 @@
 //! A client that proves itself by the certificate that it shows when it connects: RFC 8705. The
-//! connection itself is real in `adapters/ureq`.
+//! connection itself is real in `tests/hosts/src/mutual.rs`.
 
 use mcp_auth::output::Purpose;
 use mcp_auth::{ClientCertificate, SecretRef};

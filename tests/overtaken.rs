@@ -242,7 +242,7 @@ mod a_login_that_wakes_up {
         s.perform("/token");
         s.deliver("/token");
         s.run_until("save");
-        assert_eq!(s.store.locked_by, Some(0));
+        assert_eq!(s.store.locked_by, None, "nobody has to wait for it");
         s.switch_to(1);
         s
     }
@@ -266,7 +266,6 @@ mod a_login_that_wakes_up {
         for first in FIRST {
             let mut s = stopped_at_the_save();
             let login = family(&s, &newest(&s));
-            s.store.leases = true;
             assert_eq!(s.call_tool_in_background("whoami").status(), 200);
             assert_ne!(stored_family(&s), login);
             wakes_up(&mut s, first);
@@ -566,6 +565,87 @@ mod a_holder_that_hangs {
             assert!(waited <= 300, "it is kept out for ever");
         }
         assert_eq!((s.world.count(What::Refreshes), s.world.reuse_seen()), (1, false));
+    }
+
+    /// An hour and a day, back and ahead.
+    const SET_BY: [i64; 4] = [-86_400, -3_600, 3_600, 86_400];
+
+    #[test]
+    fn whose_overtaker_lives_is_not_joined_because_a_clock_was_set() {
+        for by in SET_BY {
+            // Whoever has not seen the mark before the clock was set ahead can't know how old it is.
+            for seen_before in [true, false].into_iter().filter(|seen| *seen || by < 0) {
+                let mut s = stopped_before_the_mark();
+                assert_eq!(asks_in_vain(&mut s, 1), 4);
+                s.run_until("/token");
+                s.perform("/token");
+                let slow = s.hold("/token");
+                s.switch_to(0).crash();
+                let asks =
+                    |s: &mut Scenario| s.switch_to(2).demanded(Demand::background(need("whoami")));
+                if seen_before {
+                    assert_fails!(asks(&mut s).unwrap_err(), ErrorKind::Store(_));
+                }
+                s.set_wall_clock(by);
+                assert_fails!(asks(&mut s).unwrap_err(), ErrorKind::Store(_));
+                assert_eq!(s.world.count(What::Refreshes), 1, "{by} {seen_before}");
+                s.switch_to(1).bring(slow);
+                s.run();
+                s.switch_to(2);
+                assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+                assert_eq!((s.browser_opened(), s.world.reuse_seen()), (1, false), "{by}");
+            }
+        }
+    }
+
+    #[test]
+    fn whose_overtaker_is_killed_locks_nobody_out_though_a_clock_was_set() {
+        for by in SET_BY {
+            for ends_with_each_wait in [true, false] {
+                let mut s = stopped_before_the_mark();
+                assert_eq!(asks_in_vain(&mut s, 1), 4);
+                s.run_until("/token");
+                s.crash();
+                s.switch_to(0).crash();
+                s.set_wall_clock(by);
+                s.switch_to(2);
+                let mut waited = 0;
+                while let Err(error) = s.demanded(Demand::background(need("whoami"))) {
+                    let busy = matches!(error.kind(), ErrorKind::Store(why) if why.is_busy());
+                    assert!(busy, "{by}: {error}");
+                    if ends_with_each_wait {
+                        s.restart();
+                    }
+                    s.advance(60);
+                    waited += 60;
+                    assert!(waited <= 600, "{by} {ends_with_each_wait}: it is kept out for ever");
+                }
+                // A clock that was set back makes the old access token a fresh one.
+                assert!(s.world.count(What::Refreshes) <= 1 && !s.world.reuse_seen(), "{by}");
+            }
+        }
+    }
+
+    #[test]
+    fn and_lives_is_not_overtaken_because_a_clock_was_set() {
+        for by in SET_BY {
+            let mut s = two();
+            s.switch_to(0).demand(Demand::background(need("whoami")));
+            s.run_until("/token");
+            s.perform("/token");
+            let slow = s.hold("/token");
+            for number in 0..2 {
+                let asked = s.switch_to(1).demanded(Demand::background(need("whoami")));
+                assert_fails!(asked.unwrap_err(), ErrorKind::Store(_));
+                assert_eq!(s.world.count(What::Refreshes), 1, "{by} {number}");
+                s.set_wall_clock(by);
+            }
+            s.switch_to(0).bring(slow);
+            s.run();
+            s.switch_to(1);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!((s.browser_opened(), s.world.reuse_seen()), (1, false), "{by}");
+        }
     }
 
     #[test]

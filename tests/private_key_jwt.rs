@@ -4,7 +4,7 @@ use mcp_auth::output::Purpose;
 use mcp_auth::wire::jws::PublicKey;
 use mcp_auth::{
     AssertionAudience, Config, Demand, DeviceGrant, DpopUse, ErrorKind, Fault as Whose, Need,
-    SecretRef,
+    Notice, SecretRef,
 };
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::signer::public_key;
@@ -179,6 +179,29 @@ fn a_signer_that_fails_before_the_login_asks_nobody_and_one_that_fails_later_los
     s.signer_fails = None;
     assert_eq!(s.call_tool_in_background("whoami").status(), 200);
     assert_eq!((s.browser_opened(), s.world.count(What::Refreshes)), (1, 1));
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_a_warning() {
+    let told = |s: &Scenario| s.told(|notice| matches!(notice, Notice::SecretExposed { .. }));
+    let mut s = with_key();
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert_eq!(told(&s), 0);
+    s.exposed.insert(place());
+    s.sleep(4000);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(told(&s), 1);
+    let line = s.notices().into_iter().find(|line| line.contains("others can read")).unwrap();
+    assert_eq!(line, "the file /run/keys/client.pem holds a secret that others can read");
+    // And so is one that tokens are bound to.
+    let (mut s, dpop) = (with_key(), SecretRef::File("/run/keys/dpop.pem".to_owned()));
+    s.world.authorization[0].dpop = true;
+    s.config.dpop = DpopUse::Always;
+    s.config.dpop_key = Some(dpop.clone());
+    s.keys.insert(dpop.clone(), "bound".to_owned());
+    s.exposed.insert(dpop);
+    assert_eq!(s.call_tool("whoami").status(), 200);
+    assert_eq!(told(&s), 1);
 }
 
 #[test]

@@ -4,13 +4,13 @@
 use mcp_auth::output::CallbackHost;
 use mcp_auth::toolhive::{CachedSession, RemoteConfig};
 use mcp_auth::{
-    CachedClient, CachedLogin, CachedRegistration, Demand, ErrorKind, Need, Notice, Secret,
-    SecretRef, SecretSource, TokenState, UnixTime,
+    CachedClient, CachedLogin, CachedRegistration, Demand, ErrorKind, Event, Need, Notice, Secret,
+    SecretRef, SecretSource, SessionState, TokenState, UnixTime,
 };
 use mcp_auth_world::scenario::Scenario;
 use mcp_auth_world::{
-    AuthorizationServer, Canned, ClientAuthentication, Fault, NetworkError, RefreshTokens, What,
-    assert_fails,
+    AuthorizationServer, Canned, ClientAuthentication, Effect, Fault, NetworkError, RefreshTokens,
+    What, assert_fails,
 };
 use serde_json::Value;
 
@@ -159,19 +159,14 @@ fn the_clients_secret_goes_to_no_server_that_was_only_discovered() {
 #[test]
 fn a_failure_of_the_network_keeps_it_and_opens_no_browser() {
     let mut s = toolhive();
-    for _ in 0..2 {
-        s.world.faults.push(Fault::fails("POST", "/token", NetworkError::Unreachable));
-    }
+    let gone = Fault::fails("POST", "/token", NetworkError::Unreachable).times(u32::MAX);
+    s.world.faults.push(gone);
     assert_fails!(s.call_tool("whoami"), ErrorKind::Passing { .. });
-    for path in ["/.well-known/oauth-protected-resource/mcp", "/mcp"] {
-        s.world.faults.push(Fault::fails("GET", path, NetworkError::TimedOut));
-        s.world.faults.push(Fault::fails("POST", path, NetworkError::TimedOut));
-    }
-    let _ = s.call_tool("whoami");
+    let tried = refreshes(&s).0;
     s.world.faults.clear();
+    s.sleep(600);
     assert_eq!(s.call_tool("whoami").status(), 200);
-    // Two that never arrived, and one.
-    assert_eq!(refreshes(&s), (3, 0));
+    assert_eq!((refreshes(&s), s.browser_opened()), ((tried + 1, 0), 0));
 }
 
 #[test]
@@ -382,4 +377,181 @@ fn a_program_that_takes_it_up_slowly_is_not_taken_for_dead() {
     s.switch_to(0).settle(first).unwrap();
     s.switch_to(1).settle(second).unwrap();
     assert_eq!((refreshes(&s), s.world.reuse_seen()), ((1, 0), false));
+}
+
+mod an_outage {
+    use super::*;
+
+    fn down(s: &mut Scenario) {
+        s.world.faults.push(Fault::answer("POST", "/token", Canned::new(503, "")).times(u32::MAX));
+    }
+
+    fn state(s: &mut Scenario) -> SessionState {
+        let now = s.now();
+        s.machine().state(now)
+    }
+
+    /// The short phase is used up.
+    fn in_the_quiet_phase() -> Scenario {
+        let mut s = toolhive();
+        down(&mut s);
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Passing { .. });
+        s
+    }
+
+    /// Seconds until the next try, as a caller is told at once, whether or not somebody is there.
+    fn told_to_wait(s: &mut Scenario) -> u64 {
+        let (before, tried) = (s.now().mono, refreshes(s));
+        for call in [Scenario::call_tool, Scenario::call_tool_in_background] {
+            let answer = call(s, "whoami");
+            assert_fails!(answer, ErrorKind::Passing { .. });
+            assert_eq!((s.now().mono, refreshes(s)), (before, tried), "nothing is tried");
+        }
+        let answer = s.call_tool("whoami");
+        answer.error().retry_in().unwrap().as_secs()
+    }
+
+    #[test]
+    fn that_is_short_is_waited_out_inside_one_attempt() {
+        for effect in [
+            Effect::Answer(Canned::new(503, "")),
+            Effect::Answer(Canned::new(429, "").header("retry-after", "30")),
+            Effect::Fails(NetworkError::Unreachable),
+        ] {
+            let mut s = toolhive();
+            s.world.faults.push(Fault::new("POST", "/token", effect).times(3));
+            let before = s.now().mono;
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            let took = before.until(s.now().mono).as_secs();
+            assert!((20..150).contains(&took), "{took}");
+            assert_eq!((s.browser_opened(), refreshes(&s)), (0, (4, 0)));
+            assert_eq!(state(&mut s), SessionState::Authorized);
+        }
+    }
+
+    #[test]
+    fn that_lasts_has_five_tries_and_then_a_quiet_phase_that_is_told() {
+        let mut s = in_the_quiet_phase();
+        assert_eq!(refreshes(&s), (1 + 5, 0));
+        assert_eq!(told_to_wait(&mut s), 600);
+        let SessionState::Retrying { since, next } = state(&mut s) else { panic!() };
+        assert_eq!((since.until(next).as_secs(), s.now().wall.until(next).as_secs()), (750, 600));
+        s.sleep(400);
+        assert_eq!(told_to_wait(&mut s), 200);
+        s.sleep(200);
+        // One try each time that it is due.
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Passing { .. });
+        assert_eq!((refreshes(&s), told_to_wait(&mut s)), ((7, 0), 600));
+        s.world.faults.clear();
+        s.sleep(600);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!((s.browser_opened(), state(&mut s)), (0, SessionState::Authorized));
+        let states = s.notices.iter().filter_map(|notice| match notice {
+            Notice::State(state) => Some(std::mem::discriminant(state)),
+            _ => None,
+        });
+        let states: Vec<_> = states.collect();
+        let first = states.first().copied();
+        let retrying = SessionState::Retrying { since, next };
+        assert_eq!(first, Some(std::mem::discriminant(&retrying)), "{:?}", s.notices);
+        assert_eq!(states.last(), Some(&std::mem::discriminant(&SessionState::Authorized)));
+    }
+
+    #[test]
+    fn of_the_metadata_is_one_too() {
+        let mut s = toolhive();
+        let gone = Fault::fails("*", "*", NetworkError::Unreachable).times(u32::MAX);
+        s.world.faults.push(gone.at(ISSUER));
+        assert_fails!(s.call_tool("whoami"), ErrorKind::Passing { .. });
+        assert_eq!((told_to_wait(&mut s), refreshes(&s)), (600, (0, 0)));
+        s.world.faults.clear();
+        s.sleep(600);
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        assert_eq!((s.browser_opened(), refreshes(&s)), (0, (1, 0)));
+    }
+
+    #[test]
+    fn is_remembered_across_restarts_and_by_the_other_programs() {
+        for other in [0, 1] {
+            let mut s = in_the_quiet_phase();
+            s.sleep(100);
+            s.switch_to(0).crash();
+            assert_eq!(told_to_wait(s.switch_to(other)), 500);
+            s.world.faults.clear();
+            s.sleep(500);
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            assert_eq!((s.browser_opened(), refreshes(&s)), (0, (7, 0)));
+        }
+    }
+
+    #[test]
+    fn of_a_day_ends_it_and_a_person_logs_in() {
+        let mut s = in_the_quiet_phase();
+        for hour in 1..=23 {
+            s.sleep(3600);
+            if hour % 5 == 0 {
+                s.restart();
+            }
+            assert_fails!(s.call_tool("whoami"), ErrorKind::Passing { .. });
+        }
+        s.sleep(3600);
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+        assert_eq!(s.told(|notice| matches!(notice, Notice::NotRestored { .. })), 1);
+        assert_eq!(state(&mut s), SessionState::LoginRequired);
+        s.world.faults.clear();
+        assert_eq!((s.call_tool("whoami").status(), s.browser_opened()), (200, 1));
+        assert!(!s.store.text().contains("untaken"));
+    }
+
+    #[test]
+    fn keeps_nobody_from_a_new_login_that_is_asked_for() {
+        // In the quiet phase, and while an attempt waits for its next try.
+        for quiet in [true, false] {
+            let mut s = toolhive();
+            down(&mut s);
+            let waits = s.demand(Demand::background(Need::default()));
+            s.advance(if quiet { 300 } else { 5 });
+            assert_eq!(s.machine().is_running(waits), !quiet);
+            s.world.faults.clear();
+            s.log_in().unwrap();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+            assert_eq!(s.browser_opened(), 1);
+        }
+    }
+
+    #[test]
+    fn is_met_by_one_program_at_a_time_and_those_who_wait_are_served_by_it() {
+        for settled in [false, true] {
+            let mut s = toolhive();
+            if settled {
+                s.config.authorize_url = Some(format!("{ISSUER}/authorize"));
+                s.config.token_url = Some(TOKEN.to_owned());
+                s.config.issuer = Some(ISSUER.to_owned());
+            }
+            s.world.faults.push(Fault::answer("POST", "/token", Canned::new(503, "")).times(3));
+            let all: Vec<_> = (0..3)
+                .map(|at| (at, s.switch_to(at).demand(Demand::interactive(Need::default()))))
+                .collect();
+            let ended = s.settle_together(&all);
+            assert!(ended.iter().all(Result::is_ok), "{settled}: {ended:?}");
+            assert_eq!((refreshes(&s), s.browser_opened()), ((4, 0), 0), "{settled}");
+            assert!(!s.world.reuse_seen());
+        }
+    }
+
+    #[test]
+    fn may_end_by_a_wish_and_its_attempt_leaves_nothing_behind() {
+        let mut s = toolhive();
+        down(&mut s);
+        let waits = s.demand(Demand::interactive(Need::default()));
+        s.advance(30);
+        s.handle(Event::Cancel(waits));
+        s.advance(300);
+        let tried = refreshes(&s);
+        s.advance(3600);
+        assert_eq!(refreshes(&s), tried);
+        assert!(!s.store.text().contains("\"login\""), "{}", s.store.text());
+        let _ = s.log_out();
+        assert_eq!(s.store.bytes, None);
+    }
 }

@@ -140,6 +140,28 @@ fn an_error_that_quotes_what_was_sent_is_told_without_it() {
 }
 
 #[test]
+fn an_error_that_quotes_the_initial_access_token_is_told_without_it() {
+    // The first two kinds are answered by another try, of which a notice says why.
+    for (status, error) in
+        [(400, "invalid_client_metadata"), (400, "invalid_redirect_uri"), (401, "invalid_token")]
+    {
+        let mut s = Scenario::new();
+        s.eavesdrop();
+        s.config.initial_access_token = Some("planted-token".into());
+        s.config.client_issuer = Some("https://auth.example.com".into());
+        let words = serde_json::json!({
+            "error": error, "error_description": "Bearer planted-token is good for nothing",
+        });
+        let refusal = Canned::json(status, words.to_string());
+        s.world.faults.push(Fault::answer("POST", "/register", refusal).times(3));
+        let answer = s.call_tool("whoami");
+        assert_fails!(answer, ErrorKind::RegistrationRefused { .. });
+        let said = format!("{answer:?} {} {}", answer.error(), s.overheard());
+        assert!(said.contains("is good for nothing") && !said.contains("planted"), "{said}");
+    }
+}
+
+#[test]
 fn a_stored_record_that_cannot_be_read_is_not_quoted() {
     let mut s = Scenario::new();
     s.eavesdrop();

@@ -16,10 +16,10 @@ use crate::config::Config;
 use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::binding::Binding;
-use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith, without};
+use crate::flow::exchange::{Bought, Exchange, Failed, PaidWith};
 use crate::flow::identity::Identity;
 use crate::flow::sign::{Jwt, SignerResult};
-use crate::flow::{Ask, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step, redact};
 use crate::notice::Notice;
 use crate::output::{Purpose, UserCode};
 use crate::session::record::Discovery;
@@ -149,16 +149,9 @@ impl Request {
             .map_err(|source| unanswered(url.clone(), Purpose::DeviceAuthorization, source))?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| DeviceAuthorization::parse(head.status, &head.headers, body, now);
-        // Some servers quote in their error what they were sent.
-        let reply = parse(&body).map_err(|failure| match failure.has_words() {
-            true => {
-                let assertion = assertion.as_ref().and_then(Jwt::token);
-                let quoted = without(identity.client_secret.iter().chain(assertion), &body);
-                parse(&quoted).err().unwrap_or(failure)
-            }
-            false => failure,
-        });
-        let reply = match reply {
+        let assertion = assertion.as_ref().and_then(Jwt::token);
+        let secrets = identity.client_secret.iter().chain(assertion);
+        let reply = match redact::read(&body, secrets, parse) {
             Ok(reply) => reply,
             Err(Failure::Refused { error, .. }) => {
                 return Err(Ended::refused(error.clone(), ErrorKind::DeviceRefused { url, error }));

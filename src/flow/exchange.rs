@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use crate::config::{Config, DpopUse, SendResource};
 use crate::entropy::{Entropy, Identifiers};
@@ -13,7 +13,7 @@ use crate::flow::binding::{Binding, Nonce};
 use crate::flow::identity::Identity;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
-use crate::flow::{Ask, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step, redact};
 use crate::notice::{Leniency, Notice};
 use crate::output::{Purpose, TransportError, TransportErrorKind};
 use crate::secret::Secret;
@@ -346,10 +346,7 @@ impl Exchange {
         })?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| TokenReply::parse(head.status, &head.headers, body, now);
-        let reply = parse(&body).map_err(|failure| match failure.has_words() {
-            true => parse(&self.without_secrets(&body)).err().unwrap_or(failure),
-            false => failure,
-        });
+        let reply = redact::read(&body, self.secrets(), parse);
         if let Ok(reply) = &reply
             && let Some((expected, got)) = self.dislikes(reply)
         {
@@ -417,15 +414,16 @@ impl Exchange {
         matches!(self.paid_with, PaidWith::RefreshToken { .. })
     }
 
-    fn without_secrets(&self, body: &[u8]) -> Vec<u8> {
+    /// What the request holds.
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let (first, second) = match &self.paid_with {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
             PaidWith::RefreshToken { token, .. } | PaidWith::DeviceCode(token) => (token, None),
         };
         let assertion = self.assertion.as_ref().and_then(Jwt::token);
         let proof = self.binding.as_ref().and_then(Binding::proof);
-        let secrets = [Some(first), second, self.identity.client_secret.as_ref(), assertion, proof];
-        without(secrets.into_iter().flatten(), body)
+        let secret = self.identity.client_secret.as_ref();
+        [Some(first), second, secret, assertion, proof].into_iter().flatten()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -435,32 +433,4 @@ impl Exchange {
 
 fn is_bound(reply: &TokenReply) -> bool {
     reply.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
-}
-
-/// A body without the secrets that its sender was sent.
-pub(super) fn without<'a>(secrets: impl Iterator<Item = &'a Secret>, body: &[u8]) -> Vec<u8> {
-    let secrets = secrets.map(|secret| secret.expose().as_str());
-    let secrets: Vec<_> = secrets.filter(|secret| !secret.is_empty()).collect();
-    let hide =
-        |text: &str| secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"));
-    // In the decoded texts: there are many ways to write the same characters.
-    if let Ok(mut json) = serde_json::from_slice(body) {
-        hide_in(&mut json, &hide);
-        return json.to_string().into_bytes();
-    }
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form_urlencoded::parse(body).for_each(|(name, value)| {
-        form.append_pair(&hide(&name), &hide(&value));
-    });
-    form.finish().into_bytes()
-}
-
-fn hide_in(json: &mut serde_json::Value, hide: &dyn Fn(&str) -> String) {
-    use serde_json::Value;
-    match json {
-        Value::String(text) => *text = hide(text),
-        Value::Array(entries) => entries.iter_mut().for_each(|entry| hide_in(entry, hide)),
-        Value::Object(members) => members.values_mut().for_each(|member| hide_in(member, hide)),
-        _ => {}
-    }
 }

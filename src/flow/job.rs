@@ -38,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) browser_welcome: bool,
     /// A login of another program that may be taken up instead.
     pub(crate) cached: Option<CachedLogin>,
+    /// That was tried before, in vain.
+    pub(crate) tried_before: bool,
     pub(crate) inspect: bool,
     /// A person wants to log in, also where the server lets everybody in.
     pub(crate) wanted_all_the_same: bool,
@@ -80,6 +82,7 @@ impl Job {
             wanted_all_the_same: false,
             new_client: false,
             cached: None,
+            tried_before: false,
             asked_elsewhere: false,
             wanted: ScopeSet::new(),
             earlier: None,

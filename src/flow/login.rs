@@ -84,16 +84,15 @@ type Turn = Result<Step<Login, Ended>, Error>;
 impl Login {
     /// `evidence`: what is known already; without it the server is probed.
     pub(crate) fn start(
-        mut job: Job,
+        job: Job,
         evidence: Option<Evidence>,
         now: UnixTime,
         notes: &mut Notes,
     ) -> Turn {
         if job.cached.is_some()
             && let Some(found) = Discover::settled(&job.config, &job.site)
-            && let Some(cached) = job.cached.take()
         {
-            return Self::restore(job, cached, Box::new(found), now, notes);
+            return Ok(Step::Ask(Self { job, stage: Stage::Claim(Box::new(found)) }, Ask::Claim));
         }
         match evidence {
             Some(evidence) => Self::discover(job, evidence, now, notes),

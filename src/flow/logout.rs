@@ -15,11 +15,10 @@ use url::Url;
 use crate::config::Config;
 use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
-use crate::flow::exchange::without;
 use crate::flow::identity::{Identity, recall};
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
-use crate::flow::{Ask, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step, redact};
 use crate::logout::{self, Credential, Ending};
 use crate::notice::{ClientSource, Notice};
 use crate::output::{HostError, Purpose, TransportErrorKind};
@@ -281,11 +280,7 @@ impl End {
             Credential::RefreshToken | Credential::AccessToken => revocation::read,
         };
         let read = |body: &[u8]| read(head.status, &head.headers, body, now);
-        let said = match read(&body) {
-            Err(failure) if failure.has_words() => read(&without(self.secrets(), &body)),
-            said => said,
-        };
-        said.map_err(|failure| failure.to_string())
+        redact::read(&body, self.secrets(), read).map_err(|failure| failure.to_string())
     }
 
     /// What the request holds.

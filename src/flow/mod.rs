@@ -36,6 +36,7 @@ pub(crate) mod job;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod prepare;
+mod redact;
 pub(crate) mod register;
 pub(crate) mod resource;
 pub(crate) mod secret;

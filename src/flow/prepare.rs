@@ -11,11 +11,10 @@ use crate::config::Config;
 use crate::entropy::{Entropy, Identifiers};
 use crate::error::{Error, ErrorKind, unanswered};
 use crate::flow::authorize::Authorize;
-use crate::flow::exchange::without;
 use crate::flow::identity::Identity;
 use crate::flow::secret::{FindSecret, SecretResult};
 use crate::flow::sign::{Jwt, SignerResult};
-use crate::flow::{Ask, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step, redact};
 use crate::notice::ClientSource;
 use crate::output::Purpose;
 use crate::secret::Secret;
@@ -186,11 +185,7 @@ impl Prepare {
         })?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| PushedReply::parse(head.status, &head.headers, body, now);
-        let reply = parse(&body).map_err(|failure| match failure.has_words() {
-            true => parse(&without(self.secrets(), &body)).err().unwrap_or(failure),
-            false => failure,
-        });
-        match reply {
+        match redact::read(&body, self.secrets(), parse) {
             Ok(reply) => {
                 let url = self.reference("request_uri", &reply.request_uri);
                 self.done(url)

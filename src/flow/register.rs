@@ -4,8 +4,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, unanswered};
-use crate::flow::exchange::without;
-use crate::flow::{Ask, HttpResult, Notes, Step};
+use crate::flow::{Ask, HttpResult, Notes, Step, redact};
 use crate::notice::Notice;
 use crate::output::Purpose;
 use crate::session::record::{Discovery, Registration};
@@ -76,14 +75,7 @@ impl Register {
             reply.map_err(|source| unanswered(url.clone(), Purpose::Registration, source))?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| RegistrationReply::parse(head.status, &head.headers, body, now);
-        // Some servers quote in their error what they were sent.
-        let reply = parse(&body).map_err(|failure| match failure.has_words() {
-            true => {
-                parse(&without(config.initial_access_token.iter(), &body)).err().unwrap_or(failure)
-            }
-            false => failure,
-        });
-        match reply {
+        match redact::read(&body, config.initial_access_token.iter(), parse) {
             Ok(reply) => Ok(Step::Done(self.conclude(config, reply, now)?)),
             Err(Failure::Refused { error, .. }) => {
                 let why = error.to_string();

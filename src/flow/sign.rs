@@ -71,7 +71,7 @@ impl Jwt {
     pub(crate) fn on_signer(&mut self, result: SignerResult) -> Result<(), Error> {
         self.asked = false;
         match (result.map_err(|source| self.failed(source))?, self.input.take()) {
-            (SignerAnswer::Key(public), None) => self.public = Some(public),
+            (SignerAnswer::Key { public, .. }, None) => self.public = Some(public),
             (SignerAnswer::Signature(signature), Some(input)) => {
                 if signature.is_empty() || signature.len() > MAX_SIGNATURE {
                     return Err(self.failed(HostError::new("what it signed is no signature")));

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::flow::exchange::without;
-use crate::flow::{Ask, HttpResult, Notes};
+use crate::flow::{Ask, HttpResult, Notes, redact};
 use crate::notice::Notice;
 use crate::output::Purpose;
 use crate::secret::Secret;
@@ -165,11 +164,7 @@ impl Upkeep {
         let (head, body) = reply.map_err(|error| failed(error.to_string()))?.into_parts();
         let parse = |body: &[u8]| RegistrationReply::parse(head.status, &head.headers, body, now);
         let secrets = [Some(&self.token), self.client.client_secret.as_ref()];
-        let reply = parse(&body).map_err(|failure| match failure.has_words() {
-            true => parse(&without(secrets.into_iter().flatten(), &body)).err().unwrap_or(failure),
-            false => failure,
-        });
-        match reply {
+        match redact::read(&body, secrets.into_iter().flatten(), parse) {
             Ok(reply) if reply.client_id == self.client.client_id => Ok(reply),
             Ok(_) => Err(failed("the answer is about another client".into())),
             Err(Failure::Passing { status, retry_after, .. }) => {

@@ -15,13 +15,13 @@ use crate::machine::AuthMachine;
 use crate::machine::lane::{
     After, Base, Change, Flight, InFlight, Lane, LaneName, Orphan, State, Want, Work, obtained,
 };
+use crate::machine::secret::Told;
 use crate::machine::store::{Again, Loaded};
 use crate::machine::upkeep::Then;
 use crate::notice::{ClientSource, Leniency, Notice};
 use crate::output::{HostError, Output, Purpose};
 use crate::reach::Witness;
 use crate::session::Requirement;
-use crate::session::pending::Ended::Obtained;
 use crate::session::record::Record;
 use crate::session::tokens::Tokens;
 use crate::session::trouble::{MOST_UNRESOLVED, Mark};
@@ -95,12 +95,12 @@ impl AuthMachine {
             }
             (Flight::Secret, AnswerContent::Secret(result)) => {
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
-                    self.on_secret(now, lane, result);
+                    self.on_told(now, lane, Told::Secret(result));
                 }
             }
             (Flight::Signer, AnswerContent::Signer(result)) => {
                 if let Some(lane) = out.lane.and_then(|name| self.take_lane(name)) {
-                    self.on_signer(now, lane, result);
+                    self.on_told(now, lane, Told::Signer(result));
                 }
             }
             (Flight::Http(asked), AnswerContent::Http(HttpReply(reply))) => {
@@ -154,6 +154,7 @@ impl AuthMachine {
             // A store that can't be read doesn't take away what is in memory.
             Err(error) => self.tell(Notice::SaveFailed(error)),
         }
+        self.is_not_in_vain();
         self.look_after(now, lane, wish, then);
     }
 
@@ -178,8 +179,7 @@ impl AuthMachine {
             return self.log_in_instead(now, lane, why);
         };
         if let Err(busy) = self.is_alone(now, &lane, &tokens) {
-            self.session.acquit();
-            return self.settle(&lane, Err(ErrorKind::Store(busy).into()));
+            return self.gives_way(now, lane, busy);
         }
         if tokens.renewal.sent >= MOST_UNRESOLVED {
             let why = "refreshes were sent, and their senders crashed before an answer was saved";
@@ -273,6 +273,7 @@ impl AuthMachine {
             }
             Work::Finding(_)
             | Work::Looking(_)
+            | Work::Postponed
             | Work::Reading
             | Work::Overtaking(_)
             | Work::Upkeep(None, _)
@@ -327,10 +328,7 @@ impl AuthMachine {
                 self.settle(&lane, Ok(()));
             }
             Ok(Step::Done(Ended::NotRestored(why))) => {
-                self.cached = None;
-                self.leave_turn(None);
-                self.tell(Notice::NotRestored { why: why.clone() });
-                self.log_in_instead(now, lane, &why);
+                self.not_restored(now, lane, &why);
             }
             Ok(Step::Done(Ended::Inspected(learned))) => {
                 learned.apply(&mut self.session.record);
@@ -341,6 +339,7 @@ impl AuthMachine {
                 let change = obtained(*reply, *purchase, None, Base::Any, learned, now.wall);
                 self.save_tokens(lane, change);
             }
+            Err(error) if self.is_passing(&lane, &error) => self.restore_failed(now, lane, error),
             Err(error) => {
                 if let ErrorKind::LoginRequired { .. } = error.kind() {
                     self.session.requirement = Requirement::Required;
@@ -352,9 +351,6 @@ impl AuthMachine {
 
     fn save_tokens(&mut self, mut lane: Lane, change: Change) {
         self.tell_renewed(&change);
-        if lane.name == LaneName::Login {
-            self.end_turn(Some(Obtained));
-        }
         lane.work = Work::Over;
         lane.state = State::Ready(Want::Save(change, After::Done));
         self.put_lane(lane);

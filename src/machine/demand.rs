@@ -77,10 +77,18 @@ impl AuthMachine {
         if let Some(lane) = &mut self.login {
             let welcome = demand.browser_welcome;
             let other = lane.join(attempt, demand);
+            if matches!(lane.work, Work::Postponed) && lane.demand.goal != Goal::Token {
+                lane.state = State::Paused(now.mono);
+            }
             return self.joined(attempt, other, welcome);
         }
-        let wanted = demand.goal == Goal::Token && self.session.record.tokens.is_none();
-        let cached = self.cached.as_deref().filter(|_| wanted).cloned();
+        let cached = self.cached.as_deref().filter(|_| self.restores(&demand)).cloned();
+        if cached.is_some()
+            && let Some(error) = self.is_too_early(now)
+        {
+            let lane = Lane::new(LaneName::Login, attempt, demand, Work::Postponed);
+            return self.postpone(now, lane, error);
+        }
         let hopeless = self.session.requirement == Requirement::Required && cached.is_none();
         let inspect = demand.goal == Goal::Inspect;
         if !demand.browser_welcome && !inspect && hopeless {
@@ -94,6 +102,7 @@ impl AuthMachine {
         let mut job = Job {
             browser_welcome: demand.browser_welcome,
             cached,
+            tried_before: self.hindrance().is_some(),
             inspect,
             wanted_all_the_same: demand.goal == Goal::Login,
             new_client: demand.new_client,

@@ -42,8 +42,9 @@ use crate::wire::{dpop, url as address};
 ///         machine.handle(now, Event::Challenged(challenged));
 ///     }
 ///     Verdict::Moved(uri) => *request.uri_mut() = uri, // send it again
-///     _ => unreachable!("this one isn't for the caller"),
+///     _ => println!("{}", response.body()), // the caller's to see
 /// }
+/// # assert!(matches!(machine.judge(now, &request, &response, Some(&grant), &need), Verdict::Refused(_)));
 /// # let response = Response::builder().status(200).body("")?;
 /// # assert!(matches!(machine.judge(now, &request, &response, Some(&grant), &need), Verdict::Deliver));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -65,6 +65,8 @@ pub(super) enum Work {
     Finding(FindSecret),
     /// Before a login is said to be required, for this reason: the store is read again.
     Looking(String),
+    /// The cached login can't be taken up for the time being.
+    Postponed,
     /// Before the refresh: the store is locked and read again.
     Reading,
     /// The same without the lock, which was waited for in vain.
@@ -132,6 +134,8 @@ pub(super) enum Change {
     Trouble(Generation, Option<String>, Box<Trouble>),
     /// The same, but its refresh token was replaced by this one.
     Rotated(Generation, Option<String>, Secret, Box<Trouble>),
+    /// The cached login could not be taken up.
+    Untaken(Box<Trouble>),
     /// It isn't tried again, if nobody else has marked another.
     GiveUp(Generation, Option<String>),
     /// What has become of a client.
@@ -208,6 +212,9 @@ impl Change {
                     tokens.refresh_token = Some(token);
                 }
                 Change::Trouble(generation, by, trouble).apply(record);
+            }
+            Change::Untaken(trouble) => {
+                record.untaken = Some(*trouble).filter(|_| record.tokens.is_none());
             }
             Change::GiveUp(generation, by) => {
                 if let Some(tokens) = idle_tokens_of(record, generation, by.as_deref()) {
@@ -394,6 +401,7 @@ impl Lane {
             }
             Work::Finding(_)
             | Work::Looking(_)
+            | Work::Postponed
             | Work::Reading
             | Work::Freshening(_)
             | Work::Overtaking(_)
@@ -412,6 +420,7 @@ impl Lane {
             Work::Login(login) => login.must_be_seen_through(),
             Work::Finding(_)
             | Work::Looking(_)
+            | Work::Postponed
             | Work::Reading
             | Work::Overtaking(_)
             | Work::Freshening(_) => false,

@@ -11,7 +11,8 @@
 //! Whoever goes on without the lock keeps others out by the mark that a refresh is sent: it is saved by
 //! compare and swap, and who finds that another has set it meanwhile sends none. So does a holder that
 //! wakes up, and one that is about to send again. Who has the lock by then finds the mark, and waits for as
-//! long; a mark of an overtaker that is gone is passed over once its date is long ago.
+//! long; a mark of an overtaker that is gone is passed over once its date is long ago. A program that was
+//! there when the wall clock was set is not misled; one that starts afterwards may be.
 
 use std::time::Duration;
 
@@ -58,6 +59,25 @@ impl Vain {
     }
 }
 
+/// A moment that is stored, on the clock of this run: what the wall clock says of it is believed once, when
+/// it is first seen.
+#[derive(Debug)]
+pub(super) struct Seen {
+    at: UnixTime,
+    age: Duration,
+    since: Mono,
+}
+
+impl Seen {
+    /// How long ago that is. One that is still to come, for a clock was set, is from just now.
+    fn age(seen: &mut Option<Self>, at: UnixTime, now: Now) -> Duration {
+        let known = seen.take().filter(|seen| seen.at == at);
+        let first = || Self { at, age: at.until(now.wall), since: now.mono };
+        let seen = seen.insert(known.unwrap_or_else(first));
+        seen.age.saturating_add(seen.since.until(now.mono))
+    }
+}
+
 impl AuthMachine {
     /// The lock is not to be had; perhaps what it was wanted for is done.
     pub(super) fn waited_in_vain(&mut self, now: Now, mut lane: Lane, busy: HostError) {
@@ -77,10 +97,9 @@ impl AuthMachine {
                 return self.log_in_instead(now, lane, "the login was ended elsewhere");
             }
             Ok(Again::Same | Again::Doomed(_)) => {
-                let awaited = self.session.record.tokens.as_ref().and_then(|t| t.renewal.awaited);
-                // Counted in any case.
-                let in_vain = self.waits_in_vain(now);
-                in_vain || awaited.is_some_and(|since| is_long_ago(since, now))
+                // Both are counted in any case.
+                let long_awaited = self.is_long_awaited(now);
+                self.waits_in_vain(now) || long_awaited
             }
             Err(_) => false,
         };
@@ -88,11 +107,17 @@ impl AuthMachine {
             lane.lockless = true;
             return self.refresh(now, lane);
         }
+        self.gives_way(now, lane, busy);
+    }
+
+    /// Another program has the lock, or is at it without: it isn't tried now.
+    pub(super) fn gives_way(&mut self, now: Now, lane: Lane, busy: HostError) {
         self.session.acquit();
         let error = Error::from(ErrorKind::Store(busy));
         match self.session.record.tokens.as_ref().filter(|t| t.renewal.awaited.is_none()) {
             // Told to those who come after this program.
             Some(tokens) => {
+                Seen::age(&mut self.store.awaited, now.wall, now);
                 let change = Change::Awaited(tokens.generation, now.wall);
                 let name = Some(lane.name);
                 self.put_lane(lane);
@@ -100,6 +125,13 @@ impl AuthMachine {
             }
             None => self.settle(&lane, Err(error)),
         }
+    }
+
+    /// Whether somebody has waited so long that whoever is waited for hangs.
+    fn is_long_awaited(&mut self, now: Now) -> bool {
+        let since = self.session.record.tokens.as_ref().and_then(|t| t.renewal.awaited);
+        let seen = &mut self.store.awaited;
+        since.is_some_and(|since| Seen::age(seen, since, now) >= HANGS_AFTER_BY_CLOCK)
     }
 
     fn waits_in_vain(&mut self, now: Now) -> bool {
@@ -123,8 +155,10 @@ impl AuthMachine {
         let Some(mark) = mark else { return Ok(()) };
         // A clock may have been set back by hours since; what is days ahead was never true.
         let wrong = now.wall.until(mark.at) > MOST_AHEAD;
-        let long_ago = wrong || mark.at.until(now.wall) >= HANGS_AFTER;
-        if self.waits_in_vain(now) || long_ago { Ok(()) } else { Err(elsewhere()) }
+        let age = Seen::age(&mut self.store.marked, mark.at, now);
+        let long_awaited = self.is_long_awaited(now);
+        let hangs = self.waits_in_vain(now) || long_awaited || wrong || age >= HANGS_AFTER;
+        if hangs { Ok(()) } else { Err(elsewhere()) }
     }
 
     /// The lock was to be had, and nobody goes on without it: whoever had it does not hang.
@@ -209,12 +243,6 @@ impl AuthMachine {
             _ => self.settle(&lane, Ok(())),
         }
     }
-}
-
-/// Whether that was so long ago that whoever has the lock hangs. A moment that is still to come, for a
-/// clock was set, was not.
-fn is_long_ago(since: UnixTime, now: Now) -> bool {
-    since.until(now.wall) >= HANGS_AFTER_BY_CLOCK
 }
 
 pub(super) fn elsewhere() -> HostError {

@@ -125,6 +125,8 @@ impl AuthMachine {
                                 state,
                                 page: page.clone(),
                             });
+                            // The server knows the client, or has said otherwise.
+                            self.turn.sent(None);
                             self.take_notes(notes);
                             self.login_turned(now, lane, turn);
                             page

@@ -18,7 +18,7 @@ use crate::output::{
 use crate::time::{Mono, Now};
 
 /// A host keeps an action's own deadline; the machine gives up on the host a little later.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// Token requests that were given up on and may still be answered.
 const MAX_ORPHANS: usize = 4;
 
@@ -121,6 +121,12 @@ impl AuthMachine {
                 lane.state = State::Ready(Want::Read);
                 self.renewal = Some(lane);
             }
+            // Or a person wants a new login meanwhile.
+            Work::Postponed => {
+                let (why, welcome) = (self.session.why_login(now.wall), lane.welcome);
+                self.start_login(now, lane.attempt, lane.demand, why);
+                self.login.iter_mut().for_each(|lane| lane.welcome = welcome);
+            }
             Work::Finding(_)
             | Work::Looking(_)
             | Work::Freshening(_)
@@ -154,6 +160,10 @@ impl AuthMachine {
             self.act(Action::Load(LoadCall { id, lock: false, servers: Vec::new() }));
             return true;
         }
+        if self.falls_silent(now) {
+            self.say_so(now, None, After::Beat);
+            return true;
+        }
         if let Some(change) = self.chores.pop_front() {
             self.save(now, None, change, None);
             return true;
@@ -164,20 +174,16 @@ impl AuthMachine {
             self.say_so(now, None, After::Beat);
             return true;
         }
-        let is_turn = |lane: &Lane| match &lane.state {
-            State::Ready(Want::Ask(ask)) => {
-                matches!(ask, Ask::Http(_) | Ask::Secret(_) | Ask::Signer(_))
-            }
-            State::Ready(_) => true,
-            _ => false,
-        };
-        let Some(name) = self.lanes().find(|lane| is_turn(lane)).map(|lane| lane.name) else {
+        let Some(name) = self.lanes().find(|lane| lane.wants_exchange()).map(|lane| lane.name)
+        else {
             // A save that failed waits for those who wait for something.
             if self.store.take_due(now.mono) {
                 self.save(now, None, self.store.retry(), None);
                 return true;
             }
-            let due = self.turn.take_beat(now.mono);
+            let waits = |lane: &Lane| matches!(lane.state, State::Ready(_) | State::Person(_));
+            let person = self.login.as_ref().is_some_and(waits);
+            let due = self.turn.take_beat(now.mono, person);
             if due {
                 self.say_so(now, None, After::Beat);
             }

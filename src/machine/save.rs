@@ -7,7 +7,8 @@
 //!       └─────▶ read without the lock
 //! ```
 //!
-//! The lock keeps programs from doing the same work twice. That nothing newer is overwritten rests on
+//! The lock keeps programs from doing the same work twice; a login that has its turn is alone at it, and
+//! does without. That nothing newer is overwritten rests on
 //! the comparison alone: a program that is stopped while it holds the lock is overtaken by those who
 //! have waited for it in vain.
 
@@ -39,6 +40,10 @@ impl AuthMachine {
         };
         if self.store.locked || lockless {
             return self.write(now, lane, change, after);
+        }
+        if lane != Some(LaneName::Renewal) && self.turn.is_ours() {
+            // Whoever asks a person waits for nobody's lock: others would take it for dead.
+            return self.read_without_lock(now, lane, change, after);
         }
         let id = self.fly(now, STORE_DEADLINE, lane, Flight::Lock(change, after));
         self.act(Action::Load(LoadCall { id, lock: true, servers: Vec::new() }));
@@ -159,6 +164,7 @@ impl AuthMachine {
         after: Option<After>,
     ) {
         let Some(after) = self.may_write(now, lane, after) else { return };
+        self.end_turn_with(lane, &change);
         if let Change::Sent(_, mark) = &mut change {
             mark.lockless = !self.store.locked;
         }
@@ -192,6 +198,7 @@ impl AuthMachine {
             self.store.doubt = true;
             return self.read_without_lock(now, lane, change, after);
         }
+        self.end_turn_with(lane, &change);
         let again = self.store.written(&result);
         if matches!(change, Change::Void) {
             self.store.overtaken(&result);
@@ -271,6 +278,9 @@ impl AuthMachine {
                 let name = Some(lane.name);
                 self.put_lane(lane);
                 self.spend(now, name, after);
+            }
+            (Some(After::Rest(error)), _) if lane.name == LaneName::Login => {
+                self.postpone(now, lane, error);
             }
             (Some(After::Rest(error)), _) => self.rest(now, lane, error),
             (Some(After::Failed(error)), _) => self.settle(&lane, Err(error)),

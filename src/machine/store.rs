@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::machine::AuthMachine;
 use crate::machine::lane::{Base, Change};
-use crate::machine::overtake::Vain;
+use crate::machine::overtake::{self, Vain};
 use crate::notice::Notice;
 use crate::output::{HostError, Revision};
 use crate::secret::Secret;
@@ -34,6 +34,9 @@ pub(super) struct Store {
     pub(super) unused: Option<String>,
     /// The lock is waited for in vain.
     pub(super) vain: Option<Vain>,
+    /// When somebody has begun to wait, and when a refresh was marked without the lock, as this run has it.
+    pub(super) awaited: Option<overtake::Seen>,
+    pub(super) marked: Option<overtake::Seen>,
     /// How often in a row somebody else was faster.
     pub(super) conflicts: u8,
     erasing: Option<Erasing>,
@@ -64,6 +67,8 @@ struct Seen {
 struct Unsaved {
     retry_at: Mono,
     delay: Duration,
+    /// It is being tried again.
+    tried: bool,
     what: Unsaveable,
 }
 
@@ -98,6 +103,7 @@ impl Store {
         record: &Record,
         what: Unsaveable,
     ) -> Option<Notice> {
+        let later = |delay| (delay, now.mono.plus(delay));
         match result {
             Ok(()) => {
                 self.unsure = false;
@@ -109,16 +115,18 @@ impl Store {
             }
             Err(error) => {
                 let first = self.unsaved.is_none();
-                let delay = match &self.unsaved {
-                    Some(unsaved) => (unsaved.delay * 2).min(LONGEST_DELAY),
-                    None => FIRST_DELAY,
+                let (delay, retry_at) = match &self.unsaved {
+                    // Somebody else had something to save meanwhile.
+                    Some(Unsaved { delay, retry_at, tried: false, .. }) => (*delay, *retry_at),
+                    Some(unsaved) => later((unsaved.delay * 2).min(LONGEST_DELAY)),
+                    None => later(FIRST_DELAY),
                 };
                 let before = self.unsaved.as_ref().map(|unsaved| unsaved.what).unwrap_or_default();
                 let what = Unsaveable {
                     login: what.login || before.login,
                     renewal: what.renewal || before.renewal,
                 };
-                self.unsaved = Some(Unsaved { retry_at: now.mono.plus(delay), delay, what });
+                self.unsaved = Some(Unsaved { retry_at, delay, tried: false, what });
                 first.then_some(Notice::SaveFailed(error))
             }
         }
@@ -201,6 +209,7 @@ impl Store {
         match &mut self.unsaved {
             Some(unsaved) if unsaved.retry_at <= now => {
                 unsaved.retry_at = now.plus(LONGEST_DELAY);
+                unsaved.tried = true;
                 true
             }
             _ => false,

@@ -27,7 +27,7 @@ use crate::machine::lane::{After, Change, Flight, Lane, LaneName, State, Want, W
 use crate::machine::store::{Again, Loaded};
 use crate::notice::Notice;
 use crate::output::{Action, LoadCall, STORE_DEADLINE};
-use crate::session::pending::{BEAT, EarlierClient, Ended, PendingLogin, Sight, Watch};
+use crate::session::pending::{BEAT, EarlierClient, Ended, LIFE, PendingLogin, Sight, Watch};
 use crate::session::policy::Plan;
 use crate::session::record::Record;
 use crate::time::{Mono, Now};
@@ -47,6 +47,11 @@ pub(super) enum Turn {
         mark: PendingLogin,
         /// When it is renewed.
         beat_at: Mono,
+        /// How long others are told that we may be silent, and until when the mark lives by that.
+        silence: Duration,
+        lives: Mono,
+        /// They were just told: what that is for is begun, whether or not it could be saved.
+        announced: bool,
         /// Another program's tokens were found since.
         adopted: bool,
     },
@@ -78,6 +83,10 @@ impl Turn {
         }
     }
 
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Turn::Ours { .. })
+    }
+
     /// Another program's tokens were found.
     pub(super) fn adopted(&mut self) {
         if let Turn::Ours { adopted, .. } = self {
@@ -104,14 +113,35 @@ impl Turn {
         }
     }
 
-    /// A renewal of the mark is due: whether, and not again at once.
-    pub(super) fn take_beat(&mut self, now: Mono) -> bool {
-        match self {
-            Turn::Ours { beat_at, .. } if *beat_at <= now => {
-                *beat_at = now.plus(BEAT);
-                true
-            }
+    /// A renewal of the mark is due: whether, and not again at once. While the person is waited for, which
+    /// may be long, it lives no longer than it must.
+    pub(super) fn take_beat(&mut self, now: Mono, person: bool) -> bool {
+        let due = match self {
+            Turn::Ours { beat_at, silence, .. } => *beat_at <= now || person && !silence.is_zero(),
             _ => false,
+        };
+        if due {
+            self.beat(now, Duration::ZERO);
+        }
+        due
+    }
+
+    /// We are about to be silent: whether others are to be told first, and not again at once.
+    pub(super) fn falls_silent(&mut self, now: Mono, by: Duration) -> bool {
+        let Turn::Ours { lives, announced, .. } = self else { return false };
+        let late = !by.is_zero() && lives.plus(BEAT) < now.plus(by + LIFE);
+        let untold = late && !std::mem::take(announced);
+        *announced = untold;
+        if untold {
+            self.beat(now, by);
+        }
+        untold
+    }
+
+    fn beat(&mut self, now: Mono, by: Duration) {
+        if let Turn::Ours { beat_at, silence, lives, .. } = self {
+            *beat_at = now.plus(BEAT);
+            (*silence, *lives) = (by, now.plus(by + LIFE));
         }
     }
 }
@@ -239,8 +269,7 @@ impl AuthMachine {
         if let Some(client) = gone.and_then(|gone| gone.sent) {
             self.session.record.suspect(&client);
         }
-        let restores = matches!(&lane.work, Work::Login(login) if login.restores());
-        self.take_turn(now, restores);
+        self.take_turn(now);
         self.put_lane(lane);
         true
     }
@@ -254,9 +283,16 @@ impl AuthMachine {
         }
     }
 
-    fn take_turn(&mut self, now: Now, restores: bool) {
-        let mark = PendingLogin::new(URL_SAFE_NO_PAD.encode(self.entropy.draw()), restores);
-        self.turn = Turn::Ours { mark, beat_at: now.mono.plus(BEAT), adopted: false };
+    fn take_turn(&mut self, now: Now) {
+        let mark = PendingLogin::new(URL_SAFE_NO_PAD.encode(self.entropy.draw()));
+        self.turn = Turn::Ours {
+            mark,
+            beat_at: now.mono.plus(BEAT),
+            silence: Duration::ZERO,
+            lives: now.mono.plus(LIFE),
+            announced: false,
+            adopted: false,
+        };
     }
 
     /// Whether the tokens that are there by now do. To who wants a new login only those of one that
@@ -271,7 +307,12 @@ impl AuthMachine {
         let Work::Login(login) = std::mem::replace(&mut lane.work, Work::Over) else { return };
         if !matches!(self.turn, Turn::Ours { .. }) {
             // The next beat may find the store in a better state.
-            self.take_turn(now, login.restores());
+            self.take_turn(now);
+        }
+        if login.restores()
+            && let Some(error) = self.is_too_early(now)
+        {
+            return self.postpone(now, lane, error);
         }
         let wanted = self.session.wanted(&lane.demand.need);
         let mut notes = Notes::new();
@@ -294,12 +335,12 @@ impl AuthMachine {
     fn beats(&mut self, now: Now) -> bool {
         self.turn.paid();
         let there = self.session.record.login.as_ref();
-        let (mark, adopted) = match &mut self.turn {
-            Turn::Ours { mark, adopted, .. } => (mark, adopted),
+        let (mark, silence, adopted) = match &mut self.turn {
+            Turn::Ours { mark, silence, adopted, .. } => (mark, *silence, adopted),
             Turn::Over { mark, .. } => return there.is_some_and(|there| there.is_of(mark)),
             Turn::Theirs(..) | Turn::Nobodys => return false,
         };
-        mark.renewed();
+        mark.renewed(silence);
         let taken = there.is_some_and(|there| !there.is_of(mark) && there.is_pending());
         if std::mem::take(adopted)
             && let Some(lane) = self.login.take_if(|lane| !lane.must_be_seen_through())
@@ -327,6 +368,13 @@ impl AuthMachine {
                 false
             }
             Turn::Theirs(..) | Turn::Nobodys => false,
+        }
+    }
+
+    /// The save that brings what others wait for tells them so; until then we ask.
+    pub(super) fn end_turn_with(&mut self, lane: Option<LaneName>, change: &Change) {
+        if lane == Some(LaneName::Login) && matches!(change, Change::Tokens(..)) {
+            self.end_turn(Some(Ended::Obtained));
         }
     }
 

@@ -21,10 +21,12 @@ use crate::text::{printable, printable_url};
 ///         *requests.entry(purpose.to_string()).or_default() += 1;
 ///     }
 /// }
+///
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # s.log_in()?;
-/// let mut requests = BTreeMap::new(); // of a login
-/// # s.notices.iter().for_each(|notice| count(&mut requests, notice));
+/// # let notices = s.notices;
+/// let mut requests = BTreeMap::new();
+/// notices.iter().for_each(|notice| count(&mut requests, notice)); // those of a login
 /// assert_eq!(requests["token request"], 1);
 /// # Ok::<(), mcp_auth::Error>(())
 /// ```
@@ -74,6 +76,7 @@ impl fmt::Display for Purpose {
 ///
 /// ```
 /// use std::io::{self, Read};
+/// use std::time::Duration;
 /// use mcp_auth::output::Limits;
 ///
 /// /// What is read of a body; `None` where it is too large.
@@ -84,7 +87,8 @@ impl fmt::Display for Purpose {
 ///     bytes.truncate(limits.max_body);
 ///     Ok(fits.then_some(bytes))
 /// }
-/// # let deadline = std::time::Duration::from_secs(10);
+///
+/// let deadline = Duration::from_secs(10);
 /// let limits = Limits { deadline, max_body: 4, head_only: false };
 /// assert_eq!(read(limits, &b"1234"[..])?, Some(b"1234".to_vec()));
 /// assert_eq!(read(limits, &b"12345"[..])?, None); // `TransportErrorKind::TooLarge`
@@ -251,6 +255,7 @@ impl fmt::Debug for HttpCall {
 ///     };
 ///     TransportError::new(kind, error)
 /// }
+///
 /// assert_eq!(failure(io::ErrorKind::TimedOut.into()).kind, TransportErrorKind::Timeout);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,8 +268,7 @@ pub struct TransportError {
 /// The kinds of failure that matter.
 ///
 /// ```
-/// use mcp_auth::{Error, ErrorKind, TransportErrorKind};
-/// # use mcp_auth::TransportError;
+/// use mcp_auth::{Error, ErrorKind, TransportError, TransportErrorKind};
 ///
 /// fn hint(error: &Error) -> Option<&'static str> {
 ///     let ErrorKind::Unreachable { source, .. } = error.kind() else { return None };
@@ -274,7 +278,8 @@ pub struct TransportError {
 ///         _ => None,
 ///     }
 /// }
-/// # let source = TransportError::new(TransportErrorKind::Connect, "no such host");
+///
+/// let source = TransportError::new(TransportErrorKind::Connect, "no such host");
 /// let error = ErrorKind::Unreachable { url: "https://mcp.example.com".into(), source };
 /// assert_eq!(hint(&error.into()), Some("Are you online?"));
 /// ```

@@ -78,6 +78,7 @@ impl CallbackHost {
 ///         CallbackPort::Fixed(port) => vec![port],
 ///     }
 /// }
+///
 /// assert_eq!(ports(CallbackPort::Prefer(8666)), [8666, 0]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -198,6 +199,7 @@ impl fmt::Debug for BrowseCall {
 ///         _ => "This is not the answer that is waited for.".into(),
 ///     }
 /// }
+///
 /// assert_eq!(text(&Page::Failure("access_denied".into())), "You are not logged in: access_denied");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

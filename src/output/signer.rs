@@ -16,13 +16,13 @@ pub(crate) const SIGNER_DEADLINE: Duration = Duration::from_secs(30);
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use mcp_auth::output::KeyCall;
+/// use mcp_auth::output::{FoundKey, KeyCall};
 /// use mcp_auth::wire::jws::PublicKey;
 /// use mcp_auth::{Event, HostError, SecretRef};
 ///
 /// fn public_half(call: KeyCall, keys: &HashMap<SecretRef, PublicKey>) -> Event {
-///     let key = keys.get(call.key()).cloned();
-///     call.answer(key.ok_or_else(|| HostError::new("there is no such key")))
+///     let found = keys.get(call.key()).cloned().map(FoundKey::new);
+///     call.answer(found.ok_or_else(|| HostError::new("there is no such key")))
 /// }
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # let place = SecretRef::File("dpop.pem".into());
@@ -40,6 +40,45 @@ pub struct KeyCall {
     pub(crate) key: SecretRef,
 }
 
+/// The public half of a key, as it was found.
+///
+/// ```
+/// use mcp_auth::output::FoundKey;
+/// use mcp_auth::wire::jws::PublicKey;
+///
+/// let found = FoundKey::new(PublicKey::ed25519(&[7; 32])).exposed(); // its file's mode is 0644
+/// assert!(found.is_exposed()); // `Notice::SecretExposed` will say so
+/// assert_eq!(*found.public(), PublicKey::ed25519(&[7; 32]));
+/// ```
+#[derive(Debug)]
+pub struct FoundKey {
+    public: PublicKey,
+    exposed: bool,
+}
+
+impl FoundKey {
+    /// Of a key that its owner alone can read, or nobody.
+    pub fn new(public: PublicKey) -> Self {
+        Self { public, exposed: false }
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Whether others can read the private one.
+    pub fn is_exposed(&self) -> bool {
+        self.exposed
+    }
+
+    /// The same, and others than its owner can read the private one: people are told.
+    #[must_use]
+    pub fn exposed(self) -> Self {
+        Self { exposed: true, ..self }
+    }
+}
+
 impl KeyCall {
     /// Which key.
     pub fn key(&self) -> &SecretRef {
@@ -52,8 +91,13 @@ impl KeyCall {
     }
 
     /// The public key, or why there is none.
-    pub fn answer(self, result: Result<PublicKey, HostError>) -> Event {
-        answer(self.id, AnswerContent::Signer(result.map(SignerAnswer::Key)))
+    pub fn answer(self, result: Result<FoundKey, HostError>) -> Event {
+        let Self { id, key } = self;
+        let found = |FoundKey { public, exposed }| SignerAnswer::Key {
+            public,
+            exposed_at: exposed.then_some(key),
+        };
+        answer(id, AnswerContent::Signer(result.map(found)))
     }
 }
 

@@ -351,9 +351,7 @@ impl Session {
             && self.freshness(now, config) != Freshness::Expired;
         match self.trouble() {
             _ if !self.is_refreshable(now.wall, config) && !usable => SessionState::LoginRequired,
-            Some(trouble) if trouble.phase != Phase::Refused => {
-                SessionState::Retrying { since: trouble.since, next: trouble.next() }
-            }
+            Some(trouble) if trouble.phase != Phase::Refused => trouble.state(),
             Some(_) if !usable => SessionState::LoginRequired,
             _ => SessionState::Authorized,
         }
@@ -489,5 +487,8 @@ impl Session {
 }
 
 fn trouble_of(record: &Record) -> Option<&Trouble> {
-    record.tokens.as_ref()?.renewal.trouble.as_ref()
+    match &record.tokens {
+        Some(tokens) => tokens.renewal.trouble.as_ref(),
+        None => record.untaken.as_ref(),
+    }
 }

@@ -3,6 +3,18 @@
 //!
 //! It ends with its program: that renews it every few seconds. Whoever waits judges by a clock of
 //! its own whether it is still renewed, so no wall clock matters.
+//!
+//! While a call is out nothing can be saved. Before one, the mark says how long that may take; whoever is
+//! killed then counts as dead that much later, up to the next renewal:
+//!
+//! | busy with | counts as dead after |
+//! |---|---|
+//! | its person, a pause, a save of its own | 20 s |
+//! | the metadata of the server, looked up again | 35 s |
+//! | a secret that is read, a client's upkeep | 45 s |
+//! | a registration, a pushed request, a device authorization, a signature | 55 s |
+//! | a token request: each try, each poll for a code, a refresh of earlier tokens meanwhile | 85 s |
+//! | the lock, for such a refresh | 115 s |
 
 use std::time::Duration;
 
@@ -12,12 +24,8 @@ use crate::time::Mono;
 
 /// How often a program renews its mark.
 pub(crate) const BEAT: Duration = Duration::from_secs(5);
-/// How long it may be silent while it waits for its person: a beat or two may fail.
-const LIFE: Duration = Duration::from_secs(20);
-/// The same at the start: a registration may come first, and nothing is saved while that is out.
-const FIRST_LIFE: Duration = Duration::from_secs(45);
-/// The same where a cached login is taken up: no beat comes while its refresh is out, and tried twice.
-const RESTORING_LIFE: Duration = Duration::from_secs(150);
+/// How long it may be silent beyond the call that is out: a beat or two may fail.
+pub(crate) const LIFE: Duration = Duration::from_secs(20);
 /// A mark can't ask for more.
 const LONGEST_LIFE: Duration = Duration::from_secs(180);
 
@@ -57,16 +65,14 @@ pub(crate) enum Ended {
 }
 
 impl PendingLogin {
-    pub(crate) fn new(by: String, restores: bool) -> Self {
-        let life = if restores { RESTORING_LIFE } else { FIRST_LIFE };
-        Self { by, beat: 0, life: life.as_secs(), sent: None, ended: None }
+    pub(crate) fn new(by: String) -> Self {
+        Self { by, beat: 0, life: LIFE.as_secs(), sent: None, ended: None }
     }
 
-    pub(crate) fn renewed(&mut self) {
+    /// Its program lives, and is about to be silent for so long.
+    pub(crate) fn renewed(&mut self, silence: Duration) {
         self.beat = self.beat.wrapping_add(1);
-        if self.life == FIRST_LIFE.as_secs() {
-            self.life = LIFE.as_secs();
-        }
+        self.life = LIFE.saturating_add(silence).min(LONGEST_LIFE).as_secs();
     }
 
     pub(crate) fn end(&mut self, how: Option<Ended>) {
@@ -157,10 +163,13 @@ mod tests {
 
     #[test]
     fn a_mark_that_is_not_renewed_dies_whatever_life_it_claims() {
-        let mut mark = PendingLogin::new("a".into(), false);
-        assert_eq!(dead_after(&mark, 7), FIRST_LIFE.as_secs());
-        mark.renewed();
-        assert_eq!(dead_after(&mark, u64::MAX - 2000), LIFE.as_secs());
+        let mut mark = PendingLogin::new("a".into());
+        for (silence, dies) in [(0, 20), (65, 85), (u64::MAX, 180)] {
+            mark.renewed(Duration::from_secs(silence));
+            assert_eq!(dead_after(&mark, u64::MAX - 2000), dies);
+        }
+        mark.renewed(Duration::ZERO);
+        assert_eq!(dead_after(&mark, 7), LIFE.as_secs());
         for (life, dies) in [(0, 1), (u64::MAX, LONGEST_LIFE.as_secs())] {
             mark.life = life;
             assert_eq!(dead_after(&mark, 0), dies);
@@ -169,10 +178,10 @@ mod tests {
 
     #[test]
     fn one_that_is_renewed_lives() {
-        let (mut watch, mut mark) = (None, PendingLogin::new("a".into(), false));
+        let (mut watch, mut mark) = (None, PendingLogin::new("a".into()));
         for second in 0..1000 {
             if second % 15 == 0 {
-                mark.renewed();
+                mark.renewed(Duration::ZERO);
             }
             assert_eq!(Watch::look(&mut watch, Some(&mark), at(second)), Sight::Asking);
         }
@@ -180,7 +189,7 @@ mod tests {
 
     #[test]
     fn time_in_which_nobody_looked_says_nothing() {
-        let (mut watch, mark) = (None, PendingLogin::new("a".into(), false));
+        let (mut watch, mark) = (None, PendingLogin::new("a".into()));
         for second in [0, 10_000, 10_001, 20_000, 20_005] {
             assert_eq!(Watch::look(&mut watch, Some(&mark), at(second)), Sight::Asking);
         }
@@ -188,13 +197,13 @@ mod tests {
 
     #[test]
     fn its_end_is_for_those_who_have_waited_for_it() {
-        let mut mark = PendingLogin::new("a".into(), false);
+        let mut mark = PendingLogin::new("a".into());
         let (mut watch, mut newcomer) = (None, None);
         Watch::look(&mut watch, Some(&mark), at(0));
         mark.end(Some(Ended::Denied));
         assert_eq!(Watch::look(&mut watch, Some(&mark), at(1)), Sight::Ended(Ended::Denied));
         assert_eq!(Watch::look(&mut newcomer, Some(&mark), at(1)), Sight::Nobody);
-        let another = PendingLogin::new("b".into(), false);
+        let another = PendingLogin::new("b".into());
         assert_eq!(Watch::look(&mut watch, Some(&another), at(2)), Sight::Asking);
         assert_eq!(Watch::look(&mut watch, None, at(3)), Sight::Nobody);
     }
@@ -216,7 +225,7 @@ mod tests {
         ] {
             assert_eq!(serde_json::from_str::<Holder>(text).unwrap().login, None, "{text}");
         }
-        let mark = PendingLogin::new("a".into(), false);
+        let mark = PendingLogin::new("a".into());
         let text = format!(r#"{{"login":{}}}"#, serde_json::to_string(&mark).unwrap());
         assert_eq!(serde_json::from_str::<Holder>(&text).unwrap().login, Some(mark));
     }

@@ -16,6 +16,7 @@ use crate::session::client::Unrenewed;
 use crate::session::clock::ClockSkew;
 use crate::session::pending::{EarlierClient, Ended, PendingLogin};
 use crate::session::tokens::{Generation, Tokens};
+use crate::session::trouble::Trouble;
 use crate::time::UnixTime;
 use crate::wire::Malformed;
 use crate::wire::registration::Registered;
@@ -62,6 +63,9 @@ pub(crate) struct Record {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) login: Option<PendingLogin>,
+    /// A login of another program could not be taken up yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) untaken: Option<Trouble>,
     /// Where the MCP server was last seen: what it has named is judged by it, also after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_at: Option<IpAddr>,
@@ -252,6 +256,7 @@ impl Record {
             discovery: None,
             step_ups: Vec::new(),
             login: None,
+            untaken: None,
             server_at: None,
             clock_skew: None,
         }
@@ -392,6 +397,7 @@ impl Record {
             && self.registrations.is_empty()
             && self.document_rejected_by.is_empty()
             && self.discovery.is_none()
+            && self.untaken.is_none()
             && self.login.as_ref().is_none_or(|login| login.ended() == Some(Ended::Obtained))
     }
 
@@ -424,6 +430,7 @@ impl Record {
             (client.suspect, client.confirmed) = (false, false);
         }
         self.tokens = Some(tokens);
+        self.untaken = None;
     }
 
     /// Every registered client that is known.

@@ -24,7 +24,7 @@ const ADJUSTED: Duration = Duration::from_secs(60);
 /// ```
 /// use mcp_auth::{Generation, Grant};
 ///
-/// /// Whether others have had the refused token renewed meanwhile, so that it needs no refusal of ours.
+/// /// Whether a refused token was replaced meanwhile: then the request is sent again with this one.
 /// fn is_replaced(refused: Generation, at_hand: &Grant) -> bool {
 ///     at_hand.generation() > refused
 /// }

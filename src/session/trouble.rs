@@ -145,6 +145,10 @@ impl Trouble {
         Duration::from_secs(self.wait)
     }
 
+    pub(crate) fn state(&self) -> SessionState {
+        SessionState::Retrying { since: self.since, next: self.next() }
+    }
+
     pub(crate) fn tries(&self) -> u32 {
         self.tries
     }
@@ -200,6 +204,7 @@ impl Anchor {
 ///         _ => "",
 ///     }
 /// }
+///
 /// # let mut s = mcp_auth_world::scenario::Scenario::new();
 /// # s.log_in()?;
 /// # let now = s.now();

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_auth::output::{
-    BrowseCall, FoundSecret, KeyCall, ListenSpec, LoadCall, Page, SaveCall, SecretCall,
+    BrowseCall, FoundKey, FoundSecret, KeyCall, ListenSpec, LoadCall, Page, SaveCall, SecretCall,
     ShowCodeCall, SignCall,
 };
-use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
-use mcp_auth::{Error, HostError, Proof, Revision, SecretRef};
+use mcp_auth::wire::jws::SigningAlgorithm;
+use mcp_auth::{ClientCertificate, Error, HostError, Proof, Revision, SecretRef};
 
 use crate::browser::Browser;
+use crate::identity::Identity;
 use crate::listener::{self, CallbackListener, RunningListener};
 use crate::secrets::{self, SecretProvider};
 use crate::signer::Signer;
@@ -115,13 +116,29 @@ impl Hands {
         contain(panicked, || secrets::find(place, self.secrets.as_deref()))
     }
 
+    /// What a client shows when it connects (mutual TLS).
+    ///
+    /// # Errors
+    ///
+    /// See [`secrets::find`]; or it is not there.
+    pub fn identity(&self, places: &ClientCertificate) -> Result<Identity, HostError> {
+        let read = |place: &SecretRef| {
+            let fail = |why: &dyn std::fmt::Display| {
+                HostError::new(format!("the client's certificate, {place}: {why}"))
+            };
+            let found = self.secret_at(place).map_err(|error| fail(&error))?;
+            found.map(|found| found.value().clone()).ok_or_else(|| fail(&"it is not set"))
+        };
+        Ok(Identity::new(places.clone(), read(&places.certificate)?, read(&places.key)?))
+    }
+
     /// The public half of a key.
     ///
     /// # Errors
     ///
     /// What the signer says.
-    pub fn key(&self, call: &KeyCall) -> Result<PublicKey, HostError> {
-        self.with_signer(|signer| signer.public_key(call.key()))
+    pub fn key(&self, call: &KeyCall) -> Result<FoundKey, HostError> {
+        self.with_signer(|signer| signer.find(call.key()))
     }
 
     /// What a key signs.

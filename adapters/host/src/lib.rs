@@ -7,6 +7,7 @@
 //! | [`signer`] | key, sign | keys in PEM files, an agent or a device of the program's own |
 //! | [`listener`] | listen | the loopback redirect listener of RFC 8252 §7.3 |
 //! | [`browser`] | browse | opens a URL without blocking or touching the terminal |
+//! | [`identity`] | send, with a client's certificate | what was read of it |
 //! | [`hands`] | all but HTTP and listen | performs them, with what [`setup`] gave it |
 //! | [`desk`] | all of them | the machine, what it wants done, and who waits for it |
 //! | [`system`] | — | the clock readings and randomness that the core takes as arguments |
@@ -26,6 +27,7 @@
 pub mod browser;
 pub mod desk;
 pub mod hands;
+pub mod identity;
 pub mod listener;
 pub mod secrets;
 #[cfg(feature = "serve")]

@@ -93,6 +93,22 @@ fn what_is_no_key_is_not_quoted() {
     assert!(PemSigner::new().public_key(&unset).unwrap_err().to_string().contains("not set"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_can_read_is_told_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let place = file(dir.path(), KEYS[0].1);
+    for (mode, exposed) in [(0o644, true), (0o600, false), (0o640, true), (0o400, false)] {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(dir.path().join("key.pem"), permissions).unwrap();
+        let found = PemSigner::new().find(&place).unwrap();
+        assert_eq!(found.is_exposed(), exposed, "{mode:o}");
+        assert_eq!(*found.public(), PemSigner::new().public_key(&place).unwrap());
+    }
+}
+
 #[test]
 fn a_provider_may_have_it() {
     let place = SecretRef::Name("client".to_owned());

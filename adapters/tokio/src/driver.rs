@@ -11,6 +11,7 @@ use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
 use mcp_auth::{Action, Event, HostError, TransportError, TransportErrorKind};
 use mcp_auth_host::desk::{Job, Redirect, now};
 use mcp_auth_host::hands::{Hands, contain};
+use mcp_auth_host::identity::Identity;
 use mcp_auth_host::listener;
 use mcp_auth_host::store::Lock;
 use tokio::task::spawn_blocking;
@@ -127,16 +128,19 @@ impl Office {
 
     /// The answer, and how long ago it came.
     async fn http(&self, call: &HttpCall) -> (HttpResult, Duration) {
-        // A client that doesn't show it isn't the one that the server knows.
-        if call.certificate().is_some() {
-            let what = "this host shows no client certificates: log in with the blocking one";
-            let refused = TransportError::new(TransportErrorKind::Other, what);
-            return (Err(refused), Duration::ZERO);
-        }
-        match &self.common.documents {
-            Some(documents) if call.is_shareable() => documents.ask(call).await,
-            _ => (send(self.client.clone(), call).await, Duration::ZERO),
-        }
+        let sent = match (self.identity(call).await, &self.common.documents) {
+            (Ok(None), Some(documents)) if call.is_shareable() => return documents.ask(call).await,
+            (Ok(identity), _) => send(self.client.clone(), call, identity).await,
+            (Err(error), _) => Err(TransportError::new(TransportErrorKind::Other, error)),
+        };
+        (sent, Duration::ZERO)
+    }
+
+    /// What the call is to be sent with.
+    async fn identity(&self, call: &HttpCall) -> Result<Option<Identity>, HostError> {
+        let Some(places) = call.certificate() else { return Ok(None) };
+        let (read, _) = self.blocking(places.clone(), Hands::identity).await;
+        read.flatten().map(Some)
     }
 
     fn listen(self: &Arc<Self>, spec: &ListenSpec) -> Result<String, HostError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use mcp_auth::output::{HttpCall, Limits};
 use mcp_auth::{Reach, TransportError, TransportErrorKind};
+use mcp_auth_host::identity::Identity;
 
 /// The answer of any status, or why there is none.
 pub(crate) type HttpResult = Result<Response<Vec<u8>>, TransportError>;
@@ -38,9 +39,18 @@ pub type Answering<'a> =
     Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, TransportError>> + Send + 'a>>;
 
 /// In a task of its own: a panic in somebody else's code is the failure of one action.
-pub(crate) async fn send(client: Arc<dyn HttpClient>, call: &HttpCall) -> HttpResult {
+pub(crate) async fn send(
+    client: Arc<dyn HttpClient>,
+    call: &HttpCall,
+    identity: Option<Identity>,
+) -> HttpResult {
     let (request, limits, reach) = (call.request().clone(), call.limits(), call.reach().clone());
-    let sent = tokio::spawn(async move { client.send(request, limits, reach).await });
+    let sent = tokio::spawn(async move {
+        match identity {
+            Some(identity) => client.send_as(identity, request, limits, reach).await,
+            None => client.send(request, limits, reach).await,
+        }
+    });
     match sent.await {
         Ok(result) => result,
         Err(error) if error.is_panic() => {
@@ -88,4 +98,27 @@ pub trait HttpClient: Send + Sync + 'static {
     ///
     /// [`TransportError`] where there is no whole answer; its text is shown to people: no secrets.
     fn send(&self, request: Request<Vec<u8>>, limits: Limits, reach: Reach) -> Answering<'_>;
+
+    /// The same as a client that shows this certificate when it connects (mutual TLS, RFC 8705), for
+    /// this request alone: on a connection that no other request has, and to the server itself, not to
+    /// a proxy.
+    ///
+    /// Default: nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); where the certificate can't be shown.
+    fn send_as(
+        &self,
+        identity: Identity,
+        request: Request<Vec<u8>>,
+        limits: Limits,
+        reach: Reach,
+    ) -> Answering<'_> {
+        // A client that doesn't show it isn't the one that the server knows.
+        let _ = (identity, request, limits, reach);
+        let what = "this HTTP client shows no client certificates: log in with one that does";
+        let refused = TransportError::new(TransportErrorKind::Other, what);
+        Box::pin(std::future::ready(Err(refused)))
+    }
 }

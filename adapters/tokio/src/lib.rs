@@ -67,6 +67,14 @@
 //!
 //! An HTTP client of the program's own promises the same: see [`HttpClient::send`].
 //!
+//! # Client certificates
+//!
+//! A certificate of the settings ([`Config::client_certificate`](mcp_auth::Config::client_certificate)) is
+//! read anew for each request that has to show it, and shown on a connection of that request's own: to the
+//! server alone, also through a proxy of HTTP. Where other roots than the system's are to be trusted,
+//! [`ReqwestBuilder::tls`] says so. A client of the program's own shows none unless it has
+//! [`HttpClient::send_as`].
+//!
 //! # Features
 //!
 //! `reqwest`, on by default: [`ReqwestClient`], which sessions have unless they are given another. It
@@ -74,11 +82,6 @@
 //!
 //! `signer`, on by default: keys in PEM sign, where a session is given no
 //! [`Signer`](mcp_auth_host::signer::Signer) of the program's own. It brings *ring*, too.
-//!
-//! # Not here yet
-//!
-//! Client certificates ([`Config::client_certificate`](mcp_auth::Config::client_certificate)): a request
-//! that has to show one is refused, and nothing of it is sent. The blocking host shows them.
 
 #![warn(unreachable_pub)]
 
@@ -111,7 +114,7 @@ pub use source::SessionTokenSource;
 
 pub use mcp_auth_host::desk::{Asking, SendError};
 // What the builder takes.
-pub use mcp_auth_host::{browser, secrets, signer, store, tokens};
+pub use mcp_auth_host::{browser, identity, secrets, signer, store, tokens};
 
 #[cfg(feature = "reqwest")]
 fn default_client() -> Result<Arc<dyn HttpClient>, Error> {

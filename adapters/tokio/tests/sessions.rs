@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use mcp_auth::output::Limits;
-use mcp_auth::{
-    ClientCertificate, Config, ErrorKind, HostError, Need, Reach, Revision, SecretRef, SessionState,
-};
-use mcp_auth_hosts::{Dropped, Visitor, redirect_of};
+use mcp_auth::{Config, ErrorKind, HostError, Need, Reach, Revision, SessionState};
+use mcp_auth_hosts::{Dropped, Visitor, mutual, redirect_of};
 use mcp_auth_tokio::store::{Lock, MemoryStore, Store};
 use mcp_auth_tokio::tokens::AsyncTokenSource as _;
 use mcp_auth_tokio::{
@@ -283,20 +281,18 @@ async fn a_source_of_tokens_renews_them() {
 }
 
 #[tokio::test]
-async fn a_request_that_has_to_show_a_certificate_is_not_sent() {
+async fn a_client_that_shows_no_certificates_sends_no_request_that_has_to() {
+    struct Plain(ReqwestClient);
+    impl HttpClient for Plain {
+        fn send(&self, request: Request<Vec<u8>>, limits: Limits, reach: Reach) -> Answering<'_> {
+            self.0.send(request, limits, reach)
+        }
+    }
     let town = Town::new();
     let ours = Presented("ours".to_owned());
     town.world().authorization[0].preregister_certificate("by-hand", ours);
-    let file = |name: &str| SecretRef::File(format!("/run/keys/{name}.pem"));
-    let config = Config {
-        client_id: Some("by-hand".to_owned()),
-        client_certificate: Some(ClientCertificate {
-            certificate: file("certificate"),
-            key: file("key"),
-        }),
-        ..Config::default()
-    };
-    let session = session(&town).config(config).build().unwrap();
+    let plain = Plain(ReqwestClient::new().unwrap());
+    let session = session(&town).client(plain).config(mutual::config()).build().unwrap();
     let error = session.token(&need(), Asking::Welcome).await.unwrap_err();
     assert!(error.to_string().contains("shows no client certificates"), "{error}");
     assert!(town.world().log.iter().all(|exchange| exchange.path != "/token"));
@@ -398,7 +394,7 @@ mod registry {
                 self.count(&server, |now| now + 1);
                 let sent: Result<Response<Vec<u8>>, _> =
                     self.client.send(request, limits, reach).await;
-                sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(50)).await;
                 self.count(&server, |now| now - 1);
                 sent
             })

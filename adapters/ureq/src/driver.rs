@@ -123,10 +123,9 @@ impl Office {
     }
 
     fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
-        let shown = call.certificate().map(|shown| client_certificate(shown, &self.hands));
-        let shown = shown
-            .transpose()
-            .map_err(|error| TransportError::new(TransportErrorKind::Other, error))?;
+        let read = |places| self.hands.identity(places).and_then(|it| client_certificate(&it));
+        let shown = call.certificate().map(read).transpose();
+        let shown = shown.map_err(|error| TransportError::new(TransportErrorKind::Other, error))?;
         contain(
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
             || exchange(&self.network, call.request(), call.limits(), call.reach(), shown),

@@ -232,6 +232,7 @@ impl Login {
             &mut job.entropy,
             now,
         )?;
+        let exchange = if job.tried_before { exchange.without_quick_retry() } else { exchange };
         restore.stage = Stage::Paying(Box::new(exchange), client);
         Ok(Step::Ask(Self { job, stage: LoginStage::Restore(Box::new(restore)) }, ask))
     }
@@ -264,6 +265,11 @@ impl Login {
                 useless(format!("the cached refresh token was refused: {error}"))
             }
             Err(Failed::Refused(error)) => Err(ErrorKind::TokenRefused { url, error }.into()),
+            // How long it is waited for follows from the settings, unless the server asks for more.
+            Err(Failed::Passing { what, retry_after }) => {
+                let retry_in = retry_after.unwrap_or_default();
+                Err(ErrorKind::Passing { url, what, retry_in }.into())
+            }
             Err(failed) => Err(failed.into_error(url)),
         }
     }

@@ -80,14 +80,31 @@ impl City {
 
     /// The server that stands in for the one at this address.
     pub fn door(&self, address: IpAddr) -> SocketAddr {
-        let world = self.world.clone();
-        let handler = move |request: Request<Vec<u8>>| {
-            let answer = lock(&world).handle(unix_now(), &request);
-            answer.unwrap_or_else(|_| Response::builder().status(502).body(Vec::new()).unwrap())
-        };
+        let answer = answering(self.world.clone());
         let mut doors = lock(&self.doors);
         let door = doors.entry(address);
-        door.or_insert_with(|| Listening::bind().unwrap().start_tls(handler).unwrap()).address()
+        door.or_insert_with(|| Listening::bind().unwrap().start_tls(answer).unwrap()).address()
+    }
+
+    /// From now on, the server at this address lets in nobody without a certificate under this root, in
+    /// DER. `note` sees each request first.
+    ///
+    /// # Panics
+    ///
+    /// Without free ports, and where the root is none.
+    pub fn demand_certificate(
+        &self,
+        address: IpAddr,
+        root: &[u8],
+        note: impl Fn(&mut Request<Vec<u8>>) + Send + Sync + 'static,
+    ) {
+        let answer = answering(self.world.clone());
+        let handler = move |mut request| {
+            note(&mut request);
+            answer(request)
+        };
+        let server = Listening::bind().unwrap().start_mutual_tls(root, handler).unwrap();
+        lock(&self.doors).insert(address, server);
     }
 
     /// The address that this server stands in for.
@@ -131,6 +148,13 @@ impl City {
     pub fn request() -> Request<Vec<u8>> {
         let body = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
         Request::post(URL).body(body.to_vec()).unwrap()
+    }
+}
+
+fn answering(world: Arc<Mutex<World>>) -> impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> {
+    move |request| {
+        let answer = lock(&world).handle(unix_now(), &request);
+        answer.unwrap_or_else(|_| Response::builder().status(502).body(Vec::new()).unwrap())
     }
 }
 

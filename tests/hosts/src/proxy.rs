@@ -23,9 +23,17 @@ impl Proxy {
         Self::speaking(city, connect_request)
     }
 
+    /// One of HTTP whose ways all lead to this server.
+    pub fn to(server: SocketAddr) -> Self {
+        Self::between(server, connect_request)
+    }
+
     /// One with other manners.
     pub fn speaking(city: &City, welcome: Welcome) -> Self {
-        let server = city.door(PUBLIC);
+        Self::between(city.door(PUBLIC), welcome)
+    }
+
+    fn between(server: SocketAddr, welcome: Welcome) -> Self {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = socket.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();

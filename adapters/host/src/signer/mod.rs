@@ -5,6 +5,7 @@
 #[cfg(feature = "signer")]
 mod pem;
 
+use mcp_auth::output::FoundKey;
 use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
 use mcp_auth::{HostError, SecretRef};
 
@@ -58,6 +59,16 @@ pub trait Signer: Send + Sync {
     ///
     /// Where it can't be had.
     fn public_key(&self, key: &SecretRef) -> Result<PublicKey, HostError>;
+
+    /// The same, and whether others than its owner can read the key where it is, which people are told.
+    /// Default: they can't.
+    ///
+    /// # Errors
+    ///
+    /// As [`public_key`](Self::public_key).
+    fn find(&self, key: &SecretRef) -> Result<FoundKey, HostError> {
+        self.public_key(key).map(FoundKey::new)
+    }
 
     /// What this key signs, as a JSON Web Signature has it (see [`SigningAlgorithm`]).
     ///

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mcp_auth::output::{FoundKey, FoundSecret};
 use mcp_auth::wire::jws::{PublicKey, SigningAlgorithm};
 use mcp_auth::{HostError, Secret, SecretRef};
 use ring::rand::SystemRandom;
@@ -46,16 +47,20 @@ impl<'a> PemSigner<'a> {
         Self { provider }
     }
 
-    fn key(&self, place: &SecretRef) -> Result<Key, HostError> {
-        let found = find(place, self.provider)?;
-        let found = found.ok_or_else(|| HostError::new("it is not set"))?;
-        Key::read(found.value())
+    fn look(&self, place: &SecretRef) -> Result<FoundSecret, HostError> {
+        find(place, self.provider)?.ok_or_else(|| HostError::new("it is not set"))
     }
 }
 
 impl Signer for PemSigner<'_> {
     fn public_key(&self, key: &SecretRef) -> Result<PublicKey, HostError> {
-        Ok(self.key(key)?.public())
+        self.find(key).map(|found| found.public().clone())
+    }
+
+    fn find(&self, key: &SecretRef) -> Result<FoundKey, HostError> {
+        let found = self.look(key)?;
+        let key = FoundKey::new(Key::read(found.value())?.public());
+        Ok(if found.is_exposed() { key.exposed() } else { key })
     }
 
     fn sign(
@@ -64,7 +69,7 @@ impl Signer for PemSigner<'_> {
         algorithm: SigningAlgorithm,
         message: &[u8],
     ) -> Result<Vec<u8>, HostError> {
-        self.key(key)?.sign(algorithm, message)
+        Key::read(self.look(key)?.value())?.sign(algorithm, message)
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`reqwest`] as the HTTP client of sessions.
 
+mod mutual;
 mod network;
 
 use std::error::Error as _;
@@ -14,10 +15,11 @@ use hyper_util::client::proxy::matcher::Matcher;
 use mcp_auth::output::Limits;
 use mcp_auth::wire::url::is_loopback;
 use mcp_auth::{OutOfReach, PeerAddress, Reach, TransportError, TransportErrorKind};
+use mcp_auth_host::identity::Identity;
 use reqwest::{ClientBuilder, Proxy, Url, redirect};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
-use crate::http_client::{Answering, HttpClient};
+use crate::http_client::{Answering, HttpClient, HttpResult};
 use network::{Lookup, Names, Road};
 
 /// Longer than anybody waits, and short enough to be added to any clock.
@@ -95,13 +97,14 @@ enum Way {
 #[must_use]
 pub struct ReqwestBuilder {
     settings: Settings,
+    tls: Option<rustls::ClientConfig>,
     proxies: Option<Matcher>,
     lookup: Option<Lookup>,
     road: Road,
 }
 
 impl ReqwestBuilder {
-    /// Changes what reqwest is asked for: the user agent, certificates, timeouts. It is called whenever
+    /// Changes what reqwest is asked for: the user agent, timeouts. It is called whenever
     /// connections of another kind are needed. What this crate promises of redirects, status, time, this
     /// machine and [where requests may lead](crate#where-requests-may-lead) holds all the same: a
     /// redirect policy, a resolver or a proxy that is set here isn't used.
@@ -110,6 +113,13 @@ impl ReqwestBuilder {
         change: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
     ) -> Self {
         Self { settings: Arc::new(change), ..self }
+    }
+
+    /// TLS as this says, where the system's certificates are not the ones to trust. Here, and not among
+    /// reqwest's settings: what shows a client's certificate
+    /// ([`Config::client_certificate`](mcp_auth::Config::client_certificate)) is made from it.
+    pub fn tls(self, config: rustls::ClientConfig) -> Self {
+        Self { tls: Some(config), ..self }
     }
 
     /// Sends requests through this HTTP proxy (`http://user:password@proxy.example.com:3128`), but for
@@ -142,7 +152,7 @@ impl ReqwestBuilder {
     pub fn build(self) -> Result<ReqwestClient, TransportError> {
         let client = ReqwestClient(Arc::new(Shared {
             settings: self.settings,
-            tls: tls()?,
+            tls: self.tls.map_or_else(tls, Ok)?,
             proxies: self.proxies.unwrap_or_else(Matcher::from_env),
             lookup: self.lookup,
             road: self.road,
@@ -166,19 +176,24 @@ impl ReqwestClient {
     /// With settings of one's own.
     pub fn builder() -> ReqwestBuilder {
         let (settings, road) = (Arc::new(|builder| builder), Road::default());
-        ReqwestBuilder { settings, proxies: None, lookup: None, road }
+        ReqwestBuilder { settings, tls: None, proxies: None, lookup: None, road }
     }
 }
 
 impl HttpClient for ReqwestClient {
     fn send(&self, request: Request<Vec<u8>>, limits: Limits, reach: Reach) -> Answering<'_> {
-        Box::pin(async move {
-            let exchange = self.0.exchange(request, limits, reach);
-            let sent = tokio::time::timeout(limits.deadline.min(LONGEST), exchange);
-            sent.await.unwrap_or_else(|_| {
-                Err(TransportError::new(TransportErrorKind::Timeout, "no answer in time"))
-            })
-        })
+        Box::pin(in_time(limits, self.0.exchange(request, limits, reach, None)))
+    }
+
+    /// Refused where a proxy of `https` is between: it would be shown the certificate, too.
+    fn send_as(
+        &self,
+        identity: Identity,
+        request: Request<Vec<u8>>,
+        limits: Limits,
+        reach: Reach,
+    ) -> Answering<'_> {
+        Box::pin(in_time(limits, self.0.exchange(request, limits, reach, Some(identity))))
     }
 }
 
@@ -188,11 +203,16 @@ impl Shared {
         request: Request<Vec<u8>>,
         limits: Limits,
         reach: Reach,
-    ) -> Result<Response<Vec<u8>>, TransportError> {
+        identity: Option<Identity>,
+    ) -> HttpResult {
         let way = self.way(request.uri(), reach)?;
         let is_direct = matches!(way, Way::Direct(_));
         let request = reqwest::Request::try_from(request).map_err(|error| failure(&error))?;
-        let sent = self.client(way)?.execute(request).await;
+        let client = match identity {
+            Some(identity) => self.client_as(&way, &identity)?,
+            None => self.client(way)?,
+        };
+        let sent = client.execute(request).await;
         let mut answer = sent.map_err(|error| failure(&error))?;
         let mut response = Response::new(Vec::new());
         *response.status_mut() = answer.status();
@@ -252,7 +272,7 @@ impl Shared {
         let (way, client) = match ways.iter().position(|(known, _)| *known == way) {
             Some(at) => ways.remove(at),
             None => {
-                let client = self.build(&way).map_err(|error| failure(&error))?;
+                let client = self.build(&way, None).map_err(|error| failure(&error))?;
                 (way, client)
             }
         };
@@ -263,15 +283,35 @@ impl Shared {
         Ok(client)
     }
 
+    /// One of its own, which ends with its request, and the connection with it.
+    fn client_as(&self, way: &Way, identity: &Identity) -> Result<reqwest::Client, TransportError> {
+        if let Way::Through { proxy, .. } = way
+            && proxy.scheme_str() == Some("https")
+        {
+            let what = "a client certificate can't be kept from a proxy of https";
+            return Err(TransportError::new(TransportErrorKind::Connect, what));
+        }
+        let tls = mutual::showing(&self.tls, identity)
+            .map_err(|error| TransportError::new(TransportErrorKind::Other, error))?;
+        self.build(way, Some(tls)).map_err(|error| failure(&error))
+    }
+
     /// What is demanded here holds for settings that somebody else has made, too.
-    fn build(&self, way: &Way) -> Result<reqwest::Client, reqwest::Error> {
+    fn build(
+        &self,
+        way: &Way,
+        showing: Option<rustls::ClientConfig>,
+    ) -> Result<reqwest::Client, reqwest::Error> {
         let name = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         let ours = reqwest::Client::builder()
             .user_agent(name)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .tls_backend_preconfigured(self.tls.clone());
-        let builder = (self.settings)(ours).redirect(redirect::Policy::none()).no_proxy();
+        let mut builder = (self.settings)(ours).redirect(redirect::Policy::none()).no_proxy();
+        if let Some(tls) = showing {
+            builder = builder.tls_backend_preconfigured(tls);
+        }
         // A proxy is the operator's own, and names are its to look up.
         let reach = if let Way::Direct(reach) = way { reach.clone() } else { Reach::anywhere() };
         let (lookup, road) = (self.lookup.clone(), self.road.clone());
@@ -285,6 +325,13 @@ impl Shared {
         }
         builder.build()
     }
+}
+
+async fn in_time(limits: Limits, exchange: impl Future<Output = HttpResult>) -> HttpResult {
+    let sent = tokio::time::timeout(limits.deadline.min(LONGEST), exchange);
+    sent.await.unwrap_or_else(|_| {
+        Err(TransportError::new(TransportErrorKind::Timeout, "no answer in time"))
+    })
 }
 
 /// Its provider is named here: a program may have set another as its default, or none.

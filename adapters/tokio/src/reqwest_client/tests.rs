@@ -24,6 +24,7 @@ use crate::session::Session;
 struct Host(Session);
 
 mcp_auth_hosts::traps!(Host);
+mcp_auth_hosts::mutual!(Host);
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -69,22 +70,21 @@ fn client(city: &City) -> ReqwestBuilder {
         to: Arc::new(move |address| to.dial(address).unwrap_or(SocketAddr::new(address, 0))),
         from: Arc::new(move |door| from.behind(door)),
     };
-    let builder = ReqwestClient::builder().settings(trusting).resolver(move |host| {
+    let builder = ReqwestClient::builder().tls(trusting()).resolver(move |host| {
         let found = names.look_up(host);
         Ok(found)
     });
     ReqwestBuilder { road, ..builder }
 }
 
-fn trusting(builder: ClientBuilder) -> ClientBuilder {
+fn trusting() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(CERTIFICATE)).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap();
-    let tls = tls.with_root_certificates(roots).with_no_client_auth();
-    builder.tls_backend_preconfigured(tls)
+    tls.with_root_certificates(roots).with_no_client_auth()
 }
 
 fn limits() -> Limits {
@@ -147,7 +147,7 @@ fn the_settings_of_a_program_are_kept_and_what_is_promised_is_kept_in_spite_of_t
     let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let through = format!("http://{}", proxy.local_addr().unwrap());
     let client = client(&city).no_proxy().settings(move |builder| {
-        let builder = trusting(builder).user_agent("notes/1").redirect(redirects(9));
+        let builder = builder.user_agent("notes/1").redirect(redirects(9));
         builder.proxy(Proxy::all(through.clone()).unwrap())
     });
     let host = open(city.setup(), client);
@@ -228,4 +228,47 @@ fn an_error_does_not_tell_the_url() {
     assert_eq!(error.kind, TransportErrorKind::Connect);
     assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
     assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[test]
+fn who_shows_no_certificate_is_not_taken_for_who_has_shown_one() {
+    let (city, paths) = mcp_auth_hosts::mutual::city();
+    let client = client(&city).no_proxy().build().unwrap();
+    let request = || get("https://mtls.example.com/");
+    let identity = mcp_auth_hosts::mutual::identity;
+    for _ in 0..2 {
+        let shown = client.send_as(identity(), request(), limits(), Reach::anywhere());
+        runtime().block_on(shown).unwrap();
+        // Neither over the connection that was, nor in the session that was.
+        let plain = client.send(request(), limits(), Reach::anywhere());
+        runtime().block_on(plain).unwrap_err();
+    }
+    assert_eq!(paths.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_proxy_that_could_ask_for_a_certificate_is_not_connected_to() {
+    let (city, paths) = mcp_auth_hosts::mutual::city();
+    let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let url = format!("https://localhost:{}", proxy.local_addr().unwrap().port());
+    let through = client(&city);
+    let client = client(&city).proxy(&url, "").build().unwrap();
+    let (request, identity) =
+        (get("https://mtls.example.com/"), mcp_auth_hosts::mutual::identity());
+    let sent = client.send_as(identity, request, limits(), Reach::anywhere());
+    let error = runtime().block_on(sent).unwrap_err();
+    assert!(error.to_string().contains("proxy"), "{error}");
+    assert!(proxy.accept().is_err() && city.dialled().is_empty());
+    // One of http gives the connection to the server.
+    let proxy = mcp_auth_hosts::Proxy::to(city.door(ip("93.184.216.99")));
+    let client = through.proxy(&format!("http://{}", proxy.address), "").build().unwrap();
+    let (request, identity) =
+        (get("https://mtls.example.com/"), mcp_auth_hosts::mutual::identity());
+    let sent = client.send_as(identity, request, limits(), Reach::anywhere());
+    runtime().block_on(sent).unwrap();
+    assert_eq!(
+        (proxy.asked(), paths.lock().unwrap().len()),
+        (vec!["mtls.example.com:443".into()], 1)
+    );
 }

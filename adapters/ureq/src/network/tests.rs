@@ -1,8 +1,6 @@
 //! Where requests may lead, on real sockets: the tests that every host has, and some that only this
 //! one can have.
 
-mod mutual;
-
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -26,6 +24,7 @@ use crate::exchange::exchange;
 use crate::{Asking, Builder, SendError, Session};
 
 mcp_auth_hosts::traps!(Session);
+mcp_auth_hosts::mutual!(Session);
 
 impl mcp_auth_hosts::traps::Network for Session {
     fn open(city: &City, setup: Setup, proxy: Option<Through<'_>>) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcp_auth::toolhive::{CachedSession, RemoteConfig};
 use mcp_auth::{
-    CachedLogin, Config, ErrorKind, HostError, SavedClient, Secret, SecretRef, UnixTime,
+    CachedLogin, Config, ErrorKind, HostError, Retry, SavedClient, Secret, SecretRef, UnixTime,
 };
 use mcp_auth_hosts::Visitor;
 use mcp_auth_ureq::tokens::{PersistingTokenSource, TokenSource};
@@ -149,7 +149,10 @@ fn an_outage_ends_no_cached_login_and_opens_no_browser() {
     let before = vault.session.lock().unwrap().clone();
     town.world().faults.push(Fault::answer("POST", "/token", Canned::new(503, "")).times(99));
     let visitor = Visitor::default();
-    let outage = handler(&kept(&vault), &visitor, &vault).authenticate(town.url()).unwrap_err();
+    // It is waited for, and nobody waits for ever.
+    let impatient = handler(&kept(&vault), &visitor, &vault)
+        .configure(|session| session.timeout(Duration::from_secs(2)));
+    let outage = impatient.authenticate(town.url()).unwrap_err();
     assert!(!matches!(outage.kind(), ErrorKind::LoginRequired { .. }), "{outage}");
     assert_eq!(visitor.times_opened(), 0);
     assert_eq!(*vault.session.lock().unwrap(), before);
@@ -202,6 +205,7 @@ fn a_cached_login_becomes_a_source_whose_first_use_refreshes_and_is_the_only_req
         issuer: Some(issuer.clone()),
         authorize_url: Some(format!("{issuer}/authorize")),
         token_url: Some(format!("{issuer}/token")),
+        retry: Retry { tries: 1, quiet_seconds: 1, ..Retry::default() },
         ..known
     };
     town.world().log.clear();
@@ -212,9 +216,11 @@ fn a_cached_login_becomes_a_source_whose_first_use_refreshes_and_is_the_only_req
     assert!(town.world().log.is_empty());
 
     town.world().faults.push(Fault::answer("POST", "/token", Canned::new(503, "")).times(99));
-    source.token().unwrap_err();
+    let outage = source.token().unwrap_err();
+    assert_eq!(outage.retry_in(), Some(Duration::from_secs(1)));
     town.world().faults.clear();
     town.world().log.clear();
+    std::thread::sleep(Duration::from_millis(1100));
     let first = source.token();
     let paths: Vec<_> =
         town.world().log.iter().map(|e| e.request.uri().path().to_owned()).collect();

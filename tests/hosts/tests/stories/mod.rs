@@ -23,6 +23,10 @@ use crate::Host;
 
 type Town = mcp_auth_hosts::Town<Host>;
 
+/// How much later than its limit something may end on a crowded machine: without a limit it would take
+/// ten seconds at least.
+const SLACK: Duration = Duration::from_secs(5);
+
 fn need() -> Need {
     Need::default()
 }
@@ -267,12 +271,12 @@ fn nobody_comes_to_the_browser_and_a_later_login_works() {
     let town = Town::new();
     let visitor = Visitor::default();
     visitor.leave();
-    let limit = Duration::from_millis(700);
+    let limit = Duration::from_secs(2);
     let session = town.session().browser(visitor.clone()).timeout(limit).build().unwrap();
     let start = Instant::now();
     let error = session.login().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TimedOut(_)), "{error}");
-    assert!(start.elapsed() >= limit && start.elapsed() < limit + Duration::from_millis(500));
+    assert!(start.elapsed() >= limit && start.elapsed() < limit + SLACK, "{:?}", start.elapsed());
     visitor.come_back();
     assert!(session.login().unwrap().is_some());
 }
@@ -313,7 +317,7 @@ fn one_who_leaves_does_not_end_what_another_still_waits_for() {
     let town = Town::new();
     let visitor = Visitor::default();
     visitor.leave();
-    let limit = Duration::from_millis(1000);
+    let limit = Duration::from_secs(4);
     let session = town.session().browser(visitor.clone()).timeout(limit).build().unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| session.login());
@@ -743,19 +747,19 @@ fn an_open_server_that_refuses_the_probe_in_its_own_words_is_open() {
 fn a_server_that_does_not_answer_is_given_up_on_in_time() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mcp", socket.local_addr().unwrap());
-    let limit = Duration::from_millis(400);
+    let limit = Duration::from_secs(1);
     let session = Host::builder(&url).timeout(limit).build().unwrap();
     let start = Instant::now();
     let request = Request::post(&url).body(Vec::new()).unwrap();
     let error = session.send(request, &need(), Asking::Never).unwrap_err();
     assert!(matches!(&error, SendError::Transport { source, .. }
         if source.kind == TransportErrorKind::Timeout));
-    assert!(start.elapsed() < limit + Duration::from_millis(500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < limit + SLACK, "{:?}", start.elapsed());
 
     let start = Instant::now();
     let error = session.token(&need(), Asking::Never).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TimedOut(_)));
-    assert!(start.elapsed() < limit + Duration::from_millis(500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < limit + SLACK, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use mcp_auth::{DpopUse, Grant};
 use mcp_auth_hosts::Vault;
+use mcp_auth_world::signer::public_key;
 
 use super::*;
 
@@ -76,4 +77,36 @@ fn without_it_nothing_is_sent_and_the_login_is_kept() {
     vault.lock(false);
     let response = session.send(town.call("whoami"), &need(), Asking::Never).unwrap();
     assert_eq!((response.status().as_u16(), town.count(What::TokenRequests)), (200, 1));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_others_can_read_is_told_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("client.pem");
+    mcp_auth_host::signer::generate(&path).unwrap();
+    for (mode, exposed) in [(0o600, false), (0o644, true)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (town, told) = (Town::new(), Arc::new(Mutex::new(Vec::new())));
+        let place = SecretRef::File(path.to_str().unwrap().to_owned());
+        let config = Config {
+            client_id: Some("by-hand".to_owned()),
+            client_key: Some(place.clone()),
+            ..Config::default()
+        };
+        town.world().authorization[0].preregister_key("by-hand", public_key("another"));
+        let lines = told.clone();
+        let session = town.session().config(config).on_notice(move |notice| {
+            if let Notice::SecretExposed { place } = notice {
+                lines.lock().unwrap().push(place.clone());
+            }
+        });
+        // The key is looked at before anybody is asked. The server knows another.
+        let error = session.build().unwrap().login().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TokenRefused { .. }), "{error}");
+        let told = told.lock().unwrap();
+        assert_eq!(told.first(), Some(&place.to_string()).filter(|_| exposed), "{mode:o}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_auth::output::{FoundSecret, Page};
+use mcp_auth::output::{FoundKey, FoundSecret, Page};
 use mcp_auth::{Action, Event, HostError, Mono, Output, Secret, SecretRef};
 use url::Url;
 
@@ -310,8 +310,12 @@ impl Scenario {
                 call.answer(found)
             }
             Action::Key(call) => {
-                let key = self.key(call.key());
-                call.answer(key.map(|name| signer::public_key(&name)))
+                let exposed = self.exposed.contains(call.key());
+                let found = self.key(call.key()).map(|name| {
+                    let found = FoundKey::new(signer::public_key(&name));
+                    if exposed { found.exposed() } else { found }
+                });
+                call.answer(found)
             }
             Action::Sign(call) => {
                 self.signed += 1;

@@ -1,6 +1,6 @@
 //! Answers: the true ones, others, and what a machine makes of them.
 
-use mcp_auth::output::{FoundSecret, Purpose};
+use mcp_auth::output::{FoundKey, FoundSecret, Purpose};
 use mcp_auth::wire::jws::{PublicKey, signed};
 use mcp_auth::{HostError, Revision, Secret, TokenStatus};
 
@@ -57,7 +57,8 @@ impl Play {
                 }
                 Exchange::Key(call) => {
                     let key = settings::key(call.key());
-                    (call.answer(Ok(signer::public_key(&key))), Said::Prompted)
+                    let found = FoundKey::new(signer::public_key(&key));
+                    (call.answer(Ok(found)), Said::Prompted)
                 }
                 Exchange::Sign(call) => {
                     let signature = signer::sign(&settings::key(call.key()), call.input());
@@ -130,7 +131,8 @@ impl Play {
             Exchange::Key(call) => {
                 let keys = [PublicKey::rsa(&[9; 9], &[1]), PublicKey::ec("P-521", &[1], &[2])];
                 let key = keys.get(usize::from(how) % 3).cloned();
-                (call.answer(key.ok_or_else(|| HostError::new("locked"))), Said::Prompted)
+                let found = key.map(|key| FoundKey::new(key).exposed());
+                (call.answer(found.ok_or_else(|| HostError::new("locked"))), Said::Prompted)
             }
             Exchange::Sign(call) => {
                 let signatures = [Vec::new(), vec![0; 64], vec![0; 1 << 16]];

@@ -143,7 +143,11 @@ impl Crowd {
                 self.say(|_| format!("somebody logs out of {at}"));
                 self.ledger.ended(self.members[at].run, "its receiver has logged out");
                 self.client_lost |= self.members[at].renewed;
+                let open = &self.s.switch_to(at).program().open;
+                let loads = open.iter().any(|open| open.label == "load");
+                let ignores_load = loads && !self.ledger.has_read(self.members[at].run);
                 let member = &mut self.members[at];
+                member.ignores_load = ignores_load;
                 (member.forgot, member.forgetting) = (true, true);
                 self.s.switch_to(at).handle(Event::Forget);
                 self.moves(at);

@@ -205,6 +205,10 @@ impl Ledger {
         self.seen[run].insert(bytes.map(<[u8]>::to_vec));
     }
 
+    pub(super) fn has_read(&self, run: usize) -> bool {
+        !self.seen[run].is_empty()
+    }
+
     /// The run has read this record, or its save of it was answered.
     pub(super) fn known_to(&mut self, run: usize, record: Option<&[u8]>) {
         if let (Some(tokens), Some(lendable)) = (on_disk(record), self.lendable.get_mut(run)) {
@@ -231,7 +235,10 @@ impl Ledger {
         // It gives way to a login that was made after it.
         let outdone = |t: &Issued| {
             let later = |o: &&Issued| o.family != t.family && o.logged_in_at > t.logged_in_at;
-            self.issued.iter().filter(later).any(|other| other.saved)
+            // Or to what another has brought for the same refresh token, and could save later only.
+            let twin = |o: &&Issued| o.parent.is_some() && o.parent == t.parent;
+            let mut others = self.issued.iter().filter(|o| later(o) || twin(o));
+            others.any(|other| other.saved)
         };
         let forgotten = |t: &Issued| {
             let lost = t.to == run && t.arrived && !t.saved && !t.replaced && t.excuse.is_none();

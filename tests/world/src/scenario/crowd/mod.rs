@@ -95,6 +95,8 @@ struct Member {
     deadline: Option<Mono>,
     /// Somebody has logged out of it.
     forgot: bool,
+    /// While its first load was out.
+    ignores_load: bool,
     /// The same, and that is not on disk yet.
     forgetting: bool,
     /// It could not read the disk when it wanted the lock, and goes on without.
@@ -140,6 +142,8 @@ pub fn overtaken() -> u64 {
 
 /// In seconds: after that, a renewal that has failed is tried again.
 const LATER: u64 = 610;
+/// A mark lives no longer, in seconds.
+const MARK_LIVES: u64 = 181;
 const TURNS: [usize; 4] = [40, 80, 150, 300];
 /// Whoever waits for longer is in no trouble: it renews a client's secret one day.
 const LONG: Duration = Duration::from_secs(6 * 3600);
@@ -259,7 +263,7 @@ impl Crowd {
         let all = 0..self.members.len();
         let attempts: Vec<_> = all.map(|at| (at, self.ask_for(at, fresh(), true))).collect();
         // The mark of a program that was killed may have to end first.
-        for _ in 0..60 {
+        for _ in 0..MARK_LIVES {
             if self.s.browser_opened() == browsers {
                 self.calm_for(Duration::from_secs(1));
             }

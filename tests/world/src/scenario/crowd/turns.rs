@@ -223,6 +223,7 @@ impl Crowd {
                     member.vain_since = self.s.wall;
                 }
             }
+            self.members[at].ignores_load &= late.label != "load";
             // It doesn't learn that others were faster, or what is stored now.
             self.cannot_read_again(at);
             match &late.state {
@@ -501,7 +502,11 @@ impl Crowd {
         }
         if let Some((record, done)) = record {
             if done {
-                self.ledger.seen_by(run, record.as_deref());
+                // Whoever has logged out before its first load was answered takes nothing of it in.
+                let ignored = label == "load" && std::mem::take(&mut self.members[at].ignores_load);
+                if !ignored {
+                    self.ledger.seen_by(run, record.as_deref());
+                }
                 self.ledger.known_to(run, record.as_deref());
                 let member = &mut self.members[at];
                 member.unsaved &= label != "save" && label != "erase";
