@@ -125,6 +125,35 @@ impl Limits {
         Self { deadline: Duration::from_secs(seconds), max_body, head_only }
     }
 
+    /// What is left of them once so much time is gone, as with the reading of a
+    /// [certificate](HttpCall::certificate).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mcp_auth::TransportErrorKind;
+    /// # let limits = mcp_auth::output::Limits {
+    /// #     deadline: Duration::from_secs(60), max_body: 4, head_only: false,
+    /// # };
+    /// let left = limits.after(Duration::from_secs(20))?;
+    /// assert_eq!(left.deadline, Duration::from_secs(40));
+    /// let error = limits.after(Duration::from_secs(60)).unwrap_err();
+    /// assert_eq!(error.kind, TransportErrorKind::Timeout);
+    /// # Ok::<(), mcp_auth::TransportError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TransportErrorKind::Timeout`] where nothing is left: then send nothing. The machine may have
+    /// given the call up, and another program may have sent the same.
+    pub fn after(self, gone: Duration) -> Result<Self, TransportError> {
+        let left = self.deadline.saturating_sub(gone);
+        if left.is_zero() {
+            let why = "no time is left: what it is to be sent with was waited for too long";
+            return Err(TransportError::new(TransportErrorKind::Timeout, why));
+        }
+        Ok(Self { deadline: left, ..self })
+    }
+
     /// Whether the body of an answer with these header fields is read at all: with
     /// [`head_only`](Self::head_only), JSON alone is, for an event stream may never end.
     pub fn want_body(&self, headers: &http::HeaderMap) -> bool {
@@ -201,7 +230,8 @@ impl HttpCall {
     }
 
     /// What the client shows when it connects (mutual TLS, RFC 8705): for this request alone, on a
-    /// connection of its own. Where it can't be had, send nothing.
+    /// connection of its own. Where it can't be had, send nothing; reading it takes up part of the
+    /// deadline ([`Limits::after`]).
     pub fn certificate(&self) -> Option<&ClientCertificate> {
         self.certificate.as_ref()
     }

@@ -72,7 +72,7 @@ impl Documents {
             Err(cell) => Wish { documents: self, key, cell },
         };
         let answer = wish.cell.get_or_init(|| async {
-            let result = send(self.client.clone(), call, None).await.map(bare);
+            let result = send(self.client.clone(), call, call.limits(), None).await.map(bare);
             let answer = Answer { life: call.share_for(&result), result, came: now() };
             self.shelf().put(&wish.key, &answer);
             answer

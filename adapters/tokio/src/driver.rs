@@ -128,9 +128,13 @@ impl Office {
 
     /// The answer, and how long ago it came.
     async fn http(&self, call: &HttpCall) -> (HttpResult, Duration) {
+        let start = now().mono;
         let sent = match (self.identity(call).await, &self.common.documents) {
             (Ok(None), Some(documents)) if call.is_shareable() => return documents.ask(call).await,
-            (Ok(identity), _) => send(self.client.clone(), call, identity).await,
+            (Ok(identity), _) => match call.limits().after(start.until(now().mono)) {
+                Ok(limits) => send(self.client.clone(), call, limits, identity).await,
+                Err(late) => Err(late),
+            },
             (Err(error), _) => Err(TransportError::new(TransportErrorKind::Other, error)),
         };
         (sent, Duration::ZERO)

@@ -42,9 +42,10 @@ pub type Answering<'a> =
 pub(crate) async fn send(
     client: Arc<dyn HttpClient>,
     call: &HttpCall,
+    limits: Limits,
     identity: Option<Identity>,
 ) -> HttpResult {
-    let (request, limits, reach) = (call.request().clone(), call.limits(), call.reach().clone());
+    let (request, reach) = (call.request().clone(), call.reach().clone());
     let sent = tokio::spawn(async move {
         match identity {
             Some(identity) => client.send_as(identity, request, limits, reach).await,

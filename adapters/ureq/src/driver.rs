@@ -123,12 +123,14 @@ impl Office {
     }
 
     fn http(&self, call: &HttpCall) -> Result<http::Response<Vec<u8>>, TransportError> {
+        let start = now().mono;
         let read = |places| self.hands.identity(places).and_then(|it| client_certificate(&it));
         let shown = call.certificate().map(read).transpose();
         let shown = shown.map_err(|error| TransportError::new(TransportErrorKind::Other, error))?;
+        let limits = call.limits().after(start.until(now().mono))?;
         contain(
             || TransportError::new(TransportErrorKind::Other, "the agent panicked"),
-            || exchange(&self.network, call.request(), call.limits(), call.reach(), shown),
+            || exchange(&self.network, call.request(), limits, call.reach(), shown),
         )
     }
 

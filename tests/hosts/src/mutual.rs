@@ -3,9 +3,12 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
-use mcp_auth::{ClientCertificate, Config, ErrorKind, Secret, SecretRef};
+use mcp_auth::{ClientCertificate, Config, Ending, ErrorKind, Secret, SecretRef};
 use mcp_auth_host::identity::Identity;
 use mcp_auth_host::setup::Setup;
 use mcp_auth_world::Presented;
@@ -30,6 +33,11 @@ macro_rules! mutual {
         #[test]
         fn without_it_the_connection_is_refused_and_what_is_wrong_with_it_is_said() {
             $crate::mutual::refused::<$network>();
+        }
+
+        #[test]
+        fn one_that_is_read_for_longer_than_the_call_may_take_is_shown_to_nobody() {
+            $crate::mutual::late::<$network>();
         }
     };
 }
@@ -122,4 +130,29 @@ pub fn refused<N: Network>() {
     let error = session.login().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Passing { .. }), "{error}");
     assert!(paths.lock().unwrap().is_empty());
+}
+
+/// By then the machine goes by it that nothing has come, and another program may have sent the same.
+pub fn late<N: Network>() {
+    let (city, paths) = city();
+    let slow = Arc::new(AtomicBool::new(false));
+    let asked = slow.clone();
+    let find = move |name: &str| {
+        if asked.swap(false, Ordering::SeqCst) {
+            // A revocation may take ten seconds.
+            thread::sleep(Duration::from_millis(10_200));
+        }
+        Ok(Some(Secret::from(&*fs::read_to_string(format!("{FOLDER}/{name}")).unwrap())))
+    };
+    let key = SecretRef::Name("key.pem".to_owned());
+    let certificate = ClientCertificate { certificate: file("certificate.pem"), key };
+    let config = Config { client_certificate: Some(certificate), ..config() };
+    let setup = Setup { config: config.into(), secrets: Some(Box::new(find)), ..city.setup() };
+    let session = N::open(&city, setup, None);
+    session.login().unwrap();
+    slow.store(true, Ordering::SeqCst);
+    let report = session.logout().unwrap();
+    let Ending::Failed(error) = &report.refresh_token else { panic!("{report:?}") };
+    assert!(error.to_string().contains("no time is left"), "{error}");
+    assert_eq!(*paths.lock().unwrap(), ["/token"]);
 }
