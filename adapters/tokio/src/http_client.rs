@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use mcp_auth::output::{HttpCall, Limits};
 use mcp_auth::{Reach, TransportError, TransportErrorKind};
 use mcp_auth_host::identity::Identity;
+use tokio::time::timeout;
 
 /// The answer of any status, or why there is none.
 pub(crate) type HttpResult = Result<Response<Vec<u8>>, TransportError>;
@@ -38,7 +40,12 @@ pub(crate) type HttpResult = Result<Response<Vec<u8>>, TransportError>;
 pub type Answering<'a> =
     Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, TransportError>> + Send + 'a>>;
 
-/// In a task of its own: a panic in somebody else's code is the failure of one action.
+/// For how long past its deadline a client is waited for: longer than by the machine, which still adopts
+/// tokens that come late.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// In a task of its own: a panic in somebody else's code is the failure of one action. A client that
+/// misses its limits is given up on.
 pub(crate) async fn send(
     client: Arc<dyn HttpClient>,
     call: &HttpCall,
@@ -46,13 +53,18 @@ pub(crate) async fn send(
     identity: Option<Identity>,
 ) -> HttpResult {
     let (request, reach) = (call.request().clone(), call.reach().clone());
-    let sent = tokio::spawn(async move {
+    let mut sent = tokio::spawn(async move {
         match identity {
             Some(identity) => client.send_as(identity, request, limits, reach).await,
             None => client.send(request, limits, reach).await,
         }
     });
-    match sent.await {
+    let Ok(ended) = timeout(limits.deadline.saturating_add(GRACE), &mut sent).await else {
+        sent.abort();
+        let why = "the HTTP client has not ended in time";
+        return Err(TransportError::new(TransportErrorKind::Timeout, why));
+    };
+    match ended {
         Ok(result) => result,
         Err(error) if error.is_panic() => {
             Err(TransportError::new(TransportErrorKind::Other, "the HTTP client panicked"))
@@ -88,8 +100,8 @@ pub(crate) async fn send(
 /// # }
 /// ```
 pub trait HttpClient: Send + Sync + 'static {
-    /// Sends one request within its limits: follows no redirect, keeps no cookie, treats no status as
-    /// an error. The answer of any status, with its whole body, and with the
+    /// Sends one request within its limits (soon after its deadline it is dropped): follows no redirect,
+    /// keeps no cookie, treats no status as an error. The answer of any status, with its whole body, and with the
     /// [`PeerAddress`](mcp_auth::PeerAddress) of the connection in its extensions.
     ///
     /// The host name is looked up once, and of its addresses only those are dialled that

@@ -211,6 +211,26 @@ mod at_a_server {
         assert_eq!((sent(), documents.shelf().wanted.len()), (3, 0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_misses_its_limits_keeps_nobody_who_comes_later() {
+        let client = Arc::<Slow>::default();
+        let documents = Documents::new(client.clone());
+        let (call, start) = (call(), tokio::time::Instant::now());
+        let error = documents.ask(&call).await.0.unwrap_err();
+        assert_eq!(error.kind, TransportErrorKind::Timeout);
+        let gone = start.elapsed();
+        let limit = call.limits().deadline;
+        assert!(limit < gone && gone < 3 * limit, "{gone:?}");
+        assert!(documents.shelf().wanted.is_empty() && documents.shelf().kept.is_empty());
+        // Nor does it go on by itself: the client alone is left.
+        while Arc::strong_count(&client) > 2 {
+            tokio::task::yield_now().await;
+        }
+        client.gate.add_permits(1);
+        assert_eq!(documents.ask(&call).await.0.unwrap().status(), 200);
+        assert_eq!(client.sent.load(Ordering::SeqCst), 2);
+    }
+
     #[tokio::test]
     async fn nothing_is_left_where_all_are_dropped() {
         let client = Arc::<Slow>::default();
