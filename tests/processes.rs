@@ -57,10 +57,10 @@ fn who_wants_the_lock_for_longer_says_whose_answer_that_is_for() {
     another.handle(Event::Forget);
     another.run();
     assert_eq!(another.locked_for, [Vec::<String>::new()]);
-    let both = |endpoint: &str| vec!["mcp.example.com".to_owned(), endpoint.to_owned()];
+    // The MCP server is asked for nothing, and may be the host of many.
     s.locked_for.clear();
     assert_eq!(s.call_tool_in_background("whoami").status(), 200);
-    assert_eq!(s.locked_for, [both("auth.example.com")]);
+    assert_eq!(s.locked_for, [["auth.example.com"]]);
 
     // The tokens' own server counts, where that is another than the metadata's.
     let elsewhere = serde_json::json!("https://tokens.example.com:8443/token");
@@ -69,7 +69,13 @@ fn who_wants_the_lock_for_longer_says_whose_answer_that_is_for() {
     s.sleep(4000);
     s.locked_for.clear();
     assert_eq!(s.call_tool_in_background("whoami").status(), 200);
-    assert_eq!(s.locked_for, [both("tokens.example.com:8443")]);
+    assert_eq!(s.locked_for, [["tokens.example.com:8443"]]);
+
+    // And that of the metadata, where they are looked up again.
+    s.sleep(8 * 86_400);
+    s.locked_for.clear();
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(s.locked_for, [["auth.example.com", "tokens.example.com:8443"]]);
 }
 
 #[test]

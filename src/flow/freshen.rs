@@ -22,14 +22,17 @@ pub(crate) struct Freshen {
 }
 
 impl Freshen {
-    /// `None` while it is fresh, and where it was not looked up in the first place. `login`: when it was
-    /// last used for one.
-    pub(crate) fn start(found: &Discovery, login: UnixTime, now: UnixTime) -> Option<(Self, Ask)> {
+    /// Where it is to be looked up. `None` while it is fresh, and where it was not looked up in the first
+    /// place. `login`: when it was last used for one.
+    pub(crate) fn stale(found: &Discovery, login: UnixTime, now: UnixTime) -> Option<Url> {
         let url = found.server_metadata_url.as_deref()?;
         if found.freshness.unwrap_or_else(|| MetadataFreshness::longest(login)).lasts(now) {
             return None;
         }
-        let url = address::parse("server_metadata_url", url).ok()?;
+        address::parse("server_metadata_url", url).ok()
+    }
+
+    pub(crate) fn start(found: &Discovery, url: Url) -> Option<(Self, Ask)> {
         let (fetch, ask) = Fetch::start(url.clone(), Purpose::ServerMetadata)?;
         Some((Self { found: Box::new(found.clone()), url, fetch }, ask))
     }

@@ -1,6 +1,8 @@
 //! Before a refresh: metadata that is no longer fresh is looked up again, under the store's lock, so
 //! that of several programs one does it.
 
+use url::Url;
+
 use crate::flow::freshen::Freshen;
 use crate::flow::{HttpResult, Notes, Step};
 use crate::machine::AuthMachine;
@@ -13,15 +15,20 @@ use crate::wire::url as address;
 impl AuthMachine {
     /// Gives the lane back where nothing is to be looked up.
     pub(super) fn freshen(&mut self, now: Now, mut lane: Lane) -> Option<Lane> {
-        let tokens = self.session.record.tokens.as_ref().filter(|tokens| tokens.is_refreshable());
-        let known = self.looked_up().zip(tokens);
-        let stale =
-            known.and_then(|(found, tokens)| Freshen::start(found, tokens.logged_in_at, now.wall));
+        let found = self.looked_up().zip(self.stale(now));
+        let stale = found.and_then(|(found, url)| Freshen::start(found, url));
         let Some((freshen, ask)) = stale else { return Some(lane) };
         lane.work = Work::Freshening(Box::new(freshen));
         lane.state = ready(now, ask);
         self.renewal = Some(lane);
         None
+    }
+
+    /// Where metadata is that is to be looked up again.
+    pub(super) fn stale(&self, now: Now) -> Option<Url> {
+        let tokens = self.session.record.tokens.as_ref().filter(|tokens| tokens.is_refreshable());
+        let (found, tokens) = self.looked_up().zip(tokens)?;
+        Freshen::stale(found, tokens.logged_in_at, now.wall)
     }
 
     pub(super) fn freshened(

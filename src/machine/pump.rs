@@ -50,14 +50,15 @@ impl AuthMachine {
     }
 
     /// Who is to answer what is sent under the lock, as far as is known.
-    fn counterparts(&self) -> Vec<String> {
-        let (record, site) = (&self.session.record, &self.session.site.url);
+    fn counterparts(&self, now: Now) -> Vec<String> {
+        let record = &self.session.record;
         let bought = record.tokens.as_ref().map(|tokens| tokens.token_endpoint.as_str());
         let found = record.discovery.as_ref().and_then(|it| it.server.token_endpoint.as_deref());
         let endpoint = bought.or(found).and_then(|url| Url::parse(url).ok());
-        let place = |url: &Url| url[Position::BeforeHost..Position::AfterPort].to_owned();
-        let mut servers = vec![place(site)];
-        servers.extend(endpoint.as_ref().map(place).filter(|it| *it != servers[0]));
+        let place = |url: Url| url[Position::BeforeHost..Position::AfterPort].to_owned();
+        let mut servers: Vec<_> = endpoint.into_iter().chain(self.stale(now)).map(place).collect();
+        servers.sort();
+        servers.dedup();
         servers
     }
 
@@ -193,7 +194,7 @@ impl AuthMachine {
         match std::mem::replace(&mut lane.state, State::Exchanging) {
             State::Ready(Want::Read) => {
                 let id = self.fly(now, STORE_DEADLINE, Some(name), Flight::Read);
-                let servers = self.counterparts();
+                let servers = self.counterparts(now);
                 self.act(Action::Load(LoadCall { id, lock: true, servers }));
             }
             State::Ready(Want::Resend(ask)) => {

@@ -31,17 +31,24 @@ impl Turns {
         }))
     }
 
-    /// Waits for one that takes up the time of these servers. Who waits for a server holds up nobody
-    /// who waits for another.
+    /// Waits for one that takes up the time of these servers, each named once. Nothing is held
+    /// meanwhile: who waits for a server holds up nobody who wants another.
     ///
     /// Cancel safe.
     pub(crate) async fn take(&self, servers: &[String]) -> Turn {
         let shares = servers.iter().map(|server| self.share_of(server));
-        let mut permits = Vec::new();
-        for counter in shares.chain([self.0.all.clone()]) {
-            permits.extend(counter.acquire_owned().await);
+        let counters: Vec<_> = shares.chain([self.0.all.clone()]).collect();
+        let mut waited = None;
+        loop {
+            match all_at_once(&counters, waited.take()) {
+                Ok(permits) => return Turn(permits),
+                Err(at) => {
+                    // In a queue; none is ever closed.
+                    let permit = counters[at].clone().acquire_owned().await;
+                    waited = permit.ok().map(|permit| (at, permit));
+                }
+            }
         }
-        Turn(permits)
     }
 
     fn share_of(&self, server: &str) -> Arc<Semaphore> {
@@ -54,6 +61,18 @@ impl Turns {
     }
 }
 
+/// One of each, or which is missing. `waited`: one that is there already.
+fn all_at_once(
+    counters: &[Arc<Semaphore>],
+    mut waited: Option<(usize, OwnedSemaphorePermit)>,
+) -> Result<Vec<OwnedSemaphorePermit>, usize> {
+    let one = |(at, counter): (usize, &Arc<Semaphore>)| {
+        let there = waited.take_if(|(which, _)| *which == at).map(|(_, permit)| permit);
+        there.or_else(|| counter.clone().try_acquire_owned().ok()).ok_or(at)
+    };
+    counters.iter().enumerate().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
@@ -63,8 +82,12 @@ mod tests {
 
     use super::*;
 
+    fn named(servers: &[&str]) -> Vec<String> {
+        servers.iter().map(ToString::to_string).collect()
+    }
+
     async fn waits(turns: &Turns, servers: &[&str]) -> bool {
-        let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+        let servers = named(servers);
         let mut turn = pin!(turns.take(&servers));
         timeout(Duration::from_millis(10), &mut turn).await.is_err()
     }
@@ -83,6 +106,64 @@ mod tests {
         assert!(waits(&turns, &["a"]).await);
         drop(first);
         assert!(!waits(&turns, &["a"]).await);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_server_that_hangs_holds_up_nobody_at_another() {
+        let turns = Turns::new(2);
+        let hangs = turns.take(&named(&["hangs"])).await;
+        let two = named(&["shared", "hangs"]);
+        let mut waiting = pin!(turns.take(&two));
+        assert!(timeout(Duration::from_millis(10), &mut waiting).await.is_err());
+        assert!(!waits(&turns, &["shared"]).await);
+        drop(hangs);
+        assert!(timeout(Duration::from_secs(1), waiting).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn two_that_want_the_same_servers_in_another_order_get_them_one_after_the_other() {
+        let turns = Turns::new(2);
+        let (a, b) = (turns.take(&named(&["a"])).await, turns.take(&named(&["b"])).await);
+        let mut both = tokio::task::JoinSet::new();
+        for servers in [["a", "b"], ["b", "a"]] {
+            let turns = turns.clone();
+            both.spawn(async move { drop(turns.take(&named(&servers)).await) });
+        }
+        // Each waits for its first, and gets that before anybody gives another back.
+        tokio::task::yield_now().await;
+        drop((a, b));
+        assert!(timeout(Duration::from_secs(1), both.join_all()).await.is_ok());
+        assert!(!waits(&turns, &["a", "b"]).await);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_at_many_servers_keeps_the_bounds_and_everybody_has_a_turn() {
+        let turns = Turns::new(4);
+        let most = Arc::new(Mutex::new((HashMap::<String, usize>::new(), 0)));
+        let mut crowd = tokio::task::JoinSet::new();
+        for number in 0..400 {
+            let servers = named(&[["a", "b", "c"][number % 3], ["c", "d", "a", "b"][number % 4]]);
+            let servers = if servers[0] == servers[1] { servers[..1].to_vec() } else { servers };
+            let (turns, most) = (turns.clone(), most.clone());
+            crowd.spawn(async move {
+                let turn = turns.take(&servers).await;
+                {
+                    let (at, all) = &mut *most.lock().unwrap();
+                    *all += 1;
+                    servers.iter().for_each(|it| *at.entry(it.clone()).or_default() += 1);
+                    assert!(*all <= 4 && at.values().all(|number| *number <= 2));
+                }
+                for _ in 0..number % 3 {
+                    tokio::task::yield_now().await;
+                }
+                let (at, all) = &mut *most.lock().unwrap();
+                *all -= 1;
+                servers.iter().for_each(|it| *at.get_mut(it).unwrap() -= 1);
+                drop(turn);
+            });
+        }
+        let all = timeout(Duration::from_secs(10), crowd.join_all()).await;
+        assert_eq!(all.map(|all| all.len()), Ok(400));
     }
 
     #[tokio::test]
