@@ -169,6 +169,7 @@ enum Weight {
     Plain,
     Silent,
     Busy,
+    Throttled,
     Conflict,
     Required,
     Headless,
@@ -188,6 +189,13 @@ impl HostError {
     /// Somebody else holds the store's lock; it may be free later.
     pub fn busy(why: impl fmt::Display) -> Self {
         Self { weight: Weight::Busy, ..Self::new(why) }
+    }
+
+    /// The host has not tried to take the store's lock, for too much else is under way: the attempt fails,
+    /// and the next one may be luckier. Of [`busy`](Self::busy) ones, so many make a holder one that
+    /// hangs, and the machine goes on without the lock; of these, none do.
+    pub fn throttled(why: impl fmt::Display) -> Self {
+        Self { weight: Weight::Throttled, ..Self::new(why) }
     }
 
     /// What is stored is not what it was expected to be, and nothing was changed: the answer to a
@@ -216,9 +224,15 @@ impl HostError {
         self.weight == Weight::Headless
     }
 
-    /// Whether it was made by [`busy`](Self::busy).
+    /// Whether it was made by [`busy`](Self::busy) or [`throttled`](Self::throttled): what was asked for
+    /// may be had later.
     pub fn is_busy(&self) -> bool {
-        self.weight == Weight::Busy
+        matches!(self.weight, Weight::Busy | Weight::Throttled)
+    }
+
+    /// Whether it was made by [`throttled`](Self::throttled).
+    pub fn is_throttled(&self) -> bool {
+        self.weight == Weight::Throttled
     }
 
     /// Whether it was made by [`conflict`](Self::conflict).
@@ -231,7 +245,7 @@ impl HostError {
     }
 
     pub(crate) fn forbids_refresh(&self) -> bool {
-        matches!(self.weight, Weight::Busy | Weight::Required)
+        matches!(self.weight, Weight::Busy | Weight::Throttled | Weight::Required)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Several programs, one store: one refresh between them, and nobody loses a login.
 
-use mcp_auth::{Demand, ErrorKind, Event, Notice};
+use mcp_auth::{Action, Demand, ErrorKind, Event, HostError, Notice};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{Canned, Fault, What, assert_fails};
 
@@ -89,6 +89,40 @@ fn who_waits_in_vain_is_told_so_and_keeps_everything() {
     s.switch_to(1);
     assert_eq!(s.call_tool_in_background("whoami").status(), 200);
     assert!(!s.world.reuse_seen());
+}
+
+#[test]
+fn a_host_that_does_not_try_is_asked_again_and_nobody_is_taken_for_one_that_hangs() {
+    let mut s = two();
+    let stored = s.store.text();
+    let throttled = |s: &mut Scenario| {
+        let attempt = s.demand(Demand::background(need("whoami")));
+        s.run_until("lock");
+        let Action::Load(call) = s.take_action("lock") else { panic!("no lock is wanted") };
+        s.handle(call.answer(Err(HostError::throttled("too much is under way"))));
+        s.run();
+        attempt
+    };
+    // Longer, and more often, than any holder is waited for.
+    for _ in 0..20 {
+        let attempt = throttled(&mut s);
+        let error = s.machine().failure(attempt).unwrap();
+        assert!(matches!(error.kind(), ErrorKind::Store(why) if why.is_throttled()), "{error}");
+        assert!(error.advice().contains("under way"), "{}", error.advice());
+        s.sleep(100);
+    }
+    assert_eq!((s.store.text(), s.world.count(What::Refreshes)), (stored, 0));
+    // What another program has renewed meanwhile needs no turn.
+    s.switch_to(1);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    s.switch_to(0);
+    let attempt = throttled(&mut s);
+    s.settle(attempt).unwrap();
+    assert_eq!((s.world.count(What::Refreshes), adopted(&s)), (1, 1));
+
+    s.sleep(4000);
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(s.world.count(What::Refreshes), 2);
 }
 
 #[test]

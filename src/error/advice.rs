@@ -108,6 +108,9 @@ impl Error {
             K::StaticTokenRefused => "Replace `bearer_token`.".into(),
             K::ForeignRequest { .. } => "Use a session of its own for the other server.".into(),
             K::ProofMissing => "Have it signed: `Grant::proof`, then `Grant::authorize_with`.".into(),
+            K::Store(error) if error.is_throttled() => {
+                "This program has too much under way at once: try again in a moment.".into()
+            }
             K::Store(error) if error.is_busy() => {
                 "Another program is renewing the tokens: try again in a moment.".into()
             }

@@ -96,6 +96,8 @@ impl AuthMachine {
             Ok(Again::Gone) => {
                 return self.log_in_instead(now, lane, "the login was ended elsewhere");
             }
+            // The host has waited for nobody.
+            _ if busy.is_throttled() => false,
             Ok(Again::Same | Again::Doomed(_)) => {
                 // Both are counted in any case.
                 let long_awaited = self.is_long_awaited(now);
@@ -110,11 +112,14 @@ impl AuthMachine {
         self.gives_way(now, lane, busy);
     }
 
-    /// Another program has the lock, or is at it without: it isn't tried now.
+    /// Another program has the lock, or is at it without, or the host has too much to do: it isn't tried
+    /// now.
     pub(super) fn gives_way(&mut self, now: Now, lane: Lane, busy: HostError) {
         self.session.acquit();
+        let waited = !busy.is_throttled();
         let error = Error::from(ErrorKind::Store(busy));
-        match self.session.record.tokens.as_ref().filter(|t| t.renewal.awaited.is_none()) {
+        let untold = |tokens: &&Tokens| waited && tokens.renewal.awaited.is_none();
+        match self.session.record.tokens.as_ref().filter(untold) {
             // Told to those who come after this program.
             Some(tokens) => {
                 Seen::age(&mut self.store.awaited, now.wall, now);

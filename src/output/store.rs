@@ -45,7 +45,8 @@ pub struct LoadCall {
 impl LoadCall {
     /// Take the store's exclusive lock first, and hold it until
     /// [`Output::Release`](super::Output::Release). Where it can't be had within
-    /// [`Self::deadline`], answer with [`HostError::busy`]. A lock that is taken only after the
+    /// [`Self::deadline`], answer with [`HostError::busy`], and where it was not even tried, with
+    /// [`HostError::throttled`]. A lock that is taken only after the
     /// deadline has passed is given back by the host: no release comes for it.
     pub fn lock(&self) -> bool {
         self.lock

@@ -98,8 +98,8 @@ impl Office {
             let waiting = self.common.turns.take(call.servers());
             turn = tokio::time::timeout(deadline, waiting).await.ok();
             if turn.is_none() {
-                let busy = HostError::busy("too many refreshes are under way");
-                return call.answer(Err(busy));
+                let why = HostError::throttled("too many refreshes are under way");
+                return call.answer(Err(why));
             }
         }
         // What the machine has given up on touches no lock of a later load.

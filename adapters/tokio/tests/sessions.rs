@@ -506,6 +506,58 @@ mod registry {
         eventually("all of them", || hanging.count(What::Refreshes) == 8).await;
     }
 
+    /// From some moment on it refuses what comes, and never answers a refresh.
+    struct Stuck {
+        client: ReqwestClient,
+        stuck: AtomicBool,
+    }
+
+    impl HttpClient for Stuck {
+        fn send(&self, request: Request<Vec<u8>>, limits: Limits, reach: Reach) -> Answering<'_> {
+            if !self.stuck.load(Ordering::SeqCst) {
+                return self.client.send(request, limits, reach);
+            }
+            Box::pin(async move {
+                if request.uri().path() == "/token" {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Response::builder().status(401).body(Vec::new()).unwrap())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn tells_who_had_no_turn_to_come_again_and_takes_no_holder_for_one_that_hangs() {
+        let town = Town::new();
+        let client = ReqwestClient::new().unwrap();
+        let client = Arc::new(Stuck { client, stuck: AtomicBool::new(false) });
+        let registry = registry(&town, client.clone(), 1, Config::default());
+        let mut sessions = Vec::new();
+        for number in 0..8 {
+            let session = registry.session(town.url(), number.to_string()).unwrap();
+            session.login().await.unwrap();
+            sessions.push(session);
+        }
+        client.stuck.store(true, Ordering::SeqCst);
+        tokio::time::pause();
+        let mut waiting = tokio::task::JoinSet::new();
+        for session in sessions {
+            let request = town.call("whoami");
+            waiting.spawn(async move {
+                session.send(request, &need(), Asking::Never).await.unwrap_err()
+            });
+        }
+        let errors = waiting.join_all().await;
+        // A turn may be over before the others have waited for as long as they may.
+        let throttled = |error: &&SendError| match error {
+            SendError::Auth(error) => {
+                matches!(error.kind(), ErrorKind::Store(why) if why.is_throttled())
+            }
+            _ => false,
+        };
+        assert!(errors.iter().filter(throttled).count() >= 4, "{errors:?}");
+    }
+
     #[tokio::test]
     async fn has_one_task_for_all_that_is_to_be_renewed_ahead_of_time() {
         let town = Town::new();
