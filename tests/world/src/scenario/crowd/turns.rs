@@ -462,7 +462,10 @@ impl Crowd {
             let excused = excused || member.cut_off || member.unsaved;
             assert!(kept || excused, "{at} forgets a client when it takes its turn");
             let member = &mut self.members[at];
-            (member.has_turn, member.clients) = (true, clients);
+            // It had begun before, if it says so again after somebody has logged out.
+            if !std::mem::replace(&mut member.has_turn, true) {
+                member.clients = clients;
+            }
         }
     }
 
