@@ -412,6 +412,8 @@ impl Crowd {
     /// From this mark on, whoever holds the lock, or has marked before without it, counts as dead. Should it wake up
     /// now, it may still be too late for the overtaker to notice.
     fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        // Whoever saves others, and says that it refreshes those, overtakes nobody.
+        let same = self.ledger.number(before) == self.ledger.number(after);
         let awaited = renewal(before)["awaited"] != renewal(after)["awaited"];
         let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
         let own = before["by"].as_str().is_some_and(|by| self.members[at].mark == by);
@@ -424,7 +426,7 @@ impl Crowd {
             self.dated = self.s.mono;
         }
         let lockless = |mark: &serde_json::Value| mark["lockless"] == true;
-        if (lockless(&after) || lockless(&before) && !own)
+        if (lockless(&after) || lockless(&before) && !own && same)
             && after["by"].is_string()
             && after["by"] != before["by"]
         {
@@ -460,7 +462,10 @@ impl Crowd {
             let excused = excused || member.cut_off || member.unsaved;
             assert!(kept || excused, "{at} forgets a client when it takes its turn");
             let member = &mut self.members[at];
-            (member.has_turn, member.clients) = (true, clients);
+            // It had begun before, if it says so again after somebody has logged out.
+            if !std::mem::replace(&mut member.has_turn, true) {
+                member.clients = clients;
+            }
         }
     }
 
