@@ -11,7 +11,7 @@ use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
 use crate::laws::What;
 use crate::log::{Detail, Outcome};
-use crate::marks::{Saved, client_ports};
+use crate::marks::{Saved, Taken, client_ports};
 use crate::scenario::program::{Kind, Open, OpenState};
 use crate::scenario::{Stepped, need};
 use crate::text::Form;
@@ -456,14 +456,14 @@ impl Crowd {
         let member = &self.members[at];
         let excused = member.forgot;
         let saved = Saved { run: member.run, at: self.s.mono, before, after, excused };
-        if self.marks.saved(&saved) {
+        if let Some(taken) = self.marks.saved(&saved) {
             let clients = client_ports(after);
             let kept = client_ports(before).iter().all(|port| clients.contains(port));
             let excused = excused || member.cut_off || member.unsaved;
             assert!(kept || excused, "{at} forgets a client when it takes its turn");
             let member = &mut self.members[at];
-            // It had begun before, if it says so again after somebody has logged out.
-            if !std::mem::replace(&mut member.has_turn, true) {
+            member.has_turn = true;
+            if taken == Taken::Anew {
                 member.clients = clients;
             }
         }
