@@ -55,9 +55,16 @@ pub(crate) fn client_ports(record: Option<&[u8]>) -> Vec<u16> {
     let sent = record.as_ref().and_then(|record| record["login"]["sent"]["client_id"].as_str());
     let doubtful =
         |client: &Value| client.get("suspect").is_some() || client["client_id"].as_str() == sent;
-    let good = good.filter(|client| !doubtful(client));
-    let port = |uri: &str| url::Url::parse(uri).ok()?.port();
-    good.filter_map(|client| port(client["redirect_uri"].as_str()?)).collect()
+    good.filter(|client| !doubtful(client)).filter_map(port).collect()
+}
+
+/// That of a client which is kept for its tokens alone.
+pub(crate) fn former_port(record: Option<&[u8]>) -> Option<u16> {
+    port(&serde_json::from_slice::<Value>(record?).ok()?["former"])
+}
+
+fn port(client: &Value) -> Option<u16> {
+    url::Url::parse(client["redirect_uri"].as_str()?).ok()?.port()
 }
 
 impl Marks {

@@ -11,7 +11,7 @@ use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
 use crate::laws::What;
 use crate::log::{Detail, Outcome};
-use crate::marks::{Saved, Taken, client_ports};
+use crate::marks::{Saved, Taken, client_ports, former_port};
 use crate::scenario::program::{Kind, Open, OpenState};
 use crate::scenario::{Stepped, need};
 use crate::text::Form;
@@ -458,7 +458,10 @@ impl Crowd {
         let saved = Saved { run: member.run, at: self.s.mono, before, after, excused };
         if let Some(taken) = self.marks.saved(&saved) {
             let clients = client_ports(after);
-            let kept = client_ports(before).iter().all(|port| clients.contains(port));
+            // A turn that goes on may have brought a client of its own; that of the tokens stays, too.
+            let former = former_port(after).filter(|_| taken == Taken::SaidAgain);
+            let is_kept = |port: &u16| clients.contains(port) || former == Some(*port);
+            let kept = client_ports(before).iter().all(is_kept);
             let excused = excused || member.cut_off || member.unsaved;
             assert!(kept || excused, "{at} forgets a client when it takes its turn");
             let member = &mut self.members[at];
