@@ -23,6 +23,14 @@ pub(crate) struct Saved<'a> {
     pub(crate) excused: bool,
 }
 
+/// What a save says of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Anew,
+    /// It had begun before.
+    SaidAgain,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Mark {
     by: String,
@@ -47,18 +55,26 @@ pub(crate) fn client_ports(record: Option<&[u8]>) -> Vec<u16> {
     let sent = record.as_ref().and_then(|record| record["login"]["sent"]["client_id"].as_str());
     let doubtful =
         |client: &Value| client.get("suspect").is_some() || client["client_id"].as_str() == sent;
-    let good = good.filter(|client| !doubtful(client));
-    let port = |uri: &str| url::Url::parse(uri).ok()?.port();
-    good.filter_map(|client| port(client["redirect_uri"].as_str()?)).collect()
+    good.filter(|client| !doubtful(client)).filter_map(port).collect()
+}
+
+/// That of a client which is kept for its tokens alone.
+pub(crate) fn former_port(record: Option<&[u8]>) -> Option<u16> {
+    port(&serde_json::from_slice::<Value>(record?).ok()?["former"])
+}
+
+fn port(client: &Value) -> Option<u16> {
+    url::Url::parse(client["redirect_uri"].as_str()?).ok()?.port()
 }
 
 impl Marks {
     /// Laws: a program takes its turn when nobody asks, or when whoever did was silent for as long as
-    /// its mark may live; and only its own program takes a mark away. Whether a turn was taken.
-    pub(crate) fn saved(&mut self, saved: &Saved<'_>) -> bool {
+    /// its mark may live; and only its own program takes a mark away. Whether a turn was taken, or is
+    /// said again after somebody has logged out.
+    pub(crate) fn saved(&mut self, saved: &Saved<'_>) -> Option<Taken> {
         let (before, after) = (pending(saved.before), pending(saved.after));
         if before == after {
-            return false;
+            return None;
         }
         let silent = saved.at.saturating_sub(self.changed);
         self.changed = saved.at;
@@ -68,13 +84,15 @@ impl Marks {
         let taken = after.filter(|new| before.as_ref().is_none_or(|old| old.by != new.by));
         let Some(taken) = taken else {
             assert!(its || saved.excused, "the mark of run {owner:?} is changed by another");
-            return false;
+            return None;
         };
         assert!(
             gone || its || saved.excused,
             "a turn is taken from run {owner:?}, which was silent for {silent:?} only"
         );
-        self.owners.insert(taken.by, saved.run);
-        true
+        Some(match self.owners.insert(taken.by, saved.run) {
+            None => Taken::Anew,
+            Some(_) => Taken::SaidAgain,
+        })
     }
 }

@@ -62,6 +62,13 @@ pub(super) struct Pending<C> {
     pub(super) late: bool,
 }
 
+impl Pending<Exchange> {
+    /// Whether it empties the store.
+    pub(super) fn erases(&self) -> bool {
+        matches!(&self.call, Exchange::Save(call) if call.record().is_none())
+    }
+}
+
 pub(super) enum Exchange {
     Load(LoadCall),
     Save(SaveCall),

@@ -322,7 +322,10 @@ impl Play {
     fn forget(&mut self, at: usize, event: Event) {
         let is_attempt = matches!(event, Event::Logout);
         let program = &mut self.programs[at];
-        let joins = is_attempt && program.logout.is_some_and(|id| program.machine.is_running(id));
+        // One whose callers have left is seen through as well.
+        let goes_on = program.logout.is_some_and(|id| program.machine.is_running(id))
+            || program.exchange.as_ref().is_some_and(Pending::erases);
+        let joins = is_attempt && goes_on;
         if !joins {
             program.laws.forget();
             program.forgot = true;

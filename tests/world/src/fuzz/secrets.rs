@@ -12,7 +12,7 @@ use mcp_auth::wire::server_metadata::ServerMetadata;
 use mcp_auth::wire::token::TokenReply;
 use mcp_auth::wire::url as address;
 use mcp_auth::{Config, UnixTime};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use crate::text::{self, Form, Response};
 
@@ -54,8 +54,8 @@ pub(super) struct Secrets {
 impl Secrets {
     /// The endpoints that the settings name.
     pub(super) fn configured(&mut self, config: &Config) {
-        let origin = |url: &Option<String>| url.as_deref().map(text::origin);
-        self.configured = origin(&config.authorize_url).zip(origin(&config.token_url));
+        let named = |url: &Option<String>| url.as_deref().map(origin_of);
+        self.configured = named(&config.authorize_url).zip(named(&config.token_url));
     }
 
     /// The world is deterministic: whoever fuzzes long enough spells its codes and tokens, those to
@@ -89,7 +89,7 @@ impl Secrets {
         now: UnixTime,
     ) {
         let (status, headers, body) = (response.status(), response.headers(), response.body());
-        let origin = text::origin(from);
+        let origin = origin_of(from);
         match purpose {
             Purpose::ServerMetadata => {
                 self.servers.extend(ServerMetadata::parse(body).map(|server| (origin, server)));
@@ -127,7 +127,7 @@ impl Secrets {
     pub(super) fn read_redirect(&mut self, redirect: &str, from: &str) {
         let query = Form::parse(redirect.split_once('?').unwrap_or_default().1.as_bytes());
         if let Some(code) = query.get("code") {
-            self.add(code, Some(Home::OfAuthorization(text::origin(from))));
+            self.add(code, Some(Home::OfAuthorization(origin_of(from))));
         }
         self.read_state(&query);
     }
@@ -152,7 +152,7 @@ impl Secrets {
             matches!(purpose, Purpose::Probe | Purpose::ResourceMetadata | Purpose::ServerMetadata);
         let headers = request.headers();
         assert!(!bare || !headers.contains_key(header::AUTHORIZATION), "a {purpose} with a token");
-        let origin = text::origin(&uri);
+        let origin = origin_of(&uri);
         if let Some(verifier) = Form::parse(request.body()).get("code_verifier") {
             self.add(verifier, Some(Home::At(origin.clone())));
         }
@@ -165,7 +165,7 @@ impl Secrets {
     }
 
     fn is_at(&self, home: &Home, origin: &str, purpose: Purpose) -> bool {
-        let named = |endpoint: &Option<String>| endpoint.as_deref().map(text::origin);
+        let named = |endpoint: &Option<String>| endpoint.as_deref().map(origin_of);
         let is_here = |endpoints: &[&Option<String>]| {
             endpoints.iter().any(|endpoint| named(endpoint).as_deref() == Some(origin))
         };
@@ -187,10 +187,10 @@ impl Secrets {
             Home::At(at) => at == origin,
             // Endpoints that are configured beside their issuer have no metadata to vouch for them.
             Home::OfIssuer(issuer) => {
-                text::origin(issuer) == origin
+                origin_of(issuer) == origin
                     || self.configured.as_ref().is_some_and(|(_, to)| to == origin)
                     || self.servers.iter().any(|(from, server)| {
-                        *from == text::origin(issuer)
+                        *from == origin_of(issuer)
                             && address::issuers_match(issuer, &server.issuer)
                             && is_here(&[
                                 &server.token_endpoint,
@@ -212,6 +212,11 @@ impl Secrets {
             }
         }
     }
+}
+
+/// As it stands in a request: whoever spells a host in his own script means the same one.
+fn origin_of(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| text::origin(url), |url| text::origin(url.as_str()))
 }
 
 /// Everything that the receiver can read, as it comes and decoded.

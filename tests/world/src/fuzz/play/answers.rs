@@ -41,7 +41,7 @@ impl Play {
                     let excused = self.planted || misled || program.forgot;
                     let before = before.as_deref();
                     let saved = Saved { run: program.run, at: mono, before, after, excused };
-                    if self.marks.saved(&saved) {
+                    if self.marks.saved(&saved).is_some() {
                         (program.has_turn, program.listens) = (true, false);
                     }
                     host::saved(call, Ok(()))

@@ -39,8 +39,6 @@ pub(super) struct Ledger {
     logged_out: Option<usize>,
     /// Refresh tokens that were sent by somebody who could not read the disk.
     blindly: BTreeSet<String>,
-    /// Refresh tokens that were sent a second time, for what they had brought was not saved.
-    again: BTreeSet<String>,
     /// Refresh tokens that the server has refused: should it take one again, for its clock was set back,
     /// nobody has to know.
     refused: BTreeSet<String>,
@@ -127,7 +125,7 @@ impl Ledger {
     }
 
     /// Law: a refresh token is sent a second time only if what it brought was lost.
-    pub(super) fn sent(&mut self, refresh: &str) {
+    pub(super) fn sent(&self, refresh: &str) {
         let Some(parent) = self.by_refresh(refresh) else {
             panic!("a refresh token that nobody issued was sent")
         };
@@ -138,7 +136,6 @@ impl Ledger {
                 "a second refresh with the refresh token of tokens {parent}; the first one brought \
                  tokens {number}, and nothing has happened to them"
             );
-            self.again.insert(refresh.to_owned());
         }
     }
 
@@ -308,11 +305,6 @@ impl Ledger {
                 }
                 self.issued[new].founded |= !self.issued[new].saved && nothing;
                 self.issued[new].saved = true;
-                // It is as if that had worked at once, unless somebody could not know.
-                let parent =
-                    self.issued[new].parent.and_then(|it| self.issued[it].refresh.as_ref());
-                let known = parent.is_none_or(|parent| !self.again.contains(parent));
-                self.issued[new].excuse.take_if(|why| known && *why == UNSAVED);
                 let family = self.issued[new].family;
                 for other in self.issued.iter_mut().filter(|other| other.family != family) {
                     other.replaced = true;

@@ -11,8 +11,8 @@
 //! The laws are checked after every step:
 //!
 //! - a refresh token is sent once, unless what it brought was lost by a crash before its save was
-//!   answered, by the network, or by a disk that has kept it out until then, or whoever has sent it has
-//!   held the lock or the mark, is stopped and counts as dead; and never by two programs at a time;
+//!   answered, by the network or by the disk (also where it was saved later: another may have looked
+//!   before), or whoever has sent it has held the lock or the mark, is stopped and counts as dead; and never by two programs at a time;
 //! - nobody refreshes without the lock who hasn't waited for it for minutes, or can't read the disk; only a
 //!   clock that is set while they wait makes those fewer;
 //! - nobody overwrites a record that it has not read, with the lock or without;

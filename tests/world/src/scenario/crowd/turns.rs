@@ -11,7 +11,7 @@ use super::{Crowd, Member, TOOL};
 use crate::faults::NetworkError;
 use crate::laws::What;
 use crate::log::{Detail, Outcome};
-use crate::marks::{Saved, client_ports};
+use crate::marks::{Saved, Taken, client_ports, former_port};
 use crate::scenario::program::{Kind, Open, OpenState};
 use crate::scenario::{Stepped, need};
 use crate::text::Form;
@@ -412,6 +412,8 @@ impl Crowd {
     /// From this mark on, whoever holds the lock, or has marked before without it, counts as dead. Should it wake up
     /// now, it may still be too late for the overtaker to notice.
     fn overtakes(&mut self, at: usize, (before, after): (Option<&[u8]>, Option<&[u8]>)) {
+        // Whoever saves others, and says that it refreshes those, overtakes nobody.
+        let same = self.ledger.number(before) == self.ledger.number(after);
         let awaited = renewal(before)["awaited"] != renewal(after)["awaited"];
         let (before, after) = (renewal(before)["mark"].take(), renewal(after)["mark"].take());
         let own = before["by"].as_str().is_some_and(|by| self.members[at].mark == by);
@@ -424,7 +426,7 @@ impl Crowd {
             self.dated = self.s.mono;
         }
         let lockless = |mark: &serde_json::Value| mark["lockless"] == true;
-        if (lockless(&after) || lockless(&before) && !own)
+        if (lockless(&after) || lockless(&before) && !own && same)
             && after["by"].is_string()
             && after["by"] != before["by"]
         {
@@ -454,13 +456,19 @@ impl Crowd {
         let member = &self.members[at];
         let excused = member.forgot;
         let saved = Saved { run: member.run, at: self.s.mono, before, after, excused };
-        if self.marks.saved(&saved) {
+        if let Some(taken) = self.marks.saved(&saved) {
             let clients = client_ports(after);
-            let kept = client_ports(before).iter().all(|port| clients.contains(port));
+            // A turn that goes on may have brought a client of its own; that of the tokens stays, too.
+            let former = former_port(after).filter(|_| taken == Taken::SaidAgain);
+            let is_kept = |port: &u16| clients.contains(port) || former == Some(*port);
+            let kept = client_ports(before).iter().all(is_kept);
             let excused = excused || member.cut_off || member.unsaved;
             assert!(kept || excused, "{at} forgets a client when it takes its turn");
             let member = &mut self.members[at];
-            (member.has_turn, member.clients) = (true, clients);
+            member.has_turn = true;
+            if taken == Taken::Anew {
+                member.clients = clients;
+            }
         }
     }
 
