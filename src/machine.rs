@@ -239,6 +239,7 @@ impl AuthMachine {
 
     /// The one door in. Total: no event in any state panics, and a failure is a state to be read.
     pub fn handle(&mut self, now: Now, event: Event) {
+        self.store.ahead.note(now);
         match event {
             Event::Demand(demand) => self.on_demand(now, demand),
             Event::Challenged(challenged) => {

@@ -46,6 +46,8 @@ const HANGS_AFTER_BY_CLOCK: Duration = Duration::from_secs(600);
 /// A refresh is sent within this time of its mark, or not at all: before anybody takes its sender for one
 /// that hangs.
 const SENT_WITHIN: Duration = Duration::from_secs(240);
+/// What rounding to seconds may make of two moments.
+const ROUNDING: Duration = Duration::from_secs(2);
 /// A mark that is dated further ahead says nothing of the time.
 const MOST_AHEAD: Duration = Duration::from_secs(2 * 86_400);
 
@@ -59,8 +61,25 @@ impl Vain {
     }
 }
 
+/// How far the wall clock was set ahead in this run, in all.
+#[derive(Debug, Default)]
+pub(super) struct SetAhead {
+    last: Option<Now>,
+    by: Duration,
+}
+
+impl SetAhead {
+    pub(super) fn note(&mut self, now: Now) {
+        let Some(last) = self.last.replace(now) else { return };
+        let step = last.wall.until(now.wall).saturating_sub(last.mono.until(now.mono));
+        if step > ROUNDING {
+            self.by = self.by.saturating_add(step);
+        }
+    }
+}
+
 /// A moment that is stored, on the clock of this run: what the wall clock says of it is believed once, when
-/// it is first seen.
+/// it is first seen, less what it was set ahead in this run. A machine that has slept waits longer by that.
 #[derive(Debug)]
 pub(super) struct Seen {
     at: UnixTime,
@@ -70,9 +89,10 @@ pub(super) struct Seen {
 
 impl Seen {
     /// How long ago that is. One that is still to come, for a clock was set, is from just now.
-    fn age(seen: &mut Option<Self>, at: UnixTime, now: Now) -> Duration {
+    fn age(seen: &mut Option<Self>, at: UnixTime, now: Now, ahead: &SetAhead) -> Duration {
         let known = seen.take().filter(|seen| seen.at == at);
-        let first = || Self { at, age: at.until(now.wall), since: now.mono };
+        let age = || at.until(now.wall).saturating_sub(ahead.by);
+        let first = || Self { at, age: age(), since: now.mono };
         let seen = seen.insert(known.unwrap_or_else(first));
         seen.age.saturating_add(seen.since.until(now.mono))
     }
@@ -122,7 +142,7 @@ impl AuthMachine {
         match self.session.record.tokens.as_ref().filter(untold) {
             // Told to those who come after this program.
             Some(tokens) => {
-                Seen::age(&mut self.store.awaited, now.wall, now);
+                Seen::age(&mut self.store.awaited, now.wall, now, &self.store.ahead);
                 let change = Change::Awaited(tokens.generation, now.wall);
                 let name = Some(lane.name);
                 self.put_lane(lane);
@@ -135,8 +155,8 @@ impl AuthMachine {
     /// Whether somebody has waited so long that whoever is waited for hangs.
     fn is_long_awaited(&mut self, now: Now) -> bool {
         let since = self.session.record.tokens.as_ref().and_then(|t| t.renewal.awaited);
-        let seen = &mut self.store.awaited;
-        since.is_some_and(|since| Seen::age(seen, since, now) >= HANGS_AFTER_BY_CLOCK)
+        let (seen, ahead) = (&mut self.store.awaited, &self.store.ahead);
+        since.is_some_and(|since| Seen::age(seen, since, now, ahead) >= HANGS_AFTER_BY_CLOCK)
     }
 
     fn waits_in_vain(&mut self, now: Now) -> bool {
@@ -160,7 +180,7 @@ impl AuthMachine {
         let Some(mark) = mark else { return Ok(()) };
         // A clock may have been set back by hours since; what is days ahead was never true.
         let wrong = now.wall.until(mark.at) > MOST_AHEAD;
-        let age = Seen::age(&mut self.store.marked, mark.at, now);
+        let age = Seen::age(&mut self.store.marked, mark.at, now, &self.store.ahead);
         let long_awaited = self.is_long_awaited(now);
         let hangs = self.waits_in_vain(now) || long_awaited || wrong || age >= HANGS_AFTER;
         if hangs { Ok(()) } else { Err(elsewhere()) }
@@ -271,6 +291,23 @@ mod tests {
     #[test]
     fn a_holder_hangs_that_has_saved_nothing_for_minutes_and_several_waits() {
         assert_eq!((waits(90), waits(10), waits(3600)), (5, 31, 4));
+    }
+
+    #[test]
+    fn what_the_clock_was_set_ahead_by_makes_nothing_older() {
+        // Wall and monotonic seconds of each event; how old a moment of the second 100 is in the end.
+        let age = |moments: &[(u64, u64)]| {
+            let now = |(wall, mono): (u64, u64)| Now { wall: UnixTime(wall), mono: at(mono) };
+            let mut ahead = SetAhead::default();
+            moments.iter().for_each(|moment| ahead.note(now(*moment)));
+            let last = moments.last().copied().unwrap_or_default();
+            Seen::age(&mut None, UnixTime(100), now(last), &ahead).as_secs()
+        };
+        assert_eq!(age(&[(100, 0), (105, 4), (161, 60)]), 61);
+        assert_eq!(age(&[(100, 0), (4105, 5), (4161, 61)]), 61);
+        assert_eq!(age(&[(9000, 0), (50, 1), (4050, 1), (4150, 101)]), 50);
+        // It has begun afterwards.
+        assert_eq!(age(&[(4105, 0), (4161, 56)]), 4061);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub(super) struct Store {
     /// When somebody has begun to wait, and when a refresh was marked without the lock, as this run has it.
     pub(super) awaited: Option<overtake::Seen>,
     pub(super) marked: Option<overtake::Seen>,
+    pub(super) ahead: overtake::SetAhead,
     /// How often in a row somebody else was faster.
     pub(super) conflicts: u8,
     erasing: Option<Erasing>,
