@@ -1,10 +1,16 @@
 //! Secrets: none is printed by anything that a log could hold, and none goes to the wrong server.
 
 use http::Request;
-use mcp_auth::{CachedLogin, ClientCertificate, Demand, ErrorKind, Event, Need, Secret, SecretRef};
+use mcp_auth::toolhive::CachedSession;
+use mcp_auth::{
+    CachedLogin, ClientCertificate, Demand, ErrorKind, Event, Need, Notice, Secret, SecretRef,
+};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::signer::public_key;
-use mcp_auth_world::{Canned, ClientAuthentication, Fault, Person, Presented, World, assert_fails};
+use mcp_auth_world::{
+    Canned, ClientAuthentication, Fault, Person, Presented, What, World, assert_fails,
+};
+use serde_json::Value;
 
 #[test]
 fn nothing_that_can_be_printed_holds_one() {
@@ -368,18 +374,78 @@ mod a_stranger {
         }
     }
 
+    /// After a login, what another program would keep of it: the refresh token.
+    fn kept_of(s: &mut Scenario) -> Secret {
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let record: Value = serde_json::from_str(&s.store.text()).unwrap();
+        let token = Secret::from(record["tokens"]["refresh_token"].as_str().unwrap());
+        s.crash();
+        s.world.log.clear();
+        token
+    }
+
     #[test]
     fn is_not_shown_one_whose_login_was_taken_up() {
         for (proof, mut s) in by_hand() {
-            assert_eq!(s.call_tool("whoami").status(), 200);
-            let record: serde_json::Value = serde_json::from_str(&s.store.text()).unwrap();
-            let token = Secret::from(record["tokens"]["refresh_token"].as_str().unwrap());
+            let token = kept_of(&mut s);
+            let token = CachedSession::new(token, OURS, &format!("{OURS}/token")).to_text();
             s.cached = Some(CachedLogin::new(token));
-            s.crash();
             s.store = Default::default();
             assert_eq!(s.call_tool_in_background("whoami").status(), 200);
             assert_eq!(s.browser_opened(), 1);
             gets_nothing(proof, &mut s);
+        }
+    }
+
+    /// The cached login is not taken up, for a reason that names the way out.
+    fn is_not_taken_up(proof: &str, s: &mut Scenario) {
+        let signed = s.signed;
+        for _ in 0..2 {
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+            s.restart();
+        }
+        let said = |notice: &Notice| {
+            matches!(notice, Notice::NotRestored { why }
+                if why.contains(proof) && why.contains("`client_issuer`"))
+        };
+        assert!(s.told(said) > 0, "{proof}: {:?}", s.notices);
+        assert_eq!((s.world.count(What::TokenRequests), s.signed), (0, signed), "{proof}");
+    }
+
+    #[test]
+    fn gets_no_cached_login_of_a_client_that_nobody_has_said_to_be_its_own() {
+        for (proof, mut s) in by_hand() {
+            let token = kept_of(&mut s);
+            s.cached = Some(CachedLogin::new(token));
+            s.store = Default::default();
+            s.world.migrate_to(1);
+            is_not_taken_up(proof, &mut s);
+            // Nor is its own server believed to be that: the same word would do for the stranger.
+            s.world.migrate_to(0);
+            s.store = Default::default();
+            is_not_taken_up(proof, &mut s);
+            s.config.client_issuer = Some(OURS.to_owned());
+            s.store = Default::default();
+            s.restart();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{proof}");
+            assert_eq!(s.browser_opened(), 1);
+        }
+    }
+
+    #[test]
+    fn gets_no_cached_login_of_a_client_that_has_lived_elsewhere() {
+        for (proof, mut s) in by_hand() {
+            let token = kept_of(&mut s);
+            s.cached = Some(CachedLogin::new(token));
+            // The tokens have ended; where the client lives is known.
+            let mut record: Value = serde_json::from_str(&s.store.text()).unwrap();
+            record["tokens"] = Value::Null;
+            s.store.overwrite(&record.to_string());
+            s.world.migrate_to(1);
+            is_not_taken_up(proof, &mut s);
+            s.world.migrate_to(0);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{proof}");
+            assert_eq!(s.browser_opened(), 1);
         }
     }
 
