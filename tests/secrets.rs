@@ -360,6 +360,24 @@ mod a_stranger {
     }
 
     #[test]
+    fn is_not_shown_one_that_a_running_program_has_logged_out() {
+        for (proof, mut s) in by_hand() {
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            let _ = s.log_out();
+            assert_eq!(s.store.bytes, None, "nothing is left of it on the disk");
+            s.world.migrate_to(1);
+            let signed = s.signed;
+            for _ in 0..2 {
+                assert_fails!(s.log_in().unwrap_err(), ErrorKind::NoClient { .. });
+            }
+            assert!(!s.was_sent(THEIRS, "by-hand") && !s.was_sent(THEIRS, "hush"), "{proof}");
+            assert_eq!((s.browser_opened(), s.signed), (1, signed), "{proof}");
+            s.world.migrate_to(0);
+            s.log_in().unwrap();
+        }
+    }
+
+    #[test]
     fn is_not_shown_one_whose_first_tokens_came_late() {
         for (proof, mut s) in by_hand() {
             let attempt = s.demand(Demand::interactive(Need::default()));
