@@ -895,6 +895,26 @@ mod the_store {
     }
 
     #[test]
+    fn that_is_slow_hides_no_death() {
+        let (mut s, attempts) = asking(&interactive());
+        s.crash();
+        s.person = Person::Approves;
+        let began = s.switch_to(1).now().mono;
+        while s.browser_opened() == 1 && began.until(s.now().mono).as_secs() < 120 {
+            s.run_until("load");
+            s.perform("load");
+            let slow = s.hold("load");
+            s.sleep(8);
+            s.bring(slow);
+            s.run_until_rest_or("load");
+        }
+        s.settle(attempts[1].1).unwrap();
+        let took = began.until(s.now().mono).as_secs();
+        assert!((20..60).contains(&took), "{took} s");
+        assert_eq!(s.browser_opened(), 2);
+    }
+
+    #[test]
     fn that_is_damaged_meanwhile_is_mended_and_nobody_waits_for_ever() {
         let (mut s, attempts) = asking(&interactive());
         s.store.overwrite("{ torn");
