@@ -15,6 +15,7 @@
 //! | a registration, a pushed request, a device authorization, a signature | 55 s |
 //! | a token request: each try, each poll for a code, a refresh of earlier tokens meanwhile | 85 s |
 //! | the lock, for such a refresh | 115 s |
+//! | the same once more, for the store could not be read; then the refresh | 180 s |
 
 use std::time::Duration;
 
