@@ -145,6 +145,77 @@ fn an_error_that_quotes_what_was_sent_is_told_without_it() {
     }
 }
 
+/// What a server says of a request that it can't make sense of.
+type Words = fn(&Request<Vec<u8>>) -> String;
+
+const PLANTED: &str = "planted/~\"secret\" (by)+hand\\";
+
+fn as_form(request: &Request<Vec<u8>>) -> String {
+    String::from_utf8_lossy(request.body()).into_owned()
+}
+
+fn with_small_hex(form: &str) -> String {
+    let small = |(at, part): (usize, &str)| match part.split_at_checked(2) {
+        Some((hex, rest)) if at > 0 => format!("%{}{rest}", hex.to_lowercase()),
+        _ => part.to_owned(),
+    };
+    form.split('%').enumerate().map(small).collect()
+}
+
+fn as_credentials(request: &Request<Vec<u8>>) -> String {
+    let header = request.headers().get("authorization");
+    header.map(|header| header.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn an_error_that_quotes_the_request_itself_is_told_without_its_secrets() {
+    let words: [Words; 8] = [
+        as_form,
+        |request| with_small_hex(&as_form(request)),
+        |request| as_form(request).replace('+', "%20"),
+        |request| as_form(request).replace('+', "%20").replace("%7E", "~"),
+        |request| {
+            let form = as_form(request).replace('+', "%20").replace("%7E", "~");
+            with_small_hex(&form.replace("%28", "(").replace("%29", ")"))
+        },
+        |_| serde_json::json!({ "client_secret": PLANTED }).to_string(),
+        |_| serde_json::json!({ "client_secret": PLANTED }).to_string().replace('/', "\\/"),
+        as_credentials,
+    ];
+    for method in [ClientAuthentication::Post, ClientAuthentication::Basic] {
+        for (number, words) in words.iter().enumerate() {
+            let mut s = Scenario::new();
+            s.eavesdrop();
+            let server = &mut s.world.authorization[0];
+            server.preregister("by-hand", Some(PLANTED));
+            server.client_authentication = vec![method];
+            s.config.client_id = Some("by-hand".to_owned());
+            s.config.client_secret = Some(PLANTED.into());
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            s.sleep(4000);
+            s.world.faults.push(Fault::answer("POST", "/token", Canned::new(503, "")));
+            s.demand(Demand::background(Need::default()));
+            s.run_until("/token");
+            s.run();
+            let sent = &s.world.log.last().unwrap().request;
+            let credentials = as_credentials(sent);
+            assert_eq!(credentials.is_empty(), method == ClientAuthentication::Post);
+            let said = serde_json::json!({
+                "error": "teapot", "error_description": format!("no sense in {} here", words(sent)),
+            });
+            let refusal = Canned::json(400, said.to_string());
+            s.world.faults.push(Fault::answer("POST", "/token", refusal));
+            s.wait();
+            s.run();
+            let told = format!("{} {} {}", s.notices().join("\n"), s.overheard(), s.store.text());
+            assert!(told.contains("teapot") && s.store.text().contains("no sense in"), "{told}");
+            assert!(!told.contains("planted"), "{method:?} {number}: {}", s.store.text());
+            let value = credentials.strip_prefix("Basic ").unwrap_or("Basic ");
+            assert!(!told.contains(value), "{method:?} {number}: {}", s.store.text());
+        }
+    }
+}
+
 #[test]
 fn an_error_that_quotes_the_initial_access_token_is_told_without_it() {
     // The first two kinds are answered by another try, of which a notice says why.

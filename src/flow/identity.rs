@@ -16,7 +16,7 @@ use crate::time::UnixTime;
 use crate::wire::assertion::ClientAssertion;
 use crate::wire::jws::PublicKey;
 use crate::wire::server_metadata::ServerMetadata;
-use crate::wire::token::AuthMethod;
+use crate::wire::token::{AuthMethod, basic_token};
 
 /// What a secret of a client is called in errors.
 const CLIENT_SECRET: &str = "the client's secret";
@@ -123,6 +123,12 @@ impl Identity {
     /// Whether it has a secret, here or elsewhere.
     pub(crate) fn has_secret(&self) -> bool {
         self.client_secret.is_some() || !self.secret_from.is_empty()
+    }
+
+    /// What a request of it shows of its secret: that itself, or what Basic makes of both.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Secret> {
+        let basic = |secret: &Secret| basic_token(&self.client_id, secret);
+        self.client_secret.iter().flat_map(move |secret| [secret.clone(), basic(secret)])
     }
 
     /// The search for its secret, where that must be read first.
