@@ -257,6 +257,7 @@ pub(super) fn identify<'a>(
     }
 }
 
+/// The `Authorization` header of HTTP Basic.
 pub(super) fn basic_credentials(client_id: &str, secret: &Secret<String>) -> String {
     format!("Basic {}", basic_token(client_id, secret).expose())
 }
