@@ -41,7 +41,8 @@ pub struct Config {
     pub preset: Option<String>,
     /// A client registered with the provider by hand. It comes before every other identity.
     pub client_id: Option<String>,
-    /// Its secret, if it has one.
+    /// Its secret, if it has one. Name the issuer that it is for in `client_issuer`: without, the first
+    /// authorization server that the MCP server names gets it.
     #[serde(with = "exposed::option", skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<Secret>,
     /// Where its secret is, in the place of `client_secret`: the first place that has it counts.
@@ -78,7 +79,9 @@ pub struct Config {
     /// The issuer that `client_id` belongs to, as the MCP server names it. With it, the client is
     /// never shown to another. Default: `issuer`, if that is given. Without either, a client with a
     /// secret, key or certificate stays with the issuer that it first logged in with, for each MCP
-    /// server and account: give it whenever a configuration serves more than one server.
+    /// server and account, until a logout: that erases what was stored, and only a program that goes on
+    /// running still knows where the client lives. So give it with every such client, and whenever a
+    /// configuration serves more than one server.
     pub client_issuer: Option<String>,
     /// The URL of our client ID metadata document; used where the server supports it.
     pub client_metadata_url: Option<String>,

@@ -38,7 +38,10 @@ use crate::time::UnixTime;
 #[non_exhaustive]
 pub struct CachedLogin {
     /// The refresh token, or ToolHive's envelope around one, which says whom it belongs to: it is
-    /// sent to no other then. A bare one goes to the server that the settings or discovery name.
+    /// sent to no other then. A bare one goes to the server that the settings name, or, as ToolHive does
+    /// it, to the one that the MCP server names where they name none: with a client that has nothing to
+    /// prove itself by. Name its issuer in [`Config::client_issuer`](crate::Config::client_issuer), so
+    /// that no other gets it.
     pub refresh_token: SecretSource,
     /// The client that it was issued to.
     pub client: CachedClient,
@@ -73,7 +76,9 @@ impl CachedLogin {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CachedClient {
-    /// The configured one.
+    /// The configured one. With a secret, key or certificate it is shown to the authorization server
+    /// that the settings or ToolHive's envelope name, or that it logged in with before; to none that was
+    /// only discovered.
     Configured,
     /// This client ID metadata document; name it in `client_metadata_url` too, so that the tokens
     /// can be renewed.

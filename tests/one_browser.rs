@@ -781,6 +781,36 @@ mod meanwhile {
     }
 
     #[test]
+    fn a_renewal_that_waits_for_the_lock_again_is_no_sign_of_death() {
+        let (mut s, attempts) = both_want_more();
+        let token = s.grant().access_token();
+        s.world.resource.revoke(token.expose());
+        assert_eq!(s.try_tool("whoami"), 401);
+        let renewal = s.demand(Demand::background(need("whoami")));
+        s.run_until("lock");
+        // After a while, the disk can't be read under the lock: what is in memory may be spent.
+        s.store.fail_loads(true);
+        assert!(s.perform("lock"));
+        s.store.fail_loads(false);
+        let failed = s.hold("lock");
+        s.together(60);
+        s.store.locked_by = Some(2);
+        s.switch_to(0).bring(failed);
+        s.together(88);
+        s.store.locked_by = None;
+        s.switch_to(0).run_until("/token");
+        s.perform("/token");
+        let slow = s.hold("/token");
+        s.together(60);
+        s.switch_to(0).bring(slow);
+        s.settle_together(&[(0, renewal)])[0].clone().unwrap();
+        assert_eq!((s.browser_opened(), told_to_wait(&s)), (2, 1));
+        assert!(s.goes_back_to_tab(1, &Person::Approves));
+        all_are_served(&mut s, &attempts);
+        assert_eq!(s.browser_opened(), 2);
+    }
+
+    #[test]
     fn a_renewal_that_pauses_with_the_lock_keeps_it() {
         for at in [0, 1] {
             let (mut s, attempts) = both_want_more();
@@ -891,6 +921,26 @@ mod the_store {
         s.person = Person::Approves;
         let ended = s.settle_together(&attempts[1..]);
         ended[0].clone().unwrap();
+        assert_eq!(s.browser_opened(), 2);
+    }
+
+    #[test]
+    fn that_is_slow_hides_no_death() {
+        let (mut s, attempts) = asking(&interactive());
+        s.crash();
+        s.person = Person::Approves;
+        let began = s.switch_to(1).now().mono;
+        while s.browser_opened() == 1 && began.until(s.now().mono).as_secs() < 120 {
+            s.run_until("load");
+            s.perform("load");
+            let slow = s.hold("load");
+            s.sleep(8);
+            s.bring(slow);
+            s.run_until_rest_or("load");
+        }
+        s.settle(attempts[1].1).unwrap();
+        let took = began.until(s.now().mono).as_secs();
+        assert!((20..60).contains(&took), "{took} s");
         assert_eq!(s.browser_opened(), 2);
     }
 

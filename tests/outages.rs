@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use mcp_auth::{Demand, ErrorKind, Event, Notice, SessionState, TokenState};
+use mcp_auth::{
+    CachedClient, CachedLogin, CachedRegistration, Demand, ErrorKind, Event, Notice, SavedLogin,
+    SessionState, TokenState,
+};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::{Canned, Effect, Fault, NetworkError, What, assert_fails};
 
@@ -338,6 +341,71 @@ mod a_restart {
         s.switch_to(1);
         assert_eq!(told_to_wait(&mut s), 600);
         assert_eq!(asked(&mut s), 0);
+    }
+}
+
+mod a_record {
+    use super::*;
+
+    const REPAINTS: &str = "\u{1b}[2J\u{1b}]0;all is well\u{7}\nlogin: ok";
+
+    /// Who can write to the store says that the next try is far away, in words that are not for a terminal.
+    fn forge(s: &mut Scenario, trouble: &str) {
+        let mut record: serde_json::Value = serde_json::from_str(&s.store.text()).unwrap();
+        let now = s.now().wall.0;
+        let there = record.pointer_mut(trouble).unwrap();
+        there["last"] = now.into();
+        there["wait"] = u64::MAX.into();
+        there["what"] = REPAINTS.into();
+        s.store.overwrite(&record.to_string());
+        s.restart();
+        s.eavesdrop();
+    }
+
+    /// What a caller is told is harmless, and a day later all is well.
+    fn is_believed_for_a_day(s: &mut Scenario) {
+        mend(s);
+        let answer = s.call_tool_in_background("whoami");
+        assert_fails!(answer, ErrorKind::Passing { .. });
+        assert_eq!(answer.error().retry_in().unwrap().as_secs(), 24 * HOUR);
+        let said = format!("{} {}", answer.error(), s.notices().join(" "));
+        assert!(said.contains("all is well") && !said.chars().any(char::is_control), "{said:?}");
+        s.sleep(24 * HOUR);
+        assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+        assert_eq!(s.browser_opened(), 1);
+    }
+
+    #[test]
+    fn that_is_forged_holds_up_a_renewal_for_no_more_than_a_day() {
+        let mut s = in_the_quiet_phase();
+        forge(&mut s, "/tokens/renewal/trouble");
+        is_believed_for_a_day(&mut s);
+    }
+
+    #[test]
+    fn that_is_forged_holds_up_a_cached_login_for_no_more_than_a_day() {
+        let mut s = logged_in();
+        let kept = SavedLogin::read(s.store.text().as_bytes()).unwrap();
+        let client_id = kept.client.unwrap().client_id;
+        let client = CachedRegistration { client_id, ..CachedRegistration::default() };
+        let cached = CachedLogin::new(kept.session.unwrap().to_text());
+        s.cached = Some(cached.of(CachedClient::Registered(Box::new(client))));
+        s.crash();
+        s.store = Default::default();
+        break_it(&mut s, down());
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::Passing { .. });
+        forge(&mut s, "/untaken");
+        is_believed_for_a_day(&mut s);
+    }
+
+    #[test]
+    fn keeps_no_longer_wait_than_a_day_whatever_the_settings_say() {
+        let mut s = expired();
+        s.config.retry.quiet_seconds = u64::MAX;
+        s.restart();
+        break_it(&mut s, down());
+        assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::Passing { .. });
+        assert_eq!(told_to_wait(&mut s), 24 * HOUR);
     }
 }
 

@@ -157,6 +157,21 @@ fn the_clients_secret_goes_to_no_server_that_was_only_discovered() {
 }
 
 #[test]
+fn a_public_client_is_taken_up_where_the_mcp_server_says() {
+    let mut s = Scenario::new();
+    s.world.authorization[0].preregister("by-hand", None);
+    s.config.client_id = Some("by-hand".to_owned());
+    s.log_in().unwrap();
+    let record: Value = serde_json::from_str(&s.store.text()).unwrap();
+    let token = Secret::from(record["tokens"]["refresh_token"].as_str().unwrap());
+    s.cached = Some(CachedLogin::new(token));
+    s.crash();
+    s.store = Default::default();
+    assert_eq!(s.call_tool_in_background("whoami").status(), 200);
+    assert_eq!(refreshes(&s), (1, 1));
+}
+
+#[test]
 fn a_failure_of_the_network_keeps_it_and_opens_no_browser() {
     let mut s = toolhive();
     let gone = Fault::fails("POST", "/token", NetworkError::Unreachable).times(u32::MAX);

@@ -1,10 +1,16 @@
 //! Secrets: none is printed by anything that a log could hold, and none goes to the wrong server.
 
 use http::Request;
-use mcp_auth::{CachedLogin, ClientCertificate, Demand, ErrorKind, Event, Need, Secret, SecretRef};
+use mcp_auth::toolhive::CachedSession;
+use mcp_auth::{
+    CachedLogin, ClientCertificate, Demand, ErrorKind, Event, Need, Notice, Secret, SecretRef,
+};
 use mcp_auth_world::scenario::{Scenario, need};
 use mcp_auth_world::signer::public_key;
-use mcp_auth_world::{Canned, ClientAuthentication, Fault, Person, Presented, World, assert_fails};
+use mcp_auth_world::{
+    Canned, ClientAuthentication, Fault, Person, Presented, What, World, assert_fails,
+};
+use serde_json::Value;
 
 #[test]
 fn nothing_that_can_be_printed_holds_one() {
@@ -136,6 +142,77 @@ fn an_error_that_quotes_what_was_sent_is_told_without_it() {
         }
         assert!(!s.notices().join("\n").contains("planted/"), "the secret was told, {how}");
         s.check_secrets();
+    }
+}
+
+/// What a server says of a request that it can't make sense of.
+type Words = fn(&Request<Vec<u8>>) -> String;
+
+const PLANTED: &str = "planted/~\"secret\" (by)+hand\\";
+
+fn as_form(request: &Request<Vec<u8>>) -> String {
+    String::from_utf8_lossy(request.body()).into_owned()
+}
+
+fn with_small_hex(form: &str) -> String {
+    let small = |(at, part): (usize, &str)| match part.split_at_checked(2) {
+        Some((hex, rest)) if at > 0 => format!("%{}{rest}", hex.to_lowercase()),
+        _ => part.to_owned(),
+    };
+    form.split('%').enumerate().map(small).collect()
+}
+
+fn as_credentials(request: &Request<Vec<u8>>) -> String {
+    let header = request.headers().get("authorization");
+    header.map(|header| header.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn an_error_that_quotes_the_request_itself_is_told_without_its_secrets() {
+    let words: [Words; 8] = [
+        as_form,
+        |request| with_small_hex(&as_form(request)),
+        |request| as_form(request).replace('+', "%20"),
+        |request| as_form(request).replace('+', "%20").replace("%7E", "~"),
+        |request| {
+            let form = as_form(request).replace('+', "%20").replace("%7E", "~");
+            with_small_hex(&form.replace("%28", "(").replace("%29", ")"))
+        },
+        |_| serde_json::json!({ "client_secret": PLANTED }).to_string(),
+        |_| serde_json::json!({ "client_secret": PLANTED }).to_string().replace('/', "\\/"),
+        as_credentials,
+    ];
+    for method in [ClientAuthentication::Post, ClientAuthentication::Basic] {
+        for (number, words) in words.iter().enumerate() {
+            let mut s = Scenario::new();
+            s.eavesdrop();
+            let server = &mut s.world.authorization[0];
+            server.preregister("by-hand", Some(PLANTED));
+            server.client_authentication = vec![method];
+            s.config.client_id = Some("by-hand".to_owned());
+            s.config.client_secret = Some(PLANTED.into());
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            s.sleep(4000);
+            s.world.faults.push(Fault::answer("POST", "/token", Canned::new(503, "")));
+            s.demand(Demand::background(Need::default()));
+            s.run_until("/token");
+            s.run();
+            let sent = &s.world.log.last().unwrap().request;
+            let credentials = as_credentials(sent);
+            assert_eq!(credentials.is_empty(), method == ClientAuthentication::Post);
+            let said = serde_json::json!({
+                "error": "teapot", "error_description": format!("no sense in {} here", words(sent)),
+            });
+            let refusal = Canned::json(400, said.to_string());
+            s.world.faults.push(Fault::answer("POST", "/token", refusal));
+            s.wait();
+            s.run();
+            let told = format!("{} {} {}", s.notices().join("\n"), s.overheard(), s.store.text());
+            assert!(told.contains("teapot") && s.store.text().contains("no sense in"), "{told}");
+            assert!(!told.contains("planted"), "{method:?} {number}: {}", s.store.text());
+            let value = credentials.strip_prefix("Basic ").unwrap_or("Basic ");
+            assert!(!told.contains(value), "{method:?} {number}: {}", s.store.text());
+        }
     }
 }
 
@@ -354,6 +431,24 @@ mod a_stranger {
     }
 
     #[test]
+    fn is_not_shown_one_that_a_running_program_has_logged_out() {
+        for (proof, mut s) in by_hand() {
+            assert_eq!(s.call_tool("whoami").status(), 200);
+            let _ = s.log_out();
+            assert_eq!(s.store.bytes, None, "nothing is left of it on the disk");
+            s.world.migrate_to(1);
+            let signed = s.signed;
+            for _ in 0..2 {
+                assert_fails!(s.log_in().unwrap_err(), ErrorKind::NoClient { .. });
+            }
+            assert!(!s.was_sent(THEIRS, "by-hand") && !s.was_sent(THEIRS, "hush"), "{proof}");
+            assert_eq!((s.browser_opened(), s.signed), (1, signed), "{proof}");
+            s.world.migrate_to(0);
+            s.log_in().unwrap();
+        }
+    }
+
+    #[test]
     fn is_not_shown_one_whose_first_tokens_came_late() {
         for (proof, mut s) in by_hand() {
             let attempt = s.demand(Demand::interactive(Need::default()));
@@ -368,18 +463,78 @@ mod a_stranger {
         }
     }
 
+    /// After a login, what another program would keep of it: the refresh token.
+    fn kept_of(s: &mut Scenario) -> Secret {
+        assert_eq!(s.call_tool("whoami").status(), 200);
+        let record: Value = serde_json::from_str(&s.store.text()).unwrap();
+        let token = Secret::from(record["tokens"]["refresh_token"].as_str().unwrap());
+        s.crash();
+        s.world.log.clear();
+        token
+    }
+
     #[test]
     fn is_not_shown_one_whose_login_was_taken_up() {
         for (proof, mut s) in by_hand() {
-            assert_eq!(s.call_tool("whoami").status(), 200);
-            let record: serde_json::Value = serde_json::from_str(&s.store.text()).unwrap();
-            let token = Secret::from(record["tokens"]["refresh_token"].as_str().unwrap());
+            let token = kept_of(&mut s);
+            let token = CachedSession::new(token, OURS, &format!("{OURS}/token")).to_text();
             s.cached = Some(CachedLogin::new(token));
-            s.crash();
             s.store = Default::default();
             assert_eq!(s.call_tool_in_background("whoami").status(), 200);
             assert_eq!(s.browser_opened(), 1);
             gets_nothing(proof, &mut s);
+        }
+    }
+
+    /// The cached login is not taken up, for a reason that names the way out.
+    fn is_not_taken_up(proof: &str, s: &mut Scenario) {
+        let signed = s.signed;
+        for _ in 0..2 {
+            assert_fails!(s.call_tool_in_background("whoami"), ErrorKind::LoginRequired { .. });
+            s.restart();
+        }
+        let said = |notice: &Notice| {
+            matches!(notice, Notice::NotRestored { why }
+                if why.contains(proof) && why.contains("`client_issuer`"))
+        };
+        assert!(s.told(said) > 0, "{proof}: {:?}", s.notices);
+        assert_eq!((s.world.count(What::TokenRequests), s.signed), (0, signed), "{proof}");
+    }
+
+    #[test]
+    fn gets_no_cached_login_of_a_client_that_nobody_has_said_to_be_its_own() {
+        for (proof, mut s) in by_hand() {
+            let token = kept_of(&mut s);
+            s.cached = Some(CachedLogin::new(token));
+            s.store = Default::default();
+            s.world.migrate_to(1);
+            is_not_taken_up(proof, &mut s);
+            // Nor is its own server believed to be that: the same word would do for the stranger.
+            s.world.migrate_to(0);
+            s.store = Default::default();
+            is_not_taken_up(proof, &mut s);
+            s.config.client_issuer = Some(OURS.to_owned());
+            s.store = Default::default();
+            s.restart();
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{proof}");
+            assert_eq!(s.browser_opened(), 1);
+        }
+    }
+
+    #[test]
+    fn gets_no_cached_login_of_a_client_that_has_lived_elsewhere() {
+        for (proof, mut s) in by_hand() {
+            let token = kept_of(&mut s);
+            s.cached = Some(CachedLogin::new(token));
+            // The tokens have ended; where the client lives is known.
+            let mut record: Value = serde_json::from_str(&s.store.text()).unwrap();
+            record["tokens"] = Value::Null;
+            s.store.overwrite(&record.to_string());
+            s.world.migrate_to(1);
+            is_not_taken_up(proof, &mut s);
+            s.world.migrate_to(0);
+            assert_eq!(s.call_tool_in_background("whoami").status(), 200, "{proof}");
+            assert_eq!(s.browser_opened(), 1);
         }
     }
 

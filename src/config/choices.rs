@@ -140,7 +140,8 @@ pub struct Retry {
     /// patience.
     pub within_seconds: u64,
     /// The wait between two tries in the quiet phase, in seconds. Default 600: often enough to be
-    /// back soon after the server is, seldom enough to be no burden to one that is down.
+    /// back soon after the server is, seldom enough to be no burden to one that is down. No wait is
+    /// longer than a day.
     pub quiet_seconds: u64,
     /// When a try fails after this many seconds of trouble, it isn't tried again: a login is
     /// required. The client registration is kept. Default 86400, a day: a server that was down for

@@ -150,7 +150,7 @@ impl Request {
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| DeviceAuthorization::parse(head.status, &head.headers, body, now);
         let assertion = assertion.as_ref().and_then(Jwt::token);
-        let secrets = identity.client_secret.iter().chain(assertion);
+        let secrets = identity.shown().chain(assertion.cloned());
         let reply = match redact::read(&body, secrets, parse) {
             Ok(reply) => reply,
             Err(Failure::Refused { error, .. }) => {

@@ -415,15 +415,15 @@ impl Exchange {
     }
 
     /// What the request holds.
-    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+    fn secrets(&self) -> impl Iterator<Item = Secret> {
         let (first, second) = match &self.paid_with {
             PaidWith::Code { code, verifier, .. } => (code, Some(verifier)),
             PaidWith::RefreshToken { token, .. } | PaidWith::DeviceCode(token) => (token, None),
         };
         let assertion = self.assertion.as_ref().and_then(Jwt::token);
         let proof = self.binding.as_ref().and_then(Binding::proof);
-        let secret = self.identity.client_secret.as_ref();
-        [Some(first), second, secret, assertion, proof].into_iter().flatten()
+        let own = [Some(first), second, assertion, proof].into_iter().flatten();
+        own.cloned().chain(self.identity.shown())
     }
 
     pub(crate) fn url(&self) -> String {

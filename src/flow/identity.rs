@@ -16,7 +16,7 @@ use crate::time::UnixTime;
 use crate::wire::assertion::ClientAssertion;
 use crate::wire::jws::PublicKey;
 use crate::wire::server_metadata::ServerMetadata;
-use crate::wire::token::AuthMethod;
+use crate::wire::token::{AuthMethod, basic_token};
 
 /// What a secret of a client is called in errors.
 const CLIENT_SECRET: &str = "the client's secret";
@@ -125,6 +125,12 @@ impl Identity {
         self.client_secret.is_some() || !self.secret_from.is_empty()
     }
 
+    /// What a request of it shows of its secret: that itself, or what Basic makes of both.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Secret> {
+        let basic = |secret: &Secret| basic_token(&self.client_id, secret);
+        self.client_secret.iter().flat_map(move |secret| [secret.clone(), basic(secret)])
+    }
+
     /// The search for its secret, where that must be read first.
     pub(crate) fn find_secret(&self) -> Option<(FindSecret, Ask)> {
         if self.client_secret.is_some() || !self.auth_method.needs_secret() {
@@ -167,14 +173,26 @@ pub(crate) struct Known<'a> {
     pub(crate) client_home: Option<&'a ClientHome>,
 }
 
+/// Why it is not shown there.
+pub(crate) const LIVES_ELSEWHERE: &str = "the configured client has a secret, key or certificate and logged in with another issuer before (name its issuer in `client_issuer`)";
+
 impl Known<'_> {
+    /// The issuer that the configured client has logged in with.
+    fn home(&self) -> Option<&str> {
+        let ours = |home: &&ClientHome| Some(&home.client_id) == self.config.client_id.as_ref();
+        self.client_home.filter(ours).map(|home| home.issuer.as_str())
+    }
+
+    pub(crate) fn lives_at(&self, issuer: &str) -> bool {
+        self.home() == Some(issuer)
+    }
+
     /// A server that names another authorization server must not get what was made for the first one:
     /// the client's secret, or what its key or certificate proves.
-    fn lives_elsewhere(&self, issuer: &str) -> bool {
+    pub(crate) fn lives_elsewhere(&self, issuer: &str) -> bool {
         let bound = self.config.client_home().is_some();
-        let home =
-            self.client_home.filter(|h| Some(&h.client_id) == self.config.client_id.as_ref());
-        !bound && self.config.client_proves_itself() && home.is_some_and(|h| h.issuer != issuer)
+        let elsewhere = self.home().is_some_and(|home| home != issuer);
+        !bound && self.config.client_proves_itself() && elsewhere
     }
 }
 
@@ -192,7 +210,7 @@ pub(crate) fn choose(
     let mut closed = Vec::new();
     match &config.client_id {
         Some(_) if known.lives_elsewhere(&found.issuer) => {
-            closed.push("the configured client has a secret, key or certificate and logged in with another issuer before (name its issuer in `client_issuer`)");
+            closed.push(LIVES_ELSEWHERE);
         }
         Some(_) if config.client_belongs_to(&found.issuer) => {
             return match configured(config, Some(found), &found.issuer) {

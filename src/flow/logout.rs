@@ -284,15 +284,15 @@ impl End {
     }
 
     /// What the request holds.
-    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+    fn secrets(&self) -> impl Iterator<Item = Secret> {
         let (token, client, assertion) = match &self.how {
             How::Revoke { token, client, proof, .. } => {
-                let assertion = proof.as_ref().and_then(|proof| proof.jwt.token());
-                (token, client.client_secret.as_ref(), assertion)
+                (token, Some(client), proof.as_ref().and_then(|proof| proof.jwt.token()))
             }
             How::Delete { token } => (token, None, None),
         };
-        [Some(token), client, assertion].into_iter().flatten()
+        let own = [Some(token), assertion].into_iter().flatten();
+        own.cloned().chain(client.into_iter().flat_map(|client| client.shown()))
     }
 
     fn error(&self, why: String) -> Error {

@@ -211,10 +211,10 @@ impl Prepare {
         printable_url(self.push_to.as_ref().map(Url::as_str).unwrap_or_default())
     }
 
-    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+    fn secrets(&self) -> impl Iterator<Item = Secret> {
         let jwts = [&self.object, &self.assertion].into_iter().flatten().filter_map(Jwt::token);
-        let own = [Some(self.authorize.state()), self.identity.client_secret.as_ref()];
-        jwts.chain(own.into_iter().flatten())
+        let own = jwts.chain([self.authorize.state()]).cloned();
+        own.chain(self.identity.shown())
     }
 
     fn reference(&self, name: &str, value: &str) -> Option<Url> {

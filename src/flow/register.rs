@@ -75,7 +75,7 @@ impl Register {
             reply.map_err(|source| unanswered(url.clone(), Purpose::Registration, source))?;
         let (head, body) = response.into_parts();
         let parse = |body: &[u8]| RegistrationReply::parse(head.status, &head.headers, body, now);
-        match redact::read(&body, config.initial_access_token.iter(), parse) {
+        match redact::read(&body, config.initial_access_token.clone().into_iter(), parse) {
             Ok(reply) => Ok(Step::Done(self.conclude(config, reply, now)?)),
             Err(Failure::Refused { error, .. }) => {
                 let why = error.to_string();

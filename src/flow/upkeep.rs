@@ -164,7 +164,7 @@ impl Upkeep {
         let (head, body) = reply.map_err(|error| failed(error.to_string()))?.into_parts();
         let parse = |body: &[u8]| RegistrationReply::parse(head.status, &head.headers, body, now);
         let secrets = [Some(&self.token), self.client.client_secret.as_ref()];
-        match redact::read(&body, secrets.into_iter().flatten(), parse) {
+        match redact::read(&body, secrets.into_iter().flatten().cloned(), parse) {
             Ok(reply) if reply.client_id == self.client.client_id => Ok(reply),
             Ok(_) => Err(failed("the answer is about another client".into())),
             Err(Failure::Passing { status, retry_after, .. }) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::flow::Ask;
 use crate::flow::upkeep::Errand;
 use crate::machine::AuthMachine;
-use crate::machine::lane::{After, Lane, State, Want, Work};
+use crate::machine::lane::{After, Lane, LaneName, State, Want, Work};
 use crate::machine::pump::GRACE;
 use crate::output::{Limits, SECRET_DEADLINE, SIGNER_DEADLINE, STORE_DEADLINE};
 use crate::time::Now;
@@ -24,7 +24,8 @@ impl AuthMachine {
     /// Whether others are to be told that we are about to be silent, by what is begun now.
     pub(super) fn falls_silent(&mut self, now: Now) -> bool {
         let next = self.lanes().find(|lane| lane.wants_exchange());
-        let silence = next.filter(|_| self.chores.is_empty()).map(Lane::silence);
+        let next = next.filter(|_| self.chores.is_empty());
+        let silence = next.map(|lane| lane.silence(self.store.locked));
         self.turn.falls_silent(now.mono, silence.unwrap_or_default())
     }
 }
@@ -42,17 +43,26 @@ impl Lane {
     }
 
     /// How long what it wants may take, up to the next moment in which something else can be saved.
-    fn silence(&self) -> Duration {
+    fn silence(&self, locked: bool) -> Duration {
         let State::Ready(want) = &self.state else { return Duration::ZERO };
         match want {
             Want::Ask(_) if self.is_marked_as_sent() => Duration::ZERO,
             Want::Ask(ask) => longest(ask),
             // Nothing comes between the mark that it is sent and the sending.
-            Want::Save(_, After::Send(ask)) | Want::Resend(ask) => longest(ask),
+            Want::Save(_, After::Send(ask)) => self.lock(locked) + longest(ask),
+            Want::Save(..) => self.lock(locked),
+            Want::Resend(ask) => longest(ask),
             Want::Read => LOCK,
-            // They wait for nobody: the comparison decides, or the lock is there.
-            Want::Save(..) | Want::Claim | Want::Look => Duration::ZERO,
+            // They wait for nobody: the comparison decides.
+            Want::Claim | Want::Look => Duration::ZERO,
         }
+    }
+
+    /// Until what it saves can be saved. A renewal has the lock, or goes without; but where the store could
+    /// not be read, it must wait for the lock after all.
+    fn lock(&self, locked: bool) -> Duration {
+        let waits = self.name == LaneName::Renewal && !locked && !self.lockless;
+        if waits { LOCK } else { Duration::ZERO }
     }
 
     fn is_marked_as_sent(&self) -> bool {

@@ -15,6 +15,7 @@
 //! | a registration, a pushed request, a device authorization, a signature | 55 s |
 //! | a token request: each try, each poll for a code, a refresh of earlier tokens meanwhile | 85 s |
 //! | the lock, for such a refresh | 115 s |
+//! | the same once more, for the store could not be read; then the refresh | 180 s |
 
 use std::time::Duration;
 
@@ -107,8 +108,8 @@ impl PendingLogin {
 #[derive(Debug)]
 pub(crate) struct Watch {
     mark: PendingLogin,
-    /// Since when it hasn't changed.
-    since: Mono,
+    /// How long it was seen not to change.
+    silent: Duration,
     looked: Mono,
 }
 
@@ -124,8 +125,8 @@ pub(crate) enum Sight {
 }
 
 impl Watch {
-    /// Looks at the record's mark. Time in which nobody looked says nothing: whoever didn't may have
-    /// slept, and the other as well; or both have waited for the store.
+    /// Looks at the record's mark. Between two looks no more counts than one beat: whoever didn't look may
+    /// have slept, and the other as well; or both have waited for the store.
     pub(crate) fn look(watch: &mut Option<Self>, mark: Option<&PendingLogin>, now: Mono) -> Sight {
         let Some(mark) = mark else { return Sight::Nobody };
         let known = watch.as_mut().filter(|watch| watch.mark.is_of(mark));
@@ -133,13 +134,13 @@ impl Watch {
             return if known.is_some() { Sight::Ended(ended) } else { Sight::Nobody };
         }
         match known {
-            Some(known) if known.mark == *mark && known.looked.until(now) <= BEAT => {
+            Some(known) if known.mark == *mark => {
+                known.silent += known.looked.until(now).min(BEAT);
                 known.looked = now;
-                let silent = known.since.until(now);
-                if silent >= mark.life() { Sight::Nobody } else { Sight::Asking }
+                if known.silent >= mark.life() { Sight::Nobody } else { Sight::Asking }
             }
             _ => {
-                *watch = Some(Self { mark: mark.clone(), since: now, looked: now });
+                *watch = Some(Self { mark: mark.clone(), silent: Duration::ZERO, looked: now });
                 Sight::Asking
             }
         }
@@ -188,7 +189,28 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_nobody_looked_says_nothing() {
+    fn looks_that_are_far_apart_see_the_living_and_the_dead() {
+        for every in [5, 6, 9, 31, 91] {
+            let (mut watch, mut mark) = (None, PendingLogin::new("a".into()));
+            let mut at_second = 0;
+            let mut look = |mark: &PendingLogin| {
+                at_second += every;
+                Watch::look(&mut watch, Some(mark), at(at_second))
+            };
+            // It is renewed as slowly: by a look, and a save.
+            for number in 0..1000 {
+                if number % 3 == 0 {
+                    mark.renewed(Duration::ZERO);
+                }
+                assert_eq!(look(&mark), Sight::Asking, "{every}");
+            }
+            let seen = (0..1000).take_while(|_| look(&mark) == Sight::Asking).count();
+            assert!((2..=4).contains(&seen), "{every}: {seen}");
+        }
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_says_next_to_nothing() {
         let (mut watch, mark) = (None, PendingLogin::new("a".into()));
         for second in [0, 10_000, 10_001, 20_000, 20_005] {
             assert_eq!(Watch::look(&mut watch, Some(&mark), at(second)), Sight::Asking);

@@ -268,10 +268,12 @@ impl Record {
     }
 
     /// Without anything of the login in it, after a logout. Generations go on, so that the refusal of
-    /// an old token isn't taken for a new one's.
+    /// an old token isn't taken for a new one's; and a program that goes on running knows whose its
+    /// configured client is. Alone, neither is worth storing.
     pub(crate) fn emptied(&self) -> Self {
-        let Self { last_generation, server_at, .. } = *self;
-        Self { last_generation, server_at, ..Self::new(&self.server) }
+        let Self { last_generation, server_at, ref client_home, .. } = *self;
+        let client_home = client_home.clone();
+        Self { last_generation, server_at, client_home, ..Self::new(&self.server) }
     }
 
     /// `theirs`, which another process has saved in the place of this. Tokens that aren't ours are

@@ -13,10 +13,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::Retry;
+use crate::text::printable;
 use crate::time::{Mono, Now, UnixTime};
+use crate::wire::failure::MAX_RETRY_AFTER;
 
 /// How it stands with the renewal of one generation of tokens. New tokens begin with a clean sheet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,11 +85,27 @@ pub(crate) struct Trouble {
     /// When the last try failed.
     last: UnixTime,
     /// How long after that the next one is due, in seconds.
+    #[serde(deserialize_with = "bounded")]
     wait: u64,
     tries: u32,
     pub(crate) phase: Phase,
     /// What failed, as the caller is told.
+    #[serde(deserialize_with = "shown")]
     pub(crate) what: String,
+}
+
+/// Whoever can write to the store, or to the settings, keeps callers waiting no longer than a server can.
+fn bounded<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    u64::deserialize(from).map(at_most)
+}
+
+fn at_most(wait: u64) -> u64 {
+    wait.min(MAX_RETRY_AFTER.as_secs())
+}
+
+/// Who wrote it may have been anybody.
+fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| printable(&text))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +150,7 @@ impl Trouble {
             false => Phase::Quiet,
         };
         let wait = if is_short { short } else { retry.quiet_seconds.max(asked).max(1) };
+        let wait = at_most(wait);
         let since = UnixTime(now.0.saturating_sub(lasted.as_secs()));
         Self { since, last: now, wait, tries, phase, what: setback.what }
     }

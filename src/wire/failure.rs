@@ -16,7 +16,7 @@ mod fields;
 pub(super) use fields::Fields;
 
 /// The longest wait that a server may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Codes with which a server says "not now" (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 const PASSING: [&str; 3] = ["server_error", "temporarily_unavailable", "slow_down"];

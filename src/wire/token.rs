@@ -257,12 +257,17 @@ pub(super) fn identify<'a>(
     }
 }
 
-/// `Basic` with identifier and secret form-encoded first (RFC 6749 §2.3.1), so that a colon inside
-/// doesn't split them.
+/// The `Authorization` header of HTTP Basic.
 pub(super) fn basic_credentials(client_id: &str, secret: &Secret<String>) -> String {
+    format!("Basic {}", basic_token(client_id, secret).expose())
+}
+
+/// What follows `Basic`: identifier and secret, form-encoded first (RFC 6749 §2.3.1), so that a colon
+/// inside doesn't split them.
+pub(crate) fn basic_token(client_id: &str, secret: &Secret<String>) -> Secret {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(client_id), encode(secret.expose()));
-    format!("Basic {}", STANDARD.encode(pair))
+    Secret::new(STANDARD.encode(pair))
 }
 
 /// A POST that wants JSON back.

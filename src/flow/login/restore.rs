@@ -189,6 +189,19 @@ impl Login {
             CachedClient::Configured if !job.config.client_belongs_to(&found.issuer) => {
                 return useless("the configured client belongs to another issuer");
             }
+            CachedClient::Configured if job.known(found).lives_elsewhere(&found.issuer) => {
+                return useless(identity::LIVES_ELSEWHERE);
+            }
+            CachedClient::Configured
+                if job.config.client_proves_itself()
+                    && !session.is_bound()
+                    && !is_named(&job, found)
+                    && !job.known(found).lives_at(&found.issuer) =>
+            {
+                return useless(
+                    "nothing says that the configured client's secret, key or certificate belongs to this authorization server (name its issuer in `client_issuer`)",
+                );
+            }
             CachedClient::Configured => {
                 (identity::configured(&job.config, Some(found), &found.issuer), None)
             }
@@ -300,15 +313,19 @@ impl Login {
     }
 }
 
+/// Whether the operator named this server. What an MCP server names is its word, and no more.
+fn is_named(job: &Job, found: &Discovery) -> bool {
+    let home = job.config.client_home();
+    home.is_some_and(|home| address::issuers_match(home, &found.issuer))
+        || found.provenance == Provenance::Configured
+}
+
 /// Whether the client is known to be this server's: the operator named it, or its registration is kept
-/// at its origin. What an MCP server names is its word, and no more.
+/// at its origin.
 fn is_home(job: &Job, cached: &CachedRegistration, found: &Discovery) -> bool {
-    let named =
-        job.config.client_home().is_some_and(|home| address::issuers_match(home, &found.issuer));
     let origin = |url: &str| address::parse("the cached client", url).ok();
     let kept = cached.registration_client_uri.as_deref().and_then(origin);
-    named
-        || found.provenance == Provenance::Configured
+    is_named(job, found)
         || kept.zip(origin(&found.issuer)).is_some_and(|(a, b)| address::same_origin(&a, &b))
 }
 
