@@ -55,11 +55,11 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretRef>,
     /// The certificate that the client shows when it connects, in the place of a secret (mutual TLS, RFC
-    /// 8705 §2): of `client_id`, or of the client that `client_metadata_url` describes. It is shown at the
-    /// token endpoint, where requests are pushed and tokens revoked, and nowhere else.
+    /// 8705 §2): of `client_id`, or of the client that `client_metadata_url` describes. It is shown where
+    /// tokens and codes for other devices are asked for, requests pushed and tokens revoked, and nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<ClientCertificate>,
-    /// What the server calls that key (`kid`), if it has a name.
+    /// What the server calls the key of `client_key` (`kid`), if it has a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_key_id: Option<String>,
     /// Whom the client's assertions are for (`aud`). Default the issuer.

@@ -21,7 +21,7 @@
 //! fn drive(machine: &mut AuthMachine, now: impl Fn() -> Now) {
 //!     loop {
 //!         let answer: Event = match machine.poll_output() {
-//!             Output::Do(Action::Load(call)) => call.answer(Ok(None)), // read your store
+//!             Output::Do(Action::Load(call)) => call.answer(Ok(None)), // read your store, locked if call.lock()
 //!             // Write call.record() in the place of what call.expected() says, or of nothing.
 //!             Output::Do(Action::Save(call)) => call.answer(Ok(())),
 //!             Output::Do(Action::Http(call)) => {
@@ -35,7 +35,7 @@
 //!             Output::Do(Action::ShowCode(call)) => call.answer(Err(HostError::new("no screen"))),
 //!             Output::Tell(notice) => { println!("{notice}"); continue }
 //!             Output::Wait(_deadline) => return, // sleep until then, send Event::Tick
-//!             _ => continue,
+//!             _ => continue, // Secret, Key and Sign want answers, too; Release gives the lock back
 //!         };
 //!         machine.handle(now(), answer);
 //!     }

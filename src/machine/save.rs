@@ -24,7 +24,8 @@ use crate::session::Recovery;
 use crate::time::Now;
 
 impl AuthMachine {
-    /// Saves, under the lock, what another process has left there: what is in memory may be older.
+    /// Saves what another process has left there, too, for what is in memory may be older: under the lock, or, for
+    /// who asks a person, by compare and swap alone.
     pub(super) fn save(
         &mut self,
         now: Now,

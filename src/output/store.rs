@@ -54,7 +54,7 @@ impl LoadCall {
 
     /// Whom the lock may be held for the longer, because they are slow to answer: the token endpoint's
     /// server, and that of the metadata where they are looked up again, as `host` or `host:port`, in
-    /// order, each once. Empty where nothing is sent before it is released. For a host that bounds how
+    /// order, each once. Empty where nothing is sent before it is released, or nobody knows yet to whom. For a host that bounds how
     /// much goes on at once, and wants no server to take all of it.
     pub fn servers(&self) -> &[String] {
         &self.servers

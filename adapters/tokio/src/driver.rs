@@ -93,7 +93,7 @@ impl Office {
     async fn load(&self, call: LoadCall) -> Event {
         let (start, deadline) = (now().mono, call.deadline());
         let mut turn = None;
-        // Who wants the lock is about to refresh: so many at a time.
+        // Who wants the lock is about to refresh, or to end a login: so many at a time.
         if call.lock() {
             let waiting = self.common.turns.take(call.servers());
             turn = tokio::time::timeout(deadline, waiting).await.ok();

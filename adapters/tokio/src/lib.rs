@@ -48,8 +48,9 @@
 //!
 //! Each call ends by the builder's [`timeout`](Builder::timeout), and each request keeps the core's
 //! limits of time and size. No redirect is followed by itself, no cookie is kept, and proxies come from
-//! the environment as reqwest reads it. Of the sessions of a registry, so many as it says refresh at
-//! once, and half as many at one server; a login that somebody waits for is not held up by that.
+//! the environment as reqwest reads it. Of the sessions of a registry, so many as it says
+//! ([`Registry::with`]) refresh at once, or do else what takes the store's lock (a logout, a client's upkeep),
+//! and half as many at one server; a login that somebody waits for is not held up by that.
 //!
 //! # Where requests may lead
 //!

@@ -98,8 +98,8 @@ impl Registry {
         Ok(Self::with(crate::default_client()?, REFRESHES, furnish))
     }
 
-    /// With this HTTP client, and so many refreshes at a time at the most, half of them at one server:
-    /// one that hangs leaves the rest to the others. Further ones wait for their turn, for 90 s, and then
+    /// With this HTTP client, and so many refreshes at a time at the most, half of them (rounded up) at
+    /// one server: one that hangs leaves the rest to the others. Further ones wait for their turn, for 90 s, and then
     /// fail with [`HostError::throttled`](mcp_auth::HostError::throttled).
     ///
     /// Fewer than some hundreds leave threads for other blocking work, since each may wait for a store's
