@@ -73,6 +73,16 @@ fn a_decision_would_be_seen() {
 }
 
 #[test]
+fn a_driver_is_read_in_one_sitting() {
+    for host in ["ureq", "tokio"] {
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let driver = driver.join("adapters").join(host).join("src/driver.rs");
+        let lines = fs::read_to_string(driver).unwrap().lines().count();
+        assert!((100..=200).contains(&lines), "{host}: {lines} lines");
+    }
+}
+
+#[test]
 fn a_whole_host_with_its_own_http_is_read_in_one_sitting() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/std_only.rs");
     let lines = code(&example).lines().filter(|line| !line.trim().is_empty()).count();

@@ -4,23 +4,16 @@
 //! done on the runtime's threads for that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::Arc;
 
-use mcp_auth::output::{HttpCall, ListenSpec, LoadCall, Page};
-use mcp_auth::{Action, Event, HostError, TransportError, TransportErrorKind};
-use mcp_auth_host::desk::{Job, Redirect, now};
+use mcp_auth::output::LoadCall;
+use mcp_auth::{Action, Event, HostError};
+use mcp_auth_host::desk::{Job, now};
 use mcp_auth_host::hands::{Hands, contain};
-use mcp_auth_host::identity::Identity;
-use mcp_auth_host::listener;
 use mcp_auth_host::store::Lock;
 use tokio::task::spawn_blocking;
 
-use crate::http_client::{HttpResult, send};
 use crate::office::Office;
-
-/// How long a browser waits for its page.
-const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Office {
     /// A driver's time at work.
@@ -124,55 +117,6 @@ impl Office {
             self.release(held).await;
         }
         call.answer(loaded)
-    }
-
-    /// The answer, and how long ago it came.
-    async fn http(&self, call: &HttpCall) -> (HttpResult, Duration) {
-        let start = now().mono;
-        let sent = match (self.identity(call).await, &self.common.documents) {
-            (Ok(None), Some(documents)) if call.is_shareable() => return documents.ask(call).await,
-            (Ok(identity), _) => match call.limits().after(start.until(now().mono)) {
-                Ok(limits) => send(self.client.clone(), call, limits, identity).await,
-                Err(late) => Err(late),
-            },
-            (Err(error), _) => Err(TransportError::new(TransportErrorKind::Other, error)),
-        };
-        (sent, Duration::ZERO)
-    }
-
-    /// What the call is to be sent with.
-    async fn identity(&self, call: &HttpCall) -> Result<Option<Identity>, HostError> {
-        let Some(places) = call.certificate() else { return Ok(None) };
-        let (read, _) = self.blocking(places.clone(), Hands::identity).await;
-        read.flatten().map(Some)
-    }
-
-    fn listen(self: &Arc<Self>, spec: &ListenSpec) -> Result<String, HostError> {
-        // The listener is part of what it would keep alive.
-        let office = Arc::downgrade(self);
-        let running = self.hands.listen(spec, move |target| match office.upgrade() {
-            Some(office) => office.on_redirect(target),
-            None => listener::Page::NotForUs,
-        })?;
-        let uri = running.redirect_uri().to_owned();
-        let stale = self.front().desk.listener.replace(running);
-        spawn_blocking(move || drop(stale));
-        Ok(uri)
-    }
-
-    /// A redirect came to the listener, on a thread of its own: the page for whoever sent it.
-    fn on_redirect(self: Arc<Self>, target: String) -> listener::Page {
-        let (show, shown) = mpsc::channel();
-        let office = self.clone();
-        self.runtime.spawn(async move { show.send(office.page_for(target).await) });
-        // Nothing comes where the runtime has ended.
-        self.hands.page(shown.recv().unwrap_or(Page::NotForUs))
-    }
-
-    /// What whoever sent this redirect is to be shown.
-    pub(crate) async fn page_for(self: &Arc<Self>, target: String) -> Page {
-        let page = self.wait(now().mono.plus(PAGE_PATIENCE), Redirect::to(target)).await;
-        page.unwrap_or(Page::NotForUs)
     }
 }
 

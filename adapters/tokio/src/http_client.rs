@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use mcp_auth::output::{HttpCall, Limits};
-use mcp_auth::{Reach, TransportError, TransportErrorKind};
+use mcp_auth::{HostError, Reach, TransportError, TransportErrorKind};
+use mcp_auth_host::desk::now;
+use mcp_auth_host::hands::Hands;
 use mcp_auth_host::identity::Identity;
 use tokio::time::timeout;
+
+use crate::office::Office;
 
 /// The answer of any status, or why there is none.
 pub(crate) type HttpResult = Result<Response<Vec<u8>>, TransportError>;
@@ -39,6 +43,29 @@ pub(crate) type HttpResult = Result<Response<Vec<u8>>, TransportError>;
 /// ```
 pub type Answering<'a> =
     Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, TransportError>> + Send + 'a>>;
+
+impl Office {
+    /// The answer, and how long ago it came.
+    pub(crate) async fn http(&self, call: &HttpCall) -> (HttpResult, Duration) {
+        let start = now().mono;
+        let sent = match (self.identity(call).await, &self.common.documents) {
+            (Ok(None), Some(documents)) if call.is_shareable() => return documents.ask(call).await,
+            (Ok(identity), _) => match call.limits().after(start.until(now().mono)) {
+                Ok(limits) => send(self.client.clone(), call, limits, identity).await,
+                Err(late) => Err(late),
+            },
+            (Err(error), _) => Err(TransportError::new(TransportErrorKind::Other, error)),
+        };
+        (sent, Duration::ZERO)
+    }
+
+    /// What the call is to be sent with.
+    async fn identity(&self, call: &HttpCall) -> Result<Option<Identity>, HostError> {
+        let Some(places) = call.certificate() else { return Ok(None) };
+        let (read, _) = self.blocking(places.clone(), Hands::identity).await;
+        read.flatten().map(Some)
+    }
+}
 
 /// For how long past its deadline a client is waited for: longer than by the machine, which still adopts
 /// tokens that come late.

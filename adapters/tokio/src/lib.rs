@@ -87,6 +87,7 @@
 #![warn(unreachable_pub)]
 
 mod builder;
+mod callback;
 mod documents;
 mod driver;
 mod http_client;

@@ -151,7 +151,7 @@ impl Errand for LogOut {
 
     fn end(self, desk: &mut Desk) -> Option<Self::Result> {
         let done = self.is_done(desk);
-        let report = self.0.and_then(|id| desk.machine.logged_out(id)).cloned();
+        let report = self.0.and_then(|id| desk.report(id));
         let failed = self.0.and_then(|id| desk.leave(id));
         match report {
             Some(report) => Some(Ok(report)),

@@ -11,8 +11,8 @@ use std::collections::{HashMap, VecDeque};
 
 use mcp_auth::output::Page;
 use mcp_auth::{
-    Action, AttemptId, AuthMachine, Error, Event, HostError, Mono, Notice, Now, Output, Redirected,
-    Secret, UnixTime,
+    Action, AttemptId, AuthMachine, Error, Event, HostError, Logout, Mono, Notice, Now, Output,
+    Redirected, Secret, UnixTime,
 };
 
 use crate::listener::RunningListener;
@@ -67,6 +67,8 @@ pub enum Job {
 struct Waiters {
     count: usize,
     failed: Option<Error>,
+    /// Kept for whoever comes after the next logout: the machine remembers one.
+    logged_out: Option<Logout>,
 }
 
 /// The state behind a session's mutex. Nothing here blocks.
@@ -170,6 +172,9 @@ impl Desk {
             if let Some(error) = self.machine.failure(*attempt) {
                 waiters.failed = Some(error.clone());
             }
+            if let Some(report) = self.machine.logged_out(*attempt) {
+                waiters.logged_out = Some(report.clone());
+            }
         }
         loop {
             match self.machine.poll_output() {
@@ -255,6 +260,12 @@ impl Desk {
         Some(attempt)
     }
 
+    /// What came of this logout, once it is over.
+    fn report(&self, attempt: AttemptId) -> Option<Logout> {
+        let kept = self.waiters.get(&attempt).and_then(|waiters| waiters.logged_out.as_ref());
+        kept.or_else(|| self.machine.logged_out(attempt)).cloned()
+    }
+
     /// Ends a wait: how the attempt failed, if it did. An attempt that nobody waits for any more
     /// is cancelled.
     fn leave(&mut self, attempt: AttemptId) -> Option<Error> {
@@ -286,3 +297,6 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
